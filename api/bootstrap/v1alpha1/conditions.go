@@ -1,0 +1,37 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Conditions of IngotConfig.
+const (
+	// ReadyCondition summarises the others: True once Cluster API can take the bootstrap data.
+	ReadyCondition = "Ready"
+	// CertificatesAvailableCondition is True once the cluster certificates that the role needs exist.
+	CertificatesAvailableCondition = "CertificatesAvailable"
+	// DataSecretAvailableCondition is True once the Secret with the bootstrap data exists.
+	DataSecretAvailableCondition = "DataSecretAvailable"
+)
+
+// Reasons of IngotConfig's conditions.
+const (
+	// CertificatesAvailableReason says that the certificates are there.
+	CertificatesAvailableReason = "Available"
+	// WaitingForCertificatesReason says that the control plane provider has not made the certificates yet.
+	WaitingForCertificatesReason = "WaitingForCertificates"
+
+	// DataSecretAvailableReason says that the data is there.
+	DataSecretAvailableReason = "Available"
+	// WaitingForClusterInfrastructureReason says that the Cluster's infrastructure is not there yet.
+	WaitingForClusterInfrastructureReason = "WaitingForClusterInfrastructure"
+	// WaitingForControlPlaneEndpointReason says that the Cluster has no control plane endpoint yet.
+	WaitingForControlPlaneEndpointReason = "WaitingForControlPlaneEndpoint"
+	// WaitingForControlPlaneReason says that a joining node waits until the control plane is initialized.
+	WaitingForControlPlaneReason = "WaitingForControlPlaneInitialized"
+	// WaitingForProviderIDReason says that the infrastructure provider has not chosen the machine's identity yet.
+	WaitingForProviderIDReason = "WaitingForProviderID"
+	// WorkloadClusterUnreachableReason says that no join token can be made because the workload cluster does not answer.
+	WorkloadClusterUnreachableReason = "WorkloadClusterUnreachable"
+	// RenderFailedReason says that the config cannot be rendered; the message names the field.
+	RenderFailedReason = "RenderFailed"
+)

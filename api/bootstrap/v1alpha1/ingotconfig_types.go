@@ -1,0 +1,368 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+)
+
+// IngotConfigFinalizer keeps an IngotConfig until its join token is withdrawn from the workload cluster.
+const IngotConfigFinalizer = "bootstrap.cluster.x-k8s.io/ingotconfig"
+
+// Role is what a node does in its cluster.
+// +kubebuilder:validation:Enum=Init;ControlPlane;Worker
+type Role string
+
+const (
+	// RoleInit is the first control plane node, which makes the cluster.
+	RoleInit Role = "Init"
+	// RoleControlPlane is a control plane node that joins.
+	RoleControlPlane Role = "ControlPlane"
+	// RoleWorker is a node that runs workloads only.
+	RoleWorker Role = "Worker"
+)
+
+// SelfUpdate says whether the operating system may change itself.
+// +kubebuilder:validation:Enum=Disabled;Allowed
+type SelfUpdate string
+
+const (
+	// SelfUpdateDisabled turns the operating system's own updates off: nodes are replaced, not patched.
+	SelfUpdateDisabled SelfUpdate = "Disabled"
+	// SelfUpdateAllowed leaves the operating system's own updates as the image has them.
+	SelfUpdateAllowed SelfUpdate = "Allowed"
+)
+
+// IngotConfigSpec describes how a node comes up: portable settings, and exactly one operating system block.
+// +kubebuilder:validation:XValidation:rule="has(self.ignition)",message="exactly one operating system block must be set; this version knows ignition"
+type IngotConfigSpec struct {
+	// role is what the node does. IngotControlPlane sets it on the configs that it makes. Unset means Worker for a
+	// worker Machine and ControlPlane for a control plane Machine. Do not set it.
+	// +optional
+	Role Role `json:"role,omitempty"`
+
+	// node are settings of the Node object and its kubelet.
+	// +optional
+	Node NodeSettings `json:"node,omitempty,omitzero"`
+
+	// controlPlane are settings of the control plane. Workers ignore them.
+	// +optional
+	ControlPlane ControlPlaneSettings `json:"controlPlane,omitempty,omitzero"`
+
+	// selfUpdate says whether the operating system may change itself. Defaults to Disabled.
+	// +optional
+	// +kubebuilder:default=Disabled
+	SelfUpdate SelfUpdate `json:"selfUpdate,omitempty"`
+
+	// joinTimeoutSeconds is how long, in seconds, each step of kubeadm may take on the machine before it gives up.
+	// Unset means kubeadm's own timeouts. Raise it where CPUs are emulated.
+	// +optional
+	// +kubebuilder:validation:Minimum=60
+	// +kubebuilder:validation:Maximum=7200
+	JoinTimeoutSeconds *int32 `json:"joinTimeoutSeconds,omitempty"`
+
+	// ignition renders for images that run Ignition 3.x on first boot.
+	// +optional
+	Ignition IgnitionConfig `json:"ignition,omitempty,omitzero"`
+}
+
+// NodeSettings are settings of the Node object and its kubelet.
+// +kubebuilder:validation:MinProperties=1
+type NodeSettings struct {
+	// labels are put on the Node when it registers. The kubelet may set only labels outside the kubernetes.io and
+	// k8s.io domains and those below node.kubernetes.io and kubelet.kubernetes.io; set others on the Machine.
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k.startsWith('node-role.kubernetes.io/') || k.startsWith('node-restriction.kubernetes.io/')))",message="the kubelet may not set node-role.kubernetes.io and node-restriction.kubernetes.io labels: set them on the Machine's metadata, Cluster API copies them"
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// taints are put on the Node when it registers. Unset means the default of its role: none for workers,
+	// node-role.kubernetes.io/control-plane:NoSchedule for control planes. An empty list means none.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Taints *[]corev1.Taint `json:"taints,omitempty"`
+
+	// kubeletExtraArgs are further kubelet flags, without leading dashes. provider-id, node-labels,
+	// register-with-taints, hostname-override, kubeconfig and bootstrap-kubeconfig are Ingot's.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self.all(a, !(a.name in ['provider-id', 'node-labels', 'register-with-taints', 'hostname-override', 'kubeconfig', 'bootstrap-kubeconfig']))",message="provider-id, node-labels, register-with-taints, hostname-override, kubeconfig and bootstrap-kubeconfig are set by Ingot: use labels and taints"
+	KubeletExtraArgs []Arg `json:"kubeletExtraArgs,omitempty"`
+}
+
+// Arg is one command line flag.
+type Arg struct {
+	// name is the flag without leading dashes.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[a-z0-9][a-z0-9-]*$`
+	Name string `json:"name,omitempty"`
+
+	// value is the value of the flag.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Value string `json:"value,omitempty"`
+}
+
+// EnvVar is one environment variable.
+type EnvVar struct {
+	// name is the name of the variable.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_]*$`
+	Name string `json:"name,omitempty"`
+
+	// value is the value of the variable.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Value string `json:"value,omitempty"`
+}
+
+// KeyAlgorithm is how keys on the machine are made.
+// +kubebuilder:validation:Enum=RSA-2048;RSA-3072;RSA-4096;ECDSA-P256;ECDSA-P384
+type KeyAlgorithm string
+
+// ControlPlaneSettings are settings of a control plane.
+// +kubebuilder:validation:MinProperties=1
+type ControlPlaneSettings struct {
+	// vip makes control plane nodes hold the Cluster's control plane endpoint themselves, by VRRP. Unset means that
+	// something else answers there, for example a load balancer. The endpoint's host must be an IPv4 address.
+	// +optional
+	VIP ControlPlaneVIP `json:"vip,omitempty,omitzero"`
+
+	// imageRepository is the prefix of the control plane's container images. Unset means kubeadm's own default. Set it
+	// to what the NodeImage has preloaded.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ImageRepository string `json:"imageRepository,omitempty"`
+
+	// keyAlgorithm is how keys on the machine are made. Unset means kubeadm's own default.
+	// +optional
+	KeyAlgorithm KeyAlgorithm `json:"keyAlgorithm,omitempty"`
+
+	// skipPhases are phases of kubeadm init that are left out, for example addon/kube-proxy.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
+	SkipPhases []string `json:"skipPhases,omitempty"`
+
+	// apiServer are settings of kube-apiserver.
+	// +optional
+	APIServer ComponentSettings `json:"apiServer,omitempty,omitzero"`
+
+	// controllerManager are settings of kube-controller-manager.
+	// +optional
+	ControllerManager ComponentSettings `json:"controllerManager,omitempty,omitzero"`
+
+	// scheduler are settings of kube-scheduler.
+	// +optional
+	Scheduler ComponentSettings `json:"scheduler,omitempty,omitzero"`
+
+	// etcd are settings of etcd.
+	// +optional
+	Etcd ComponentSettings `json:"etcd,omitempty,omitzero"`
+
+	// certSANs are further names and addresses that the API server's certificate is valid for.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	CertSANs []string `json:"certSANs,omitempty"`
+}
+
+// ControlPlaneVIP makes control plane nodes hold the endpoint address themselves.
+type ControlPlaneVIP struct {
+	// virtualRouterID is the VRRP router number. It must be unique among the virtual addresses of one network.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=255
+	VirtualRouterID int32 `json:"virtualRouterID,omitempty"`
+
+	// interface is the network interface that holds the address. Unset means the one with the default route.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=15
+	// +kubebuilder:validation:Pattern=`^[a-zA-Z0-9._-]+$`
+	Interface string `json:"interface,omitempty"`
+}
+
+// ComponentSettings are settings of one control plane component.
+// +kubebuilder:validation:MinProperties=1
+type ComponentSettings struct {
+	// extraArgs are further flags, without leading dashes.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	ExtraArgs []Arg `json:"extraArgs,omitempty"`
+
+	// extraEnvs are further environment variables.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	ExtraEnvs []EnvVar `json:"extraEnvs,omitempty"`
+
+	// cpuRequest is the CPU request of the component's static Pod, for example 500m. Unset means kubeadm's own.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^[0-9]+m?$`
+	CPURequest string `json:"cpuRequest,omitempty"`
+}
+
+// IgnitionVariant is a kind of image that runs Ignition 3.x.
+// +kubebuilder:validation:Enum=Generic
+type IgnitionVariant string
+
+const (
+	// IgnitionVariantGeneric is any image that carries containerd, kubelet and kubeadm, and Ignition that accepts
+	// specification 3.4.0.
+	IgnitionVariantGeneric IgnitionVariant = "Generic"
+)
+
+// IgnitionConfig renders for images that run Ignition 3.x on first boot.
+type IgnitionConfig struct {
+	// variant is the kind of image. Defaults to Generic.
+	// +optional
+	// +kubebuilder:default=Generic
+	Variant IgnitionVariant `json:"variant,omitempty"`
+}
+
+// IngotConfigInitializationStatus tells Cluster API that the bootstrap data is there.
+// +kubebuilder:validation:MinProperties=1
+type IngotConfigInitializationStatus struct {
+	// dataSecretCreated is true once the Secret with the bootstrap data exists.
+	// +optional
+	DataSecretCreated *bool `json:"dataSecretCreated,omitempty"`
+}
+
+// IngotConfigStatus reports on an IngotConfig.
+type IngotConfigStatus struct {
+	// initialization tells Cluster API that the bootstrap data is there.
+	// +optional
+	Initialization IngotConfigInitializationStatus `json:"initialization,omitempty,omitzero"`
+
+	// dataSecretName is the Secret with the bootstrap data, in the same namespace. Its keys are value and format.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	DataSecretName string `json:"dataSecretName,omitempty"`
+
+	// conditions report on the config. Known types: Ready, CertificatesAvailable, DataSecretAvailable, Paused.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=32
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the generation that the conditions speak of.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+}
+
+// IngotConfig is the bootstrap configuration of one machine.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:path=ingotconfigs,scope=Namespaced,categories=cluster-api;ingot
+// +kubebuilder:subresource:status
+// +kubebuilder:metadata:labels={"clusterctl.cluster.x-k8s.io=","cluster.x-k8s.io/v1beta2=v1alpha1"}
+// +kubebuilder:printcolumn:name="Cluster",type="string",JSONPath=".metadata.labels['cluster\\.x-k8s\\.io/cluster-name']",description="Cluster"
+// +kubebuilder:printcolumn:name="Role",type="string",JSONPath=".spec.role",description="What the node does"
+// +kubebuilder:printcolumn:name="Data secret",type="string",JSONPath=".status.dataSecretName",description="Secret with the bootstrap data"
+// +kubebuilder:printcolumn:name="Ready",type="string",JSONPath=".status.conditions[?(@.type==\"Ready\")].status",description="Whether the bootstrap data is there"
+// +kubebuilder:printcolumn:name="Reason",type="string",JSONPath=".status.conditions[?(@.type==\"Ready\")].reason",description="Why it is not ready"
+// +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp",description="Time since creation"
+type IngotConfig struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec describes how the node comes up. It is immutable: a node with another configuration is another machine.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: a node with another configuration is another machine"
+	Spec IngotConfigSpec `json:"spec,omitempty,omitzero"`
+
+	// status reports on the config.
+	// +optional
+	Status IngotConfigStatus `json:"status,omitempty,omitzero"`
+}
+
+// GetConditions returns the conditions of the config.
+func (c *IngotConfig) GetConditions() []metav1.Condition { return c.Status.Conditions }
+
+// SetConditions replaces the conditions of the config.
+func (c *IngotConfig) SetConditions(conditions []metav1.Condition) { c.Status.Conditions = conditions }
+
+// IngotConfigList is a list of IngotConfigs.
+//
+// +kubebuilder:object:root=true
+type IngotConfigList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []IngotConfig `json:"items"`
+}
+
+// IngotConfigTemplateSpec holds the template of an IngotConfig. It is immutable; the rule is a
+// ValidatingAdmissionPolicy (config/admission), because it must let the dry runs of the topology controller through.
+type IngotConfigTemplateSpec struct {
+	// template is the IngotConfig to create.
+	// +required
+	Template IngotConfigTemplateResource `json:"template,omitempty,omitzero"`
+}
+
+// IngotConfigTemplateResource is the template of an IngotConfig.
+type IngotConfigTemplateResource struct {
+	// metadata is put on the IngotConfig.
+	// +optional
+	ObjectMeta clusterv1.ObjectMeta `json:"metadata,omitempty,omitzero"`
+
+	// spec is the spec of the IngotConfig.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="!has(self.role)",message="role belongs to one machine: remove it from the template"
+	Spec IngotConfigSpec `json:"spec,omitempty,omitzero"`
+}
+
+// IngotConfigTemplate is a template of IngotConfigs. It is immutable: to change nodes, make another template and
+// reference it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:path=ingotconfigtemplates,scope=Namespaced,categories=cluster-api;ingot
+// +kubebuilder:metadata:labels={"clusterctl.cluster.x-k8s.io=","cluster.x-k8s.io/v1beta2=v1alpha1"}
+// +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp",description="Time since creation"
+type IngotConfigTemplate struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec holds the template.
+	// +required
+	Spec IngotConfigTemplateSpec `json:"spec,omitempty,omitzero"`
+}
+
+// IngotConfigTemplateList is a list of IngotConfigTemplates.
+//
+// +kubebuilder:object:root=true
+type IngotConfigTemplateList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []IngotConfigTemplate `json:"items"`
+}

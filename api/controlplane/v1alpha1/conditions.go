@@ -1,0 +1,68 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Conditions of IngotControlPlane. Available, RollingOut, ScalingUp, ScalingDown and Deleting are read by Cluster API.
+const (
+	// AvailableCondition is True while the control plane serves its API.
+	AvailableCondition = "Available"
+	// InitializedCondition is True once the API server has answered. It never goes back.
+	InitializedCondition = "Initialized"
+	// CertificatesAvailableCondition is True while the cluster certificates exist.
+	CertificatesAvailableCondition = "CertificatesAvailable"
+	// MachinesReadyCondition aggregates the Ready conditions of the Machines.
+	MachinesReadyCondition = "MachinesReady"
+	// MachinesUpToDateCondition aggregates the UpToDate conditions of the Machines.
+	MachinesUpToDateCondition = "MachinesUpToDate"
+	// RollingOutCondition is True while Machines are not as declared.
+	RollingOutCondition = "RollingOut"
+	// ScalingUpCondition is True while there are fewer Machines than wanted.
+	ScalingUpCondition = "ScalingUp"
+	// ScalingDownCondition is True while there are more Machines than wanted.
+	ScalingDownCondition = "ScalingDown"
+	// DeletingCondition is True while the control plane is being deleted; its reason says what is waited for.
+	DeletingCondition = "Deleting"
+)
+
+// Reasons of IngotControlPlane's conditions.
+const (
+	// AvailableReason says that the API server answers and a Machine is available.
+	AvailableReason = "Available"
+	// NotAvailableReason says what is missing in its message.
+	NotAvailableReason = "NotAvailable"
+	// InitializedReason says that the API server has answered.
+	InitializedReason = "Initialized"
+	// NotInitializedReason says that the API server has not answered yet.
+	NotInitializedReason = "NotInitialized"
+	// WaitingForClusterInfrastructureReason says that the Cluster's infrastructure is not there yet.
+	WaitingForClusterInfrastructureReason = "WaitingForClusterInfrastructure"
+	// WaitingForControlPlaneEndpointReason says that the Cluster has no control plane endpoint yet.
+	WaitingForControlPlaneEndpointReason = "WaitingForControlPlaneEndpoint"
+	// CertificatesAvailableReason says that the certificates are there.
+	CertificatesAvailableReason = "Available"
+	// CertificatesMissingReason says that certificates of an initialized control plane are gone. They are never made
+	// again, because a new authority would shut every node out: restore the Secrets.
+	CertificatesMissingReason = "CertificatesMissing"
+	// CertificatesInvalidReason says that a certificate Secret cannot be used; the message names it.
+	CertificatesInvalidReason = "CertificatesInvalid"
+	// RolloutNotSupportedReason says that Machines are not as declared and that this version does not replace control
+	// plane Machines.
+	RolloutNotSupportedReason = "RolloutNotSupported"
+	// NotRollingOutReason says that every Machine is as declared.
+	NotRollingOutReason = "NotRollingOut"
+	// ScalingUpReason says that Machines are being made.
+	ScalingUpReason = "ScalingUp"
+	// NotScalingUpReason says that there are as many Machines as wanted.
+	NotScalingUpReason = "NotScalingUp"
+	// ScalingDownReason says that there are more Machines than wanted.
+	ScalingDownReason = "ScalingDown"
+	// NotScalingDownReason says that there are not more Machines than wanted.
+	NotScalingDownReason = "NotScalingDown"
+	// WaitingForWorkersReason says that a deleted control plane waits until the workers are gone.
+	WaitingForWorkersReason = "WaitingForWorkersDeletion"
+	// WaitingForMachinesReason says that a deleted control plane waits until its Machines are gone.
+	WaitingForMachinesReason = "WaitingForMachineDeletion"
+	// NotDeletingReason says that the control plane is not being deleted.
+	NotDeletingReason = "NotDeleting"
+)

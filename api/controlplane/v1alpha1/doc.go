@@ -1,0 +1,10 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package v1alpha1 holds the kinds that fill Cluster API's control plane role: IngotControlPlane and its template. It
+// is data: types, their validation markers, and the names of conditions and reasons. It never holds behaviour beyond
+// accessors.
+//
+// +kubebuilder:object:generate=true
+// +groupName=controlplane.cluster.x-k8s.io
+package v1alpha1

@@ -1,0 +1,100 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// ReadyCondition summarises the conditions of an IngotCluster or an IngotMachine.
+const ReadyCondition = "Ready"
+
+// Reasons of IngotCluster's Ready condition.
+const (
+	// ClusterProvisionedReason says that the endpoint is known.
+	ClusterProvisionedReason = "Provisioned"
+	// ClusterWaitingForEndpointReason says that neither the IngotCluster nor the Cluster names a control plane endpoint.
+	ClusterWaitingForEndpointReason = "WaitingForControlPlaneEndpoint"
+	// ClusterWaitingForMachinesReason says that a deleted IngotCluster waits until its machines are gone.
+	ClusterWaitingForMachinesReason = "WaitingForMachines"
+)
+
+// Conditions of IngotMachine, in the order in which they become True.
+const (
+	// ImageResolvedCondition is True once spec.pinnedImage is written.
+	ImageResolvedCondition = "ImageResolved"
+	// ImageReplicatedCondition is True once the pinned image is stored and verified on the machine's endpoint.
+	ImageReplicatedCondition = "ImageReplicated"
+	// BootstrapAvailableCondition is True once bootstrap data exists in a format that the image accepts.
+	BootstrapAvailableCondition = "BootstrapAvailable"
+	// InstanceReadyCondition is True while the instance runs and has an address.
+	InstanceReadyCondition = "InstanceReady"
+	// NodeJoinedCondition is True once the Node with the machine's provider ID exists in the workload cluster and no
+	// bootstrap secret is left with the instance.
+	NodeJoinedCondition = "NodeJoined"
+	// DeletingCondition is True while the machine is being deleted; its reason says what is waited for.
+	DeletingCondition = "Deleting"
+)
+
+// Reasons of IngotMachine's conditions.
+const (
+	// ImagePinnedReason says that the image is resolved.
+	ImagePinnedReason = "Pinned"
+	// ImageNotFoundReason says that no NodeImage matches spec.image.
+	ImageNotFoundReason = "ImageNotFound"
+	// ImageRevokedReason says that the image is revoked.
+	ImageRevokedReason = "ImageRevoked"
+	// ImageExpiredReason says that the image's expiry has passed.
+	ImageExpiredReason = "ImageExpired"
+	// ImageIncompatibleReason says that the image does not fit the machine: Kubernetes version, firmware, platform or
+	// bootstrap format. The message says which.
+	ImageIncompatibleReason = "ImageIncompatible"
+
+	// ImageReplicaReadyReason says that the image is stored and verified on the endpoint.
+	ImageReplicaReadyReason = "Replicated"
+	// ImageReplicatingReason says that the image is being copied; the message says how far.
+	ImageReplicatingReason = "Replicating"
+	// ImageReplicaFailedReason says that the image cannot be copied; the message says why.
+	ImageReplicaFailedReason = "ReplicaFailed"
+
+	// BootstrapDataAvailableReason says that bootstrap data is there.
+	BootstrapDataAvailableReason = "Available"
+	// WaitingForClusterInfrastructureReason says that the Cluster's infrastructure is not there yet.
+	WaitingForClusterInfrastructureReason = "WaitingForClusterInfrastructure"
+	// WaitingForBootstrapDataReason says that the bootstrap provider has not published data yet.
+	WaitingForBootstrapDataReason = "WaitingForBootstrapData"
+	// BootstrapFormatMismatchReason says that the image does not accept the format of the bootstrap data.
+	BootstrapFormatMismatchReason = "FormatMismatch"
+
+	// InstanceRunningReason says that the instance runs.
+	InstanceRunningReason = "Running"
+	// InstanceCreatingReason says that the instance is being made.
+	InstanceCreatingReason = "Creating"
+	// InstanceWaitingForAddressReason says that the instance runs and has no address yet.
+	InstanceWaitingForAddressReason = "WaitingForAddress"
+	// InstanceStoppedReason says that the instance was made and does not run any more.
+	InstanceStoppedReason = "Stopped"
+	// InstanceGoneReason says that the instance was made and is not there any more.
+	InstanceGoneReason = "Gone"
+	// InstanceRefusedReason says that the platform cannot make the instance as declared; the message says why.
+	InstanceRefusedReason = "Refused"
+	// InstanceForeignReason says that something that is not ours stands where the instance should be.
+	InstanceForeignReason = "ForeignInstance"
+	// EndpointUnavailableReason says that the endpoint does not answer. The last known state is kept.
+	EndpointUnavailableReason = "EndpointUnavailable"
+	// EndpointNotFoundReason says that the PlatformEndpoint does not exist.
+	EndpointNotFoundReason = "EndpointNotFound"
+	// EndpointNotAllowedReason says that the machine's namespace may not use the endpoint.
+	EndpointNotAllowedReason = "EndpointNotAllowed"
+
+	// NodeFoundReason says that the Node is there.
+	NodeFoundReason = "Joined"
+	// WaitingForNodeReason says that the Node has not joined yet.
+	WaitingForNodeReason = "WaitingForNode"
+	// NodeUnknownReason says that the workload cluster cannot be asked at the moment.
+	NodeUnknownReason = "WorkloadClusterUnreachable"
+	// ScrubbingReason says that the Node joined and bootstrap secrets are being removed from the platform.
+	ScrubbingReason = "ScrubbingBootstrapData"
+
+	// ReleasingReason says that the instance is being removed.
+	ReleasingReason = "Releasing"
+	// ProvingAbsenceReason says that the instance was absent once and is looked for a second time.
+	ProvingAbsenceReason = "ProvingAbsence"
+)

@@ -1,0 +1,74 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package machine
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/image"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+// bootstrap waits for the bootstrap data and checks that the pinned image reads its format. A machine whose instance was
+// provisioned needs no data any more: the Secret may be gone.
+func (r *Reconciler) bootstrap(ctx context.Context, w *world) flow.Outcome {
+	if w.wasProvisioned() {
+		return flow.Advance(infrav1.BootstrapDataAvailableReason, "")
+	}
+	if !ptr.Deref(w.cluster.Status.Initialization.InfrastructureProvisioned, false) {
+		return flow.Wait(infrav1.WaitingForClusterInfrastructureReason, "the Cluster's infrastructure is not provisioned yet", 0)
+	}
+	if w.machine.Spec.Bootstrap.DataSecretName == nil {
+		return flow.Wait(infrav1.WaitingForBootstrapDataReason, "the bootstrap provider has not published the data yet", 0)
+	}
+	_, format, err := r.bootstrapData(ctx, w)
+	if err != nil {
+		return flow.Fail(infrav1.WaitingForBootstrapDataReason, "", err)
+	}
+	if refusal := image.AcceptsFormat(w.pinned, format); refusal != nil {
+		r.warnOnce(w, infrav1.BootstrapAvailableCondition, refusal.Reason, "CheckBootstrapData", refusal.Message)
+		return flow.Stall(refusal.Reason, refusal.Message)
+	}
+	return flow.Advance(infrav1.BootstrapDataAvailableReason, "")
+}
+
+// bootstrapData reads the Secret that Machine.spec.bootstrap.dataSecretName names. The error never holds its content.
+func (r *Reconciler) bootstrapData(ctx context.Context, w *world) ([]byte, ingotv1.BootstrapFormat, error) {
+	secret := &corev1.Secret{}
+	key := client.ObjectKey{Namespace: w.machine.Namespace, Name: *w.machine.Spec.Bootstrap.DataSecretName}
+	if err := r.SecretReader.Get(ctx, key, secret); err != nil {
+		return nil, "", fmt.Errorf("bootstrap data Secret %s: %w", key, err)
+	}
+	data := secret.Data["value"]
+	if len(data) == 0 {
+		return nil, "", fmt.Errorf("bootstrap data Secret %s has no key \"value\": its bootstrap provider must write it", key)
+	}
+	format := ingotv1.BootstrapFormat(secret.Data["format"])
+	if format == "" {
+		format = ingotv1.BootstrapFormatCloudConfig // what the Cluster API contract says of a missing key
+	}
+	return data, format, nil
+}
+
+// bootstrapRequest is the data with the channels that the image's family reads.
+func (r *Reconciler) bootstrapRequest(ctx context.Context, w *world) (platform.Bootstrap, error) {
+	data, format, err := r.bootstrapData(ctx, w)
+	if err != nil {
+		return platform.Bootstrap{}, err
+	}
+	family, known := r.Families[w.pinned.Spec.OS.Family]
+	if !known {
+		return platform.Bootstrap{}, fmt.Errorf("%w: this version cannot deliver bootstrap data to images of family %s",
+			platform.ErrUnsupported, w.pinned.Spec.OS.Family)
+	}
+	return platform.Bootstrap{Data: data, Channels: family.Channels(format)}, nil
+}

@@ -1,0 +1,153 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+
+	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+const (
+	// shortWait is how soon something that should be there in seconds is looked at again.
+	shortWait = 3 * time.Second
+	// unreachableWait is how soon an endpoint that did not answer is asked again; an event comes earlier when it is back.
+	unreachableWait = 30 * time.Second
+)
+
+// instance makes the instance run, or looks at the one that does. An instance that Cluster API was told of is only ever
+// looked at: a lost one is lost, and its owner replaces the machine.
+func (r *Reconciler) instance(ctx context.Context, w *world) flow.Outcome {
+	if w.endpoint == nil {
+		return flow.Stall(infrav1.EndpointNotFoundReason, fmt.Sprintf("PlatformEndpoint %s does not exist: create it", w.endpointName())).Unknown()
+	}
+	seen, err := r.look(ctx, w)
+	if err != nil {
+		return r.instanceFailed(w, err)
+	}
+	w.observed = &seen
+	w.infra.Status.Power = powerState(seen.Power)
+	if addresses := machineAddresses(w.infra.Name, seen.Addresses); len(addresses) > 0 {
+		w.infra.Status.Addresses = addresses
+	}
+	outcome := r.judgeInstance(w, seen)
+	if outcome.Done() && !w.wasProvisioned() {
+		r.Recorder.Eventf(w.infra, nil, corev1.EventTypeNormal, "InstanceProvisioned", "EnsureInstance",
+			"instance runs with address %s", seen.Addresses[0])
+		w.infra.Status.Initialization.Provisioned = ptr.To(true)
+		w.infra.Status.FailureDomain = w.machine.Spec.FailureDomain
+	}
+	return outcome
+}
+
+// look ensures an instance that is not provisioned yet, and only observes one that is.
+func (r *Reconciler) look(ctx context.Context, w *world) (platform.Observation, error) {
+	if w.wasProvisioned() {
+		return r.observe(ctx, w)
+	}
+	p, err := r.Sessions.Platform(w.endpointName())
+	if err != nil {
+		return platform.Observation{}, err
+	}
+	bootstrap, err := r.bootstrapRequest(ctx, w)
+	if err != nil {
+		return platform.Observation{}, err
+	}
+	request := platform.Request{
+		Identity:    w.identity(),
+		Name:        w.infra.Name,
+		ImageSHA256: w.infra.Spec.PinnedImage.SHA256,
+		CPUs:        w.infra.Spec.Resources.CPUs,
+		MemoryBytes: w.infra.Spec.Resources.Memory.Value(),
+		Firmware:    platform.Firmware(w.infra.Spec.Firmware),
+		Bootstrap:   bootstrap,
+	}
+	if size := w.infra.Spec.RootDisk.Size; size != nil {
+		request.RootDiskBytes = size.Value()
+	}
+	for _, network := range w.infra.Spec.Networks {
+		request.Networks = append(request.Networks, network.Name)
+	}
+	return p.Ensure(ctx, request)
+}
+
+// judgeInstance says what an observation means for the machine.
+func (r *Reconciler) judgeInstance(w *world, seen platform.Observation) flow.Outcome {
+	console := ""
+	if seen.ConsoleLog != "" {
+		console = "; its console log is " + seen.ConsoleLog + " on the endpoint"
+	}
+	switch {
+	case seen.Existence == platform.Unknown:
+		return flow.Wait(infrav1.EndpointUnavailableReason, "the platform could not tell: "+seen.Detail, unreachableWait).Unknown()
+	case seen.Existence == platform.Absent && w.wasProvisioned():
+		message := "the instance is not on the endpoint any more; it is never made a second time. Delete the Machine to have it replaced"
+		r.warnOnce(w, infrav1.InstanceReadyCondition, infrav1.InstanceGoneReason, "ObserveInstance", message)
+		return flow.Stall(infrav1.InstanceGoneReason, message)
+	case seen.Started && seen.Power == platform.PowerOff:
+		message := "the instance stopped and is not started again" + console + ". Delete the Machine to have it replaced"
+		r.warnOnce(w, infrav1.InstanceReadyCondition, infrav1.InstanceStoppedReason, "ObserveInstance", message)
+		return flow.Wait(infrav1.InstanceStoppedReason, message, unreachableWait)
+	case seen.Power != platform.PowerOn:
+		return flow.Wait(infrav1.InstanceCreatingReason, seen.Detail, shortWait)
+	case len(seen.Addresses) == 0 && !w.wasProvisioned():
+		return flow.Wait(infrav1.InstanceWaitingForAddressReason, "the instance runs and has no address yet"+console, shortWait)
+	default:
+		return flow.Advance(infrav1.InstanceRunningReason, "")
+	}
+}
+
+// instanceFailed translates the platform's errors. What could not be told leaves everything as it was last seen.
+func (r *Reconciler) instanceFailed(w *world, err error) flow.Outcome {
+	switch {
+	case errors.Is(err, platform.ErrUnreachable):
+		w.infra.Status.Power = infrav1.PowerStateUnknown
+		return flow.Wait(infrav1.EndpointUnavailableReason, err.Error(), unreachableWait).Unknown()
+	case errors.Is(err, platform.ErrForeign):
+		r.warnOnce(w, infrav1.InstanceReadyCondition, infrav1.InstanceForeignReason, "EnsureInstance", err.Error())
+		return flow.Stall(infrav1.InstanceForeignReason, err.Error())
+	case errors.Is(err, platform.ErrImageNotReady):
+		return flow.Wait(infrav1.InstanceCreatingReason, err.Error(), shortWait)
+	case errors.Is(err, platform.ErrInvalid), errors.Is(err, platform.ErrUnsupported), errors.Is(err, platform.ErrCapacity):
+		r.warnOnce(w, infrav1.InstanceReadyCondition, infrav1.InstanceRefusedReason, "EnsureInstance", err.Error())
+		return flow.Wait(infrav1.InstanceRefusedReason, err.Error(), unreachableWait)
+	default:
+		return flow.Fail(infrav1.InstanceCreatingReason, "", err)
+	}
+}
+
+func powerState(power platform.Power) infrav1.PowerState {
+	switch power {
+	case platform.PowerOn:
+		return infrav1.PowerStateOn
+	case platform.PowerOff:
+		return infrav1.PowerStateOff
+	default:
+		return infrav1.PowerStateUnknown
+	}
+}
+
+// machineAddresses are the host name and the internal addresses, as Cluster API reads them.
+func machineAddresses(name string, ips []string) []clusterv1.MachineAddress {
+	if len(ips) == 0 {
+		return nil
+	}
+	addresses := []clusterv1.MachineAddress{{Type: clusterv1.MachineHostName, Address: name}}
+	for _, ip := range ips {
+		if _, err := netip.ParseAddr(ip); err == nil {
+			addresses = append(addresses, clusterv1.MachineAddress{Type: clusterv1.MachineInternalIP, Address: ip})
+		}
+	}
+	return addresses
+}

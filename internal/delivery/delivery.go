@@ -1,0 +1,23 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package delivery names the channels through which bootstrap data reaches an instance. An OS family states the
+// channels that it reads, a platform implements channels; neither knows the other. It holds plain values: no encoding,
+// no input or output, nothing about one operating system or one platform.
+package delivery
+
+// Kind is a kind of channel.
+type Kind string
+
+const (
+	// FWCfg is a QEMU firmware configuration file. Its Key is the name of the file.
+	FWCfg Kind = "fw_cfg"
+)
+
+// Channel is one way to deliver bootstrap data.
+type Channel struct {
+	// Kind is the kind of channel.
+	Kind Kind
+	// Key is where inside the channel the guest looks, for example opt/com.coreos/config for FWCfg.
+	Key string
+}

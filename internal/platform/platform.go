@@ -1,0 +1,206 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package platform is the port to the places where instances live. It holds the contract that every adapter keeps, the
+// values that cross it and the errors that it may return. Adapters live in folders below it; the suite that proves that
+// they keep the contract lives in platformtest. No vendor type appears here, and nothing here knows an OS family, a
+// Kubernetes client or a condition.
+//
+// Laws that hold for every method:
+//   - It may be called again at any time, also after a crash at any point of an earlier call, and never makes a second
+//     instance, volume or image for the same identity.
+//   - It never waits for a guest or a copy: it takes at most one bounded round of calls and returns. Progress is told by
+//     an Event and seen by calling again.
+//   - It honours the context's deadline. A call whose outcome is not known returns an error that wraps ErrUnreachable;
+//     "could not tell" is never "not there".
+//   - It changes and destroys only what carries the identity's owner token; anything else returns ErrForeign.
+package platform
+
+import (
+	"context"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
+)
+
+// Platform is one session with one endpoint. It is safe for concurrent use.
+type Platform interface {
+	// Ensure makes the instance of req exist and run, one step further with each call, and returns what is there now.
+	// An instance that exists and was started once is never changed, and never started again: a stopped instance is an
+	// observation for its owner to judge. The image must be Ready on the storage, else ErrImageNotReady.
+	// Errors: ErrForeign, ErrInvalid, ErrUnsupported, ErrCapacity, ErrImageNotReady, ErrUnreachable.
+	Ensure(ctx context.Context, req Request) (Observation, error)
+
+	// Observe looks at the instance and changes nothing. Existence is Absent only when the endpoint was asked and has
+	// neither an instance nor a volume of the identity.
+	// Errors: ErrForeign, ErrUnreachable.
+	Observe(ctx context.Context, id Identity) (Observation, error)
+
+	// Release removes the instance and everything that was made for it (disks, bootstrap carriers, firmware state,
+	// console log), one step further with each call, and returns what is still there. Absent means that nothing is left;
+	// the caller looks a second time before it believes it. The image is never touched.
+	// Errors: ErrForeign, ErrUnreachable.
+	Release(ctx context.Context, id Identity) (Observation, error)
+
+	// EnsureImage makes the artefact exist on a storage, verified. The copy runs in the background of the session, at
+	// most once at a time for the same image; each call returns how far it is. An image is Ready only after every byte
+	// was written and the digest of what was read from the source matched. A failed copy is reported by exactly one
+	// call and leaves nothing that could be taken for an image; the next call starts anew.
+	// Errors: ErrDigestMismatch, ErrSource, ErrInvalid, ErrUnsupported, ErrCapacity, ErrUnreachable.
+	EnsureImage(ctx context.Context, req ImageRequest) (ImageObservation, error)
+
+	// ReleaseImage removes a copy. It returns ErrInUse while a disk depends on it, and nil when nothing is left of it.
+	// Errors: ErrInUse, ErrUnreachable.
+	ReleaseImage(ctx context.Context, id ImageIdentity) error
+}
+
+// BootstrapScrubber is the capability to remove bootstrap data from the platform after the node has joined.
+type BootstrapScrubber interface {
+	// ScrubBootstrap removes the carrier of the bootstrap data and every reference to it. Observation.BootstrapPresent
+	// is false afterwards. Safe to call when nothing is left.
+	// Errors: ErrForeign, ErrUnreachable.
+	ScrubBootstrap(ctx context.Context, id Identity) error
+}
+
+// Identity names one instance for ever. It is chosen before the first call and written to the API first.
+type Identity struct {
+	// UUID is the machine's uuid in lower case. It is also the instance's SMBIOS system UUID.
+	UUID string
+	// ManagementClusterID is the other half of the owner token: only objects that carry both are ours.
+	ManagementClusterID string
+	// Storage is where the instance's disks are: a libvirt storage pool.
+	Storage string
+}
+
+// Request describes one instance.
+type Request struct {
+	Identity
+	// Name is shown to people. It need not be unique and is never used to find anything.
+	Name string
+	// ImageSHA256 is the digest of the artefact that the root disk is cloned from.
+	ImageSHA256 string
+	// CPUs is the number of virtual CPUs.
+	CPUs int32
+	// MemoryBytes is the amount of memory.
+	MemoryBytes int64
+	// RootDiskBytes is the size of the root disk that the guest sees; 0 means the size of the image.
+	RootDiskBytes int64
+	// Networks are the names of the networks of the interfaces, in order.
+	Networks []string
+	// Firmware is the firmware interface.
+	Firmware Firmware
+	// Bootstrap is the data for the first boot.
+	Bootstrap Bootstrap
+}
+
+// Bootstrap is the data for the first boot and how it may be delivered. It is secret.
+type Bootstrap struct {
+	// Data is the data in the format that the guest reads.
+	Data []byte
+	// Channels are the channels that the guest reads, best first. The platform uses the first that it implements.
+	Channels []delivery.Channel
+}
+
+// Firmware is a firmware interface.
+type Firmware string
+
+const (
+	// FirmwareUEFI boots through the EFI system partition.
+	FirmwareUEFI Firmware = "UEFI"
+	// FirmwareBIOS boots through the master boot record.
+	FirmwareBIOS Firmware = "BIOS"
+)
+
+// Existence is whether something is there. The zero value is Unknown, so that a forgotten value destroys nothing.
+type Existence int
+
+const (
+	// Unknown means that it could not be told.
+	Unknown Existence = iota
+	// Exists means that it was seen, whole or in part.
+	Exists
+	// Absent means that it was looked for by a session that can see, and is not there.
+	Absent
+)
+
+// String returns the name of the value.
+func (e Existence) String() string {
+	switch e {
+	case Exists:
+		return "Exists"
+	case Absent:
+		return "Absent"
+	default:
+		return "Unknown"
+	}
+}
+
+// Power is whether an instance runs.
+type Power int
+
+const (
+	// PowerUnknown means that it could not be told, or that there is no complete instance.
+	PowerUnknown Power = iota
+	// PowerOn is a running instance.
+	PowerOn
+	// PowerOff is an instance that does not run.
+	PowerOff
+)
+
+// Observation is what is there of an instance.
+type Observation struct {
+	// Existence is whether anything of the instance is there.
+	Existence Existence
+	// Started is whether the instance was ever started.
+	Started bool
+	// Power is whether the instance runs.
+	Power Power
+	// Addresses are IP addresses of the instance, the first interface's first.
+	Addresses []string
+	// BootstrapPresent is whether bootstrap data is still kept on the platform.
+	BootstrapPresent bool
+	// ConsoleLog is where the console log is on the endpoint, for people; empty if there is none.
+	ConsoleLog string
+	// Detail says in a few words what is going on, for people.
+	Detail string
+}
+
+// ImageIdentity names one copy of one artefact.
+type ImageIdentity struct {
+	// SHA256 is the digest of the artefact at its source, in lower-case hexadecimal.
+	SHA256 string
+	// Storage is where the copy is: a libvirt storage pool.
+	Storage string
+}
+
+// ImageRequest describes one copy.
+type ImageRequest struct {
+	ImageIdentity
+	// Source is the URL of the artefact.
+	Source string
+	// Format is the format of the disk after decompression, for example qcow2.
+	Format string
+	// Compression is how the file is compressed: None, gzip, zstd, xz or bzip2.
+	Compression string
+	// SizeBytes is the size of the file at its source.
+	SizeBytes int64
+}
+
+// ImageObservation is how far a copy is.
+type ImageObservation struct {
+	// Ready is whether the copy is complete and verified.
+	Ready bool
+	// BytesDone is how much was read from the source, of ImageRequest.SizeBytes.
+	BytesDone int64
+	// ExternalID is the platform's own reference to the copy, once there is one.
+	ExternalID string
+}
+
+// Event says that something may have changed. It is a hint to look, never a fact.
+type Event struct {
+	// UUID is the identity of the instance; empty when the event is not about an instance.
+	UUID string
+	// ImageSHA256 is the digest of the image; empty when the event is not about an image.
+	ImageSHA256 string
+	// Session is true when the session itself changed (connected, lost): everything on the endpoint may have changed.
+	Session bool
+}

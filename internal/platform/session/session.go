@@ -1,0 +1,122 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package session keeps exactly one session per PlatformEndpoint and hands out its events. It decides nothing about
+// machines or images, and it knows no concrete platform: setup gives it the function that opens one.
+package session
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+// Session is one open session with an endpoint. It connects and reconnects by itself.
+type Session interface {
+	platform.Platform
+
+	// Check asks the endpoint for its version. Errors: platform.ErrUnreachable, platform.ErrUnsupported.
+	Check(ctx context.Context) (version string, err error)
+
+	// Close ends the session. Calls that are under way end with platform.ErrUnreachable.
+	Close()
+}
+
+// Opener opens a session. It does not wait for a connection; an error means that the spec can never work as it is.
+type Opener func(spec ingotv1.PlatformEndpointSpec, events func(platform.Event)) (Session, error)
+
+// Listener is told what may have changed on an endpoint. It must not block.
+type Listener func(endpoint string, event platform.Event)
+
+// Registry holds the sessions of all endpoints. It is safe for concurrent use.
+type Registry struct {
+	open Opener
+
+	mu        sync.Mutex
+	sessions  map[string]entry
+	listeners []Listener
+}
+
+type entry struct {
+	spec    ingotv1.PlatformEndpointSpec
+	session Session
+}
+
+// NewRegistry returns an empty registry that opens sessions with open.
+func NewRegistry(open Opener) *Registry {
+	return &Registry{open: open, sessions: map[string]entry{}}
+}
+
+// Apply makes the session of an endpoint match its spec: it opens one, or replaces one whose spec differs.
+func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint) (Session, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	current, found := r.sessions[endpoint.Name]
+	if found && equality.Semantic.DeepEqual(current.spec, endpoint.Spec) {
+		return current.session, nil
+	}
+	if found {
+		current.session.Close()
+		delete(r.sessions, endpoint.Name)
+	}
+	name := endpoint.Name
+	opened, err := r.open(endpoint.Spec, func(event platform.Event) { r.publish(name, event) })
+	if err != nil {
+		return nil, fmt.Errorf("PlatformEndpoint %s: %w", name, err)
+	}
+	r.sessions[name] = entry{spec: *endpoint.Spec.DeepCopy(), session: opened}
+	return opened, nil
+}
+
+// Forget closes the session of an endpoint, if there is one.
+func (r *Registry) Forget(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if current, found := r.sessions[name]; found {
+		current.session.Close()
+		delete(r.sessions, name)
+	}
+}
+
+// Platform returns the session of an endpoint. Where there is none yet the error wraps platform.ErrUnreachable: nothing
+// can be told about the endpoint.
+func (r *Registry) Platform(name string) (platform.Platform, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	current, found := r.sessions[name]
+	if !found {
+		return nil, fmt.Errorf("PlatformEndpoint %s has no session yet: %w", name, platform.ErrUnreachable)
+	}
+	return current.session, nil
+}
+
+// Listen adds a listener for the events of all endpoints, present and future.
+func (r *Registry) Listen(l Listener) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.listeners = append(r.listeners, l)
+}
+
+// Close ends all sessions.
+func (r *Registry) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, current := range r.sessions {
+		current.session.Close()
+		delete(r.sessions, name)
+	}
+}
+
+func (r *Registry) publish(endpoint string, event platform.Event) {
+	r.mu.Lock()
+	listeners := r.listeners
+	r.mu.Unlock()
+	for _, l := range listeners {
+		l(endpoint, event)
+	}
+}
