@@ -1,0 +1,174 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package generic
+
+import (
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/version"
+	bootstraputil "k8s.io/cluster-bootstrap/token/util"
+
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+)
+
+// oldestKubernetes is the first release whose kubeadm reads v1beta4.
+const oldestKubernetes = "1.31.0"
+
+// check finds what cannot work on the machine, where nobody could see it fail. No finding holds a secret.
+func check(in osfamily.Input) osfamily.Report {
+	var report osfamily.Report
+	checkVariant(&report, in)
+	checkMachine(&report, in.Machine)
+	checkCluster(&report, in.Cluster)
+	checkNode(&report, in.Config.Node)
+	checkTrust(&report, in)
+	if isControlPlane(in.Role) {
+		checkControlPlane(&report, in.Config.ControlPlane)
+		checkVIP(&report, in)
+	}
+	if seconds := in.Config.JoinTimeoutSeconds; seconds != nil && *seconds <= 0 {
+		report.Errorf("spec.joinTimeoutSeconds", "must be a positive number of seconds")
+	}
+	return report
+}
+
+func checkVariant(report *osfamily.Report, in osfamily.Input) {
+	switch in.Role {
+	case bootstrapv1.RoleInit, bootstrapv1.RoleControlPlane, bootstrapv1.RoleWorker:
+	default:
+		report.Errorf("spec.role", "%q is not a role: use Init, ControlPlane or Worker", in.Role)
+	}
+	switch in.Config.Ignition.Variant {
+	case "", bootstrapv1.IgnitionVariantGeneric:
+	default:
+		report.Errorf("spec.ignition.variant", "%q is not rendered by the Generic family", in.Config.Ignition.Variant)
+	}
+	switch in.Config.SelfUpdate {
+	case "", bootstrapv1.SelfUpdateAllowed, bootstrapv1.SelfUpdateDisabled:
+	default:
+		report.Errorf("spec.selfUpdate", "%q is neither Disabled nor Allowed", in.Config.SelfUpdate)
+	}
+}
+
+// checkMachine holds names to what the Linux kernel accepts as a host name as well.
+func checkMachine(report *osfamily.Report, machine osfamily.Machine) {
+	if errs := validation.IsDNS1123Subdomain(machine.Name); len(errs) > 0 {
+		report.Errorf("metadata.name", "the Machine's name %q cannot be a Node's name: %s", machine.Name, errs[0])
+	} else if len(machine.Name) > validation.DNS1123LabelMaxLength {
+		report.Errorf("metadata.name", "the Machine's name %q has %d characters, a host name at most %d: give the Machine a shorter name",
+			machine.Name, len(machine.Name), validation.DNS1123LabelMaxLength)
+	}
+	if !isFlagValue(machine.ProviderID) {
+		report.Errorf("Machine.spec.providerID", "%q must not contain white space, quotes or backslashes", machine.ProviderID)
+	}
+}
+
+func checkCluster(report *osfamily.Report, cluster osfamily.Cluster) {
+	const path = "Cluster.spec."
+	parsed, err := version.ParseSemantic(cluster.KubernetesVersion)
+	switch {
+	case err != nil || !strings.HasPrefix(cluster.KubernetesVersion, "v"):
+		report.Errorf("Machine.spec.version", "%q is not a Kubernetes version: write it like v1.36.3", cluster.KubernetesVersion)
+	case parsed.LessThan(version.MustParseSemantic(oldestKubernetes)):
+		report.Errorf("Machine.spec.version", "%s is too old: the oldest Kubernetes that can be set up is v%s", cluster.KubernetesVersion, oldestKubernetes)
+	}
+	if !isHost(cluster.EndpointHost) {
+		report.Errorf(path+"controlPlaneEndpoint.host", "%q is neither an IP address nor a DNS name", cluster.EndpointHost)
+	}
+	if errs := validation.IsValidPortNum(int(cluster.EndpointPort)); len(errs) > 0 {
+		report.Errorf(path+"controlPlaneEndpoint.port", "%d is not a port: %s", cluster.EndpointPort, errs[0])
+	}
+	checkCIDRs(report, path+"clusterNetwork.pods.cidrBlocks", cluster.PodCIDRs)
+	checkCIDRs(report, path+"clusterNetwork.services.cidrBlocks", cluster.ServiceCIDRs)
+	if cluster.ServiceDomain != "" && len(validation.IsDNS1123Subdomain(cluster.ServiceDomain)) > 0 {
+		report.Errorf(path+"clusterNetwork.serviceDomain", "%q is not a DNS name", cluster.ServiceDomain)
+	}
+}
+
+func checkCIDRs(report *osfamily.Report, path string, cidrs []string) {
+	for _, cidr := range cidrs {
+		if _, err := netip.ParsePrefix(cidr); err != nil {
+			report.Errorf(path, "%q is not an address range: write it like 10.244.0.0/16", cidr)
+		}
+	}
+}
+
+// checkTrust covers what is secret; it never quotes it.
+func checkTrust(report *osfamily.Report, in osfamily.Input) {
+	if !bootstraputil.IsValidBootstrapToken(in.Join.Token) {
+		report.Errorf("join.token", "is not a bootstrap token of the form abcdef.0123456789abcdef")
+	}
+	if in.Role != bootstrapv1.RoleInit {
+		if len(in.Join.CACertHashes) == 0 {
+			report.Errorf("join.caCertHashes", "must hold at least one pin: a node never joins a cluster that it cannot recognise")
+		}
+		for _, hash := range in.Join.CACertHashes {
+			if !isPin(hash) {
+				report.Errorf("join.caCertHashes", "holds a pin that is not of the form sha256:<64 hexadecimal digits>")
+			}
+		}
+	}
+	if !isControlPlane(in.Role) {
+		return
+	}
+	if in.Certificates == nil {
+		report.Errorf("certificates", "must be set: a control plane node needs the cluster's authorities")
+		return
+	}
+	certs := in.Certificates
+	for _, purpose := range []struct {
+		path string
+		pair osfamily.KeyPair
+	}{
+		{"certificates.ca", certs.ClusterCA},
+		{"certificates.etcd", certs.EtcdCA},
+		{"certificates.proxy", certs.FrontProxyCA},
+		{"certificates.sa", certs.ServiceAccount},
+	} {
+		if len(purpose.pair.Cert) == 0 || len(purpose.pair.Key) == 0 {
+			report.Errorf(purpose.path, "must hold a certificate (or public key) and its private key")
+		}
+	}
+}
+
+func checkVIP(report *osfamily.Report, in osfamily.Input) {
+	const path = "spec.controlPlane.vip"
+	vip := in.Config.ControlPlane.VIP
+	if vip == (bootstrapv1.ControlPlaneVIP{}) {
+		return
+	}
+	if vip.VirtualRouterID < 1 || vip.VirtualRouterID > 255 {
+		report.Errorf(path+".virtualRouterID", "%d is not a VRRP router number: use 1 to 255", vip.VirtualRouterID)
+	}
+	if vip.Interface != "" && !regexp.MustCompile(`^[a-zA-Z0-9._-]{1,15}$`).MatchString(vip.Interface) {
+		report.Errorf(path+".interface", "%q is not the name of a network interface", vip.Interface)
+	}
+	if address, err := netip.ParseAddr(in.Cluster.EndpointHost); err != nil || !address.Is4() {
+		report.Errorf(path, "the Cluster's control plane endpoint %q must be an IPv4 address for nodes to hold it: "+
+			"remove vip, or set the endpoint to a free IPv4 address", in.Cluster.EndpointHost)
+	}
+}
+
+func isPin(hash string) bool {
+	digits, ok := strings.CutPrefix(hash, "sha256:")
+	return ok && len(digits) == 64 && strings.Trim(strings.ToLower(digits), "0123456789abcdef") == ""
+}
+
+func isHost(host string) bool {
+	if address, err := netip.ParseAddr(host); err == nil {
+		return address.Zone() == ""
+	}
+	return len(validation.IsDNS1123Subdomain(host)) == 0
+}
+
+// isFlagValue says whether value survives the way of a kubelet flag: kubeadm writes it into an environment file, and
+// systemd splits it at white space.
+func isFlagValue(value string) bool {
+	return !strings.ContainsAny(value, " \t\r\n\v\f\"'\\") && !slices.Contains([]byte(value), 0)
+}

@@ -1,0 +1,150 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package generic_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/osfamilytest"
+)
+
+// The programs that read a bundle on the node judge it here: Ignition applies it to a folder, kubeadm reads the
+// configuration that it finds there. Whatever they do not like would otherwise be seen on a console only.
+func TestRealProgramsAcceptEveryBundle(t *testing.T) {
+	programs := realPrograms(t)
+	for _, c := range osfamilytest.Cases(selectGeneric) {
+		t.Run(c.Name, func(t *testing.T) {
+			bundle, report := generic.New().Render(c.Input)
+			if err := report.Err(); err != nil {
+				t.Fatal(err)
+			}
+			root := t.TempDir()
+			programs.applyIgnition(t, bundle.Data, root)
+			checkApplied(t, bundle.Data, root)
+			programs.run(t, "kubeadm", nil, "config", "validate", "--config", filepath.Join(root, "etc/ingot/kubeadm.yaml"))
+		})
+	}
+}
+
+const testTimeout = time.Minute
+
+// programs maps the name of a program to its path.
+type programs map[string]string
+
+// realPrograms builds what is missing. The test fails where it cannot: skipped, it would prove nothing.
+func realPrograms(t *testing.T) programs {
+	t.Helper()
+	builder, err := components.FromEnvironment(func(line string) { t.Log(line) })
+	if err != nil {
+		t.Fatalf("this test needs the programs of the node: %v", err)
+	}
+	paths, err := builder.Build(t.Context(), "ignition", "kubeadm")
+	if err != nil {
+		t.Fatalf("this test needs the real ignition and kubeadm, and they cannot be built: %v", err)
+	}
+	return paths
+}
+
+// applyIgnition runs the stages that a node without disks to prepare runs, with root as the root of the node.
+func (p programs) applyIgnition(t *testing.T, config []byte, root string) {
+	t.Helper()
+	scratch := t.TempDir()
+	file := filepath.Join(scratch, "config.ign")
+	if err := os.WriteFile(file, config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, stage := range []string{"fetch", "files"} {
+		p.run(t, "ignition", []string{"IGNITION_CONFIG_FILE=" + file},
+			"-platform", "file", "-stage", stage, "-root", root, "-log-to-stdout",
+			"-config-cache", filepath.Join(scratch, "cache"),
+			"-state-file", filepath.Join(scratch, "state"),
+			"-neednet", filepath.Join(scratch, "neednet"))
+	}
+	if _, err := os.Stat(filepath.Join(scratch, "neednet")); err == nil {
+		t.Error("the bundle wants the network before the root is up")
+	}
+}
+
+func (p programs) run(t *testing.T, name string, env []string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, p[name], args...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// checkApplied compares the folder with the bundle: content, mode and owner of files, presets and masks.
+func checkApplied(t *testing.T, data []byte, root string) {
+	t.Helper()
+	config, err := ignition.Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range config.Files {
+		checkFile(t, root, file)
+	}
+	presets, err := os.ReadFile(filepath.Join(root, "etc/systemd/system-preset/20-ignition.preset"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, unit := range config.Units {
+		path := filepath.Join(root, "etc/systemd/system", unit.Name)
+		if unit.Masked {
+			if target, err := os.Readlink(path); err != nil || target != "/dev/null" {
+				t.Errorf("%s is not masked: it points to %q, %v", unit.Name, target, err)
+			}
+			continue
+		}
+		if unit.Contents != "" {
+			checkFile(t, root, ignition.File{Path: "/etc/systemd/system/" + unit.Name, Mode: 0o644, Data: []byte(unit.Contents)})
+		}
+		for name, dropin := range unit.Dropins {
+			checkFile(t, root, ignition.File{Path: "/etc/systemd/system/" + unit.Name + ".d/" + name, Mode: 0o644, Data: []byte(dropin)})
+		}
+		if enabled := slices.Contains(strings.Split(string(presets), "\n"), "enable "+unit.Name); enabled != unit.Enabled {
+			t.Errorf("%s enabled: %t, want %t; presets:\n%s", unit.Name, enabled, unit.Enabled, presets)
+		}
+	}
+}
+
+func checkFile(t *testing.T, root string, want ignition.File) {
+	t.Helper()
+	path := filepath.Join(root, want.Path)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if info.Mode() != want.Mode {
+		t.Errorf("%s has mode %v, want %v", want.Path, info.Mode(), want.Mode)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Getuid() {
+		t.Errorf("%s does not belong to the one who ran Ignition", want.Path)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if !bytes.Equal(got, want.Data) && (!want.Append || !bytes.HasSuffix(got, want.Data)) {
+		t.Errorf("%s holds %q, want %q", want.Path, got, want.Data)
+	}
+}

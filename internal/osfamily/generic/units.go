@@ -1,0 +1,71 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package generic
+
+import (
+	"fmt"
+
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
+)
+
+// bootstrapUnit runs kubeadm once. It tries once only: what failed half way is not repaired in place, the machine is
+// replaced. Its output goes to the console, so that it can be read from outside; therefore nothing that it prints may
+// be secret.
+func bootstrapUnit(role bootstrapv1.Role) ignition.Unit {
+	command, flags := "join", ""
+	if role == bootstrapv1.RoleInit {
+		command, flags = "init", " --skip-token-print"
+	}
+	return ignition.Unit{
+		Name:    "ingot-bootstrap.service",
+		Enabled: true,
+		Contents: fmt.Sprintf(`[Unit]
+Description=Make this machine a Kubernetes node
+Wants=network-online.target
+Requires=containerd.service
+After=network-online.target containerd.service
+ConditionPathExists=!/etc/kubernetes/kubelet.conf
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+StandardOutput=journal+console
+StandardError=inherit
+ExecStart=/usr/bin/kubeadm %[1]s --config %[2]s%[3]s
+ExecStartPost=/usr/bin/rm -f %[2]s
+ExecStartPost=/usr/bin/mkdir -p %[4]s
+ExecStartPost=/usr/bin/touch %[4]s/%[5]s
+ExecStartPost=/usr/bin/echo "ingot: kubeadm %[1]s finished"
+
+[Install]
+WantedBy=multi-user.target
+`, command, kubeadmPath, flags, sentinelFolder, sentinelName),
+	}
+}
+
+// guardRails keep an image from changing itself: nodes are replaced, not patched. A unit that the image does not have
+// may be masked all the same.
+func guardRails() []ignition.Unit {
+	var units []ignition.Unit
+	for _, name := range []string{
+		// systemd's own
+		"systemd-sysupdate.timer", "systemd-sysupdate.service",
+		"systemd-sysupdate-reboot.timer", "systemd-sysupdate-reboot.service",
+		// Debian and Ubuntu
+		"apt-daily.timer", "apt-daily.service", "apt-daily-upgrade.timer", "apt-daily-upgrade.service",
+		"unattended-upgrades.service",
+		"snapd.socket", "snapd.service", "snapd.snap-repair.timer", "snapd.refresh.timer",
+		// Fedora, its relatives and Photon
+		"dnf-automatic.timer", "dnf-automatic-install.timer", "dnf5-automatic.timer", "tdnf-automatic.timer",
+		"rpm-ostreed-automatic.timer", "zincati.service", "bootc-fetch-apply-updates.timer",
+		// SUSE
+		"transactional-update.timer",
+		// Flatcar and its relatives
+		"update-engine.service", "locksmithd.service",
+	} {
+		units = append(units, ignition.Unit{Name: name, Masked: true})
+	}
+	return units
+}

@@ -1,0 +1,235 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ignition encodes Ignition 3.4 configurations. It is shared by the families whose images run Ignition 3.x on
+// first boot. It knows the format: files, units, masks, how they are ordered and how they are validated. It never knows
+// an operating system, a role or Kubernetes.
+package ignition
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/coreos/ignition/v2/config/v3_4"
+	"github.com/coreos/ignition/v2/config/v3_4/types"
+)
+
+// Version is the specification that Config.Encode writes. Ignition 2.14 and later read it.
+const Version = "3.4.0"
+
+// Config is one configuration.
+type Config struct {
+	// Files are files to write.
+	Files []File
+	// Units are systemd units to write, extend, enable or mask.
+	Units []Unit
+}
+
+// File is a file that root owns.
+type File struct {
+	// Path is absolute. Missing parent directories are made with mode 0755.
+	Path string
+	// Mode holds the permission bits.
+	Mode fs.FileMode
+	// Data is the content.
+	Data []byte
+	// Append adds Data to what the image has at the path instead of replacing it.
+	Append bool
+}
+
+// Unit is a systemd unit.
+type Unit struct {
+	// Name is the file name of the unit. Do not use an instance of a template (name@instance.service): Ignition would
+	// ask systemd for its version, and in an initramfs without systemd that fails.
+	Name string
+	// Contents is the unit file; empty keeps the image's own.
+	Contents string
+	// Enabled enables the unit on first boot.
+	Enabled bool
+	// Masked makes the unit impossible to start. A unit that does not exist may be masked.
+	Masked bool
+	// Dropins extend the unit: file name to content.
+	Dropins map[string]string
+}
+
+// Encode returns the configuration as JSON. The same configuration gives the same bytes in whatever order its files
+// and units are listed. It fails where Ignition's own validation finds anything at all to say, warnings included.
+func (c Config) Encode() ([]byte, error) {
+	out := types.Config{Ignition: types.Ignition{Version: Version}}
+	for _, f := range c.Files {
+		out.Storage.Files = append(out.Storage.Files, encodeFile(f))
+	}
+	for _, u := range c.Units {
+		out.Systemd.Units = append(out.Systemd.Units, encodeUnit(u))
+	}
+	slices.SortStableFunc(out.Storage.Files, func(a, b types.File) int { return cmp.Compare(a.Path, b.Path) })
+	slices.SortStableFunc(out.Systemd.Units, func(a, b types.Unit) int { return cmp.Compare(a.Name, b.Name) })
+
+	data, err := compact(out)
+	if err != nil {
+		return nil, err
+	}
+	return data, Validate(data)
+}
+
+// Validate parses data as strictly as Ignition does and fails on every finding, warnings included.
+func Validate(data []byte) error {
+	_, report, err := v3_4.Parse(data)
+	var findings []string
+	for _, entry := range report.Entries {
+		findings = append(findings, fmt.Sprintf("%s: %s", entry.Context.String(), entry.Message))
+	}
+	if err == nil && len(findings) == 0 {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("findings")
+	}
+	return fmt.Errorf("not a valid Ignition %s configuration: %w: %s", Version, err, strings.Join(findings, "; "))
+}
+
+// Decode reads a configuration that Encode wrote. Tests and diagnostics use it.
+func Decode(data []byte) (Config, error) {
+	if err := Validate(data); err != nil {
+		return Config{}, err
+	}
+	var in types.Config
+	if err := json.Unmarshal(data, &in); err != nil {
+		return Config{}, fmt.Errorf("decoding Ignition configuration: %w", err)
+	}
+	var out Config
+	for _, f := range in.Storage.Files {
+		file, err := decodeFile(f)
+		if err != nil {
+			return Config{}, fmt.Errorf("decoding file %s: %w", f.Path, err)
+		}
+		out.Files = append(out.Files, file)
+	}
+	for _, u := range in.Systemd.Units {
+		out.Units = append(out.Units, decodeUnit(u))
+	}
+	return out, nil
+}
+
+const dataURLPrefix = "data:;base64,"
+
+func encodeFile(f File) types.File {
+	out := types.File{Node: types.Node{Path: f.Path}}
+	out.Mode = new(int(f.Mode.Perm()))
+	content := types.Resource{Source: new(dataURLPrefix + base64.StdEncoding.EncodeToString(f.Data))}
+	if f.Append {
+		out.Append = []types.Resource{content}
+		return out
+	}
+	out.Overwrite = new(true)
+	out.Contents = content
+	return out
+}
+
+func decodeFile(f types.File) (File, error) {
+	out := File{Path: f.Path, Mode: fs.FileMode(ptrOr(f.Mode, 0)) & fs.ModePerm} //nolint:gosec // permission bits fit
+	content := f.Contents
+	if len(f.Append) == 1 {
+		content, out.Append = f.Append[0], true
+	}
+	var err error
+	out.Data, err = decodeDataURL(ptrOr(content.Source, ""))
+	return out, err
+}
+
+func decodeDataURL(source string) ([]byte, error) {
+	encoded, ok := strings.CutPrefix(source, dataURLPrefix)
+	if !ok {
+		u, err := url.Parse(source)
+		if err != nil {
+			return nil, errors.New("the source is not a URL")
+		}
+		return nil, fmt.Errorf("the source has scheme %q: only base64 data URLs are known", u.Scheme)
+	}
+	return base64.StdEncoding.DecodeString(encoded)
+}
+
+func encodeUnit(u Unit) types.Unit {
+	out := types.Unit{Name: u.Name}
+	if u.Contents != "" {
+		out.Contents = new(u.Contents)
+	}
+	if u.Enabled {
+		out.Enabled = new(true)
+	}
+	if u.Masked {
+		out.Mask = new(true)
+	}
+	for name, contents := range u.Dropins {
+		out.Dropins = append(out.Dropins, types.Dropin{Name: name, Contents: new(contents)})
+	}
+	slices.SortFunc(out.Dropins, func(a, b types.Dropin) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+func decodeUnit(u types.Unit) Unit {
+	out := Unit{
+		Name:     u.Name,
+		Contents: ptrOr(u.Contents, ""),
+		Enabled:  ptrOr(u.Enabled, false),
+		Masked:   ptrOr(u.Mask, false),
+	}
+	for _, d := range u.Dropins {
+		if out.Dropins == nil {
+			out.Dropins = map[string]string{}
+		}
+		out.Dropins[d.Name] = ptrOr(d.Contents, "")
+	}
+	return out
+}
+
+// compact encodes v as JSON without the empty objects that the generated Ignition types leave everywhere. Object keys
+// come out sorted.
+func compact(v any) ([]byte, error) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encoding Ignition configuration: %w", err)
+	}
+	var tree any
+	if err := json.Unmarshal(raw, &tree); err != nil {
+		return nil, fmt.Errorf("encoding Ignition configuration: %w", err)
+	}
+	data, err := json.Marshal(prune(tree))
+	if err != nil {
+		return nil, fmt.Errorf("encoding Ignition configuration: %w", err)
+	}
+	return data, nil
+}
+
+func prune(tree any) any {
+	switch node := tree.(type) {
+	case map[string]any:
+		for key, child := range node {
+			child = prune(child)
+			if object, ok := child.(map[string]any); ok && len(object) == 0 {
+				delete(node, key)
+				continue
+			}
+			node[key] = child
+		}
+	case []any:
+		for i := range node {
+			node[i] = prune(node[i])
+		}
+	}
+	return tree
+}
+
+func ptrOr[T any](p *T, fallback T) T {
+	if p == nil {
+		return fallback
+	}
+	return *p
+}

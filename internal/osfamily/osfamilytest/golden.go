@@ -1,0 +1,71 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package osfamilytest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+//nolint:gochecknoglobals // flags of a test binary are global
+var update = flag.Bool("update", false, "rewrite golden files with what is rendered now")
+
+// digestsName is the file that pins the bytes of every case. A line that changes there means that machines of existing
+// users would be rendered anew: that is a breaking change and needs its own reason.
+const digestsName = "digests.txt"
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// checkGolden compares the readable form of a bundle with its golden file.
+func (s Suite) checkGolden(t *testing.T, c Case, data []byte) {
+	t.Helper()
+	readable, err := s.Readable(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareFile(t, filepath.Join(s.Testdata, c.Name+".golden"), "# "+c.Why+"\n"+readable)
+}
+
+// checkDigests compares the digests of all bundles with the pinned ones, as one list.
+func (s Suite) checkDigests(t *testing.T, digests map[string]string) {
+	t.Helper()
+	var list bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(digests)) {
+		fmt.Fprintf(&list, "%s %s\n", digests[name], name)
+	}
+	compareFile(t, filepath.Join(s.Testdata, digestsName), list.String())
+}
+
+func compareFile(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (write it with: go test . -update)", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("what is rendered is not what %s says; existing machines would roll (-want +got):\n%s", path, diff)
+	}
+}
