@@ -1,0 +1,103 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package nodeimage
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// debianSuite is the release that the packages come from.
+const debianSuite = "bookworm"
+
+// baseRecipe changes whenever the code below would make something else of the same inputs.
+const baseRecipe = 1
+
+// The base stage holds two folders.
+const (
+	baseRoot     = "root"     // installed packages
+	baseUnpacked = "unpacked" // kernel, busybox and boot loader, unpacked only
+)
+
+// unpackedStatus lists the unpacked packages in the format of dpkg's status file.
+const unpackedStatus = "unpacked.status"
+
+// buildBase installs the Debian packages into a folder.
+func (r *build) buildBase(ctx context.Context) error {
+	installed, err := readList(r.source("packages.txt"))
+	if err != nil {
+		return err
+	}
+	unpacked, err := readList(r.source("packages-unpacked.txt"))
+	if err != nil {
+		return err
+	}
+	in := &inputs{}
+	in.value("recipe", baseRecipe)
+	in.value("mirrors", r.mirrors)
+	in.value("installed", installed)
+	in.value("unpacked", unpacked)
+	in.files(r.source("unpack-packages.sh"))
+	key, err := in.key()
+	if err != nil {
+		return err
+	}
+	r.base, err = r.stages.run("base", "installing Debian packages (1 to 2 min)", key, func(dir string) error {
+		return r.debootstrap(ctx, dir, installed, unpacked)
+	})
+	return err
+}
+
+func (r *build) debootstrap(ctx context.Context, dir string, installed, unpacked []string) error {
+	root := filepath.Join(dir, baseRoot)
+	args := []string{
+		"--mode=root", "--format=directory", "--variant=essential",
+		"--include=" + strings.Join(installed, ","),
+		`--aptopt=APT::Install-Recommends "false"`,
+		"--customize-hook=" + r.source("unpack-packages.sh"),
+	}
+	for _, path := range []string{"doc", "i18n", "info", "lintian", "locale", "man", "zoneinfo"} {
+		args = append(args, "--dpkgopt=path-exclude=/usr/share/"+path+"/*")
+	}
+	// Licences stay: whoever passes an image on must pass them on.
+	args = append(args, "--dpkgopt=path-include=/usr/share/doc/*/copyright", debianSuite, root)
+	mmdebstrap := tool{
+		name: "mmdebstrap", args: append(args, r.mirrors...),
+		env: []string{fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch), "INGOT_UNPACK=" + strings.Join(unpacked, " ")},
+	}
+	if err := mmdebstrap.run(ctx); err != nil {
+		return fmt.Errorf("installing packages from %s: %w", r.mirrors, err)
+	}
+	for _, name := range []string{baseUnpacked, unpackedStatus} {
+		if err := os.Rename(filepath.Join(root, ".ingot", name), filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("unpacked packages: %w", err)
+		}
+	}
+	return os.RemoveAll(filepath.Join(root, ".ingot"))
+}
+
+// readList reads a file with one entry per line; empty lines and lines that start with # do not count.
+func readList(path string) ([]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("sources of the node image: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	var list []string
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		if line != "" && !strings.HasPrefix(line, "#") {
+			list = append(list, line)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("sources of the node image: %s: %w", path, err)
+	}
+	return list, nil
+}

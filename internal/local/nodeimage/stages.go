@@ -1,0 +1,208 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package nodeimage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/utils/clock"
+)
+
+// keepPerStage is how many results of one stage stay in the cache; older ones are removed after a build.
+const keepPerStage = 3
+
+// scratchMark is in the name of every unfinished result.
+const scratchMark = ".building-"
+
+// stages is the cache of finished stages below one folder. Its owner must hold the lock of that folder.
+type stages struct {
+	root   string
+	report func(format string, args ...any)
+	clock  clock.PassiveClock
+}
+
+// run returns the folder with the result of a stage. If the cache has none for this key, make fills a scratch folder
+// which then takes the final name, so a result under its final name is always whole.
+func (s *stages) run(name, what, key string, make func(dir string) error) (string, error) {
+	final := filepath.Join(s.root, name+"-"+key)
+	if _, err := os.Stat(final); err == nil {
+		now := s.clock.Now()
+		return final, os.Chtimes(final, now, now)
+	}
+	scratch, err := os.MkdirTemp(s.root, name+scratchMark)
+	if err != nil {
+		return "", fmt.Errorf("stage %s: %w", name, err)
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+
+	s.report("%s", what)
+	began := s.clock.Now()
+	if err := make(scratch); err != nil {
+		return "", fmt.Errorf("stage %s (%s): %w", name, what, err)
+	}
+	if err := os.Chmod(scratch, 0o755); err != nil {
+		return "", fmt.Errorf("stage %s: %w", name, err)
+	}
+	if err := os.Rename(scratch, final); err != nil {
+		return "", fmt.Errorf("stage %s: keeping the result: %w", name, err)
+	}
+	s.report("%s: done in %s", what, s.clock.Since(began).Round(time.Second))
+	return final, nil
+}
+
+// sweep removes what interrupted builds left, and all but the last used results of each stage.
+func (s *stages) sweep() error {
+	entries, err := os.ReadDir(s.root)
+	if err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	type result struct {
+		path string
+		used time.Time
+	}
+	results := map[string][]result{}
+	for _, e := range entries {
+		path := filepath.Join(s.root, e.Name())
+		if strings.Contains(e.Name(), scratchMark) {
+			if err := os.RemoveAll(path); err != nil {
+				return fmt.Errorf("cache: removing what an interrupted build left: %w", err)
+			}
+			continue
+		}
+		at := strings.LastIndex(e.Name(), "-")
+		info, err := e.Info()
+		if at < 0 || err != nil || !e.IsDir() {
+			continue
+		}
+		results[e.Name()[:at]] = append(results[e.Name()[:at]], result{path, info.ModTime()})
+	}
+	for _, of := range results {
+		slices.SortFunc(of, func(a, b result) int { return b.used.Compare(a.used) })
+		for _, old := range of[min(keepPerStage, len(of)):] {
+			if err := os.RemoveAll(old.path); err != nil {
+				return fmt.Errorf("cache: removing an old result: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// lock takes the build lock of the folder root and waits for it as long as ctx lives. The kernel drops it when its
+// holder dies.
+func lock(ctx context.Context, root string, waiting func()) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(root, ".lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("lock file: %w", err)
+	}
+	for first := true; ; first = false {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			_ = f.Close()
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		if first {
+			waiting()
+		}
+		select {
+		case <-ctx.Done():
+			_ = f.Close()
+			return nil, fmt.Errorf("waiting for %s: %w", f.Name(), context.Cause(ctx))
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// inputs collects what decides the result of a stage.
+type inputs struct {
+	parts []string
+	err   error
+}
+
+// value adds a named value.
+func (in *inputs) value(name string, value any) {
+	in.parts = append(in.parts, fmt.Sprintf("%s=%q", name, fmt.Sprint(value)))
+}
+
+// files adds the content, the names and the executable bits of files and of all files below folders.
+func (in *inputs) files(paths ...string) {
+	for _, root := range paths {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			return in.file(root, path)
+		})
+		if err != nil && in.err == nil {
+			in.err = fmt.Errorf("input: %w", err)
+		}
+	}
+}
+
+// programs adds large files by their place, size and time, which is quick; a rebuilt program counts as another one.
+func (in *inputs) programs(paths ...string) {
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			in.err = errors.Join(in.err, fmt.Errorf("input: %w", err))
+			continue
+		}
+		in.value(path, fmt.Sprintf("%d bytes of %d", info.Size(), info.ModTime().UnixNano()))
+	}
+}
+
+func (in *inputs) file(root, path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	sum, err := fileDigest(path)
+	if err != nil {
+		return err
+	}
+	name, err := filepath.Rel(filepath.Dir(root), path)
+	if err != nil {
+		return err
+	}
+	in.value(name, fmt.Sprintf("%s executable=%t", sum, info.Mode()&0o111 != 0))
+	return nil
+}
+
+// key is the hash over everything added, in any order, or the first error met while adding.
+func (in *inputs) key() (string, error) {
+	if in.err != nil {
+		return "", in.err
+	}
+	slices.Sort(in.parts)
+	sum := sha256.Sum256([]byte(strings.Join(in.parts, "\n")))
+	return hex.EncodeToString(sum[:])[:16], nil
+}
+
+// fileDigest is the SHA-256 of a file in hexadecimal.
+func fileDigest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("reading %s: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
