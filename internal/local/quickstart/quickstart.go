@@ -1,0 +1,100 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package quickstart
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/hypervisor"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/managementplane"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/nodeimage"
+)
+
+// quickstart is one run: the options, and what its stages found or made.
+type quickstart struct {
+	Options
+	*teller
+
+	programs     *components.Builder
+	acceleration hypervisor.Acceleration
+	host         *hypervisor.Hypervisor
+	plane        *managementplane.Plane
+	management   client.Client
+	clusterctl   string // configuration file of the local clusterctl repository
+}
+
+// Up runs the story, or continues one that was interrupted, and leaves the cluster running.
+func Up(ctx context.Context, o Options) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	q := &quickstart{Options: o, teller: newTeller(o.Out, o.Clock)}
+	q.programs = &components.Builder{Repo: o.Repo, Cache: o.Cache, Report: q.indented}
+	if err := q.run(ctx, q.stages()); err != nil {
+		return err
+	}
+	return q.finish(ctx)
+}
+
+// stages is the story, in order.
+func (q *quickstart) stages() []stage {
+	return []stage{
+		{"checking this machine", q.checkHost},
+		{"building programs", q.buildPrograms},
+		{"building node image " + q.FromImage, func(ctx context.Context) error { return q.buildImage(ctx, q.FromImage) }},
+		{"building node image " + q.ToImage, func(ctx context.Context) error { return q.buildImage(ctx, q.ToImage) }},
+		{"starting a private libvirt", q.startHypervisor},
+		{"starting a management cluster", q.startManagement},
+		{"clusterctl init", q.initProviders},
+		{fmt.Sprintf("creating cluster %s: 1 control plane, %d workers from image %s", clusterName, q.Workers, q.FromImage), q.createCluster},
+		{fmt.Sprintf("replacing the workers by machines from image %s", q.ToImage), q.upgrade},
+	}
+}
+
+// buildImage builds a version of our node image, or finds it in the cache.
+func (q *quickstart) buildImage(ctx context.Context, version string) error {
+	builder := &nodeimage.Builder{Repo: q.Repo, Cache: q.Cache, Programs: q.programs, Report: q.indented}
+	_, err := builder.Build(ctx, version, q.imageDir())
+	return err
+}
+
+// finish shows the nodes before and after, the times, and how to go on.
+func (q *quickstart) finish(ctx context.Context) error {
+	after, err := q.nodes(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := q.recallBefore()
+	if err != nil {
+		return fmt.Errorf("what the nodes ran before: %w", err)
+	}
+	q.print("\nNodes before the replacement:\n" + table(before) + "\nNodes now:\n" + table(after) + "\n" + q.summary())
+	q.print(fmt.Sprintf("\nThe cluster keeps running. Use it:\n  %s\n  %s\nRemove every trace:\n  make quickstart-down\n",
+		q.kubectl("kubeconfig")+" get pods -A", q.kubectl("")+" get machines,ingotmachines"))
+	return nil
+}
+
+// table shows nodes as kubectl would.
+func table(nodes []node) string {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
+	_, _ = fmt.Fprintln(w, "  NAME\tSTATUS\tROLE\tVERSION\tADDRESS\tOS-IMAGE")
+	for _, n := range nodes {
+		status := "NotReady"
+		if n.Ready {
+			status = "Ready"
+		}
+		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\t%s\n", n.Name, status, n.Role, n.Kubelet, n.Address, n.OSImage)
+	}
+	_ = w.Flush()
+	return text.String()
+}
+
+func (q *quickstart) indented(line string) { q.say("      %s", line) }
