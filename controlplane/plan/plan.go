@@ -1,0 +1,197 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
+)
+
+// Make decides what to do now. The order of the questions is their precedence: a control plane that is being deleted
+// makes nothing; one that shares its Cluster with foreign Machines touches nothing; certificates come before whatever
+// is signed with them; and a Machine comes last, because it cannot be taken back.
+func Make(w World) Plan {
+	p := &Plan{}
+	switch {
+	case w.Deleting:
+		p.planDeletion(w)
+	case len(w.ForeignMachines) > 0:
+		p.hold(ForeignMachinesReason, "Cluster %s has control plane Machines that IngotControlPlane %s does not own: %s; delete them, or delete this IngotControlPlane",
+			w.Cluster, w.ControlPlane, enumerate(w.ForeignMachines))
+	case !w.InfrastructureProvisioned:
+		p.hold(controlplanev1.WaitingForClusterInfrastructureReason, "waiting until the infrastructure of Cluster %s is provisioned; its InfrastructureReady condition says what is missing", w.Cluster)
+	default:
+		ready := p.planAccess(w)
+		switch {
+		case len(w.Machines) > 0:
+			p.planMachines(w)
+		case w.Initialized:
+			p.holdLoss(w)
+		case ready:
+			p.planFirstMachine(w)
+		}
+	}
+	return *p
+}
+
+func (p *Plan) do(steps ...Step) { p.Steps = append(p.Steps, steps...) }
+
+func (p *Plan) hold(reason, format string, args ...any) {
+	p.Held = append(p.Held, Held{Reason: reason, Message: fmt.Sprintf(format, args...)})
+}
+
+// planDeletion takes the Cluster apart from its edge: workers, then control plane Machines, then the object. Workers
+// need the API server to leave in order.
+func (p *Plan) planDeletion(w World) {
+	if len(w.Workers) > 0 {
+		p.hold(controlplanev1.WaitingForWorkersReason, "waiting until the worker Machines of Cluster %s are gone: %s; deleting the Cluster deletes them", w.Cluster, enumerate(w.Workers))
+		return
+	}
+	for _, m := range w.Machines {
+		if !m.Deleting {
+			p.do(DeleteMachine{Name: m.Name})
+		}
+	}
+	p.deleteLeftovers(w.Leftovers)
+	if len(w.Machines) > 0 {
+		p.hold(controlplanev1.WaitingForMachinesReason, "waiting until the control plane Machines are gone: %s; their Deleting conditions say what they wait for", enumerate(names(w.Machines)))
+		return
+	}
+	p.do(RemoveFinalizer{})
+}
+
+// planAccess plans certificates and kubeconfig. It returns whether a Machine may be made once its steps are done.
+func (p *Plan) planAccess(w World) bool {
+	ready := p.planCertificates(w)
+	if w.Endpoint == "" {
+		p.hold(controlplanev1.WaitingForControlPlaneEndpointReason, "waiting until Cluster %s has a control plane endpoint; the infrastructure provider sets it, or you do in spec.controlPlaneEndpoint of the Cluster", w.Cluster)
+		return false
+	}
+	if ready && w.Kubeconfig != KubeconfigCurrent {
+		p.do(WriteKubeconfig{State: w.Kubeconfig})
+	}
+	return ready
+}
+
+// planCertificates never replaces an authority that a Machine may already trust: neither once the control plane was
+// initialized, nor while its first Machine exists.
+func (p *Plan) planCertificates(w World) bool {
+	switch {
+	case len(w.Certificates.Invalid) > 0:
+		p.hold(controlplanev1.CertificatesInvalidReason, "%s", strings.Join(w.Certificates.Invalid, "; "))
+		return false
+	case len(w.Certificates.Missing) == 0:
+		return true
+	case w.Initialized:
+		p.hold(controlplanev1.CertificatesMissingReason, "Secrets are gone: %s; they are never made again, because a new authority would shut every node out: restore them from a backup", enumerate(w.Certificates.Missing))
+		return false
+	case len(w.Machines) > 0:
+		p.hold(controlplanev1.CertificatesMissingReason, "Secrets are gone that Machine %s was made with: %s; restore them, or delete the Machine to begin anew", w.Machines[0].Name, enumerate(w.Certificates.Missing))
+		return false
+	default:
+		p.do(CreateCertificates{Missing: w.Certificates.Missing})
+		return true
+	}
+}
+
+// planMachines plans for the Machines that there are.
+func (p *Plan) planMachines(w World) {
+	p.deleteLeftovers(w.Leftovers)
+	if len(w.Machines) == 1 {
+		p.planOnlyMachine(w, w.Machines[0])
+		return
+	}
+	p.hold(controlplanev1.ScalingDownReason, "there are %d control plane Machines: %s; this version runs exactly one and chooses none to remove: delete those that are not wanted", len(w.Machines), enumerate(names(w.Machines)))
+}
+
+// holdLoss refuses to make an empty cluster in the place of a lost one.
+func (p *Plan) holdLoss(w World) {
+	p.deleteLeftovers(w.Leftovers)
+	p.hold(ControlPlaneLostReason, "the control plane was initialized and its last Machine is gone, and with it the data of etcd; this version does not restore etcd, and makes no empty cluster in its place: delete Cluster %s and create it again", w.Cluster)
+}
+
+// planFirstMachine makes the Machine that makes the cluster. What an interrupted attempt left is used where it still is
+// what is wanted now, and deleted otherwise.
+func (p *Plan) planFirstMachine(w World) {
+	if w.Desired.TemplateMissing {
+		p.hold(TemplateMissingReason, "%s does not exist: create it, or change spec.machineTemplate.spec.infrastructureRef", w.Desired.Template)
+		return
+	}
+	begun := Leftover{Name: w.NextName}
+	if i := slices.IndexFunc(w.Leftovers, w.Desired.usable); i >= 0 {
+		begun = w.Leftovers[i]
+	}
+	p.deleteLeftovers(slices.DeleteFunc(slices.Clone(w.Leftovers), func(l Leftover) bool { return l.Name == begun.Name }))
+	if begun.ClonedFrom == (Template{}) {
+		p.do(CreateInfraMachine{Name: begun.Name, Template: w.Desired.Template})
+	}
+	if begun.Config == nil {
+		p.do(CreateBootstrapConfig{Name: begun.Name, Role: bootstrapv1.RoleInit})
+	}
+	p.do(CreateMachine{Name: begun.Name, Role: bootstrapv1.RoleInit, FailureDomain: w.FailureDomain})
+}
+
+// planOnlyMachine plans for the one Machine that there is. Until the API server has answered nothing is lost with it, so
+// it may be replaced; afterwards it holds the only copy of etcd's data, and is left alone.
+func (p *Plan) planOnlyMachine(w World, m Machine) {
+	switch {
+	case m.Deleting && w.Initialized:
+		p.hold(ControlPlaneLostReason, "Machine %s is being deleted; it holds the only copy of the data of etcd, and the cluster is lost with it: this version makes no other in its place", m.Name)
+		return
+	case m.Deleting:
+		p.hold(controlplanev1.WaitingForMachinesReason, "waiting until Machine %s is gone; another first Machine is made then", m.Name)
+		return
+	case m.RemediationWanted && w.Initialized:
+		p.hold(RemediationNotSupportedReason, "a MachineHealthCheck wants Machine %s replaced; it holds the only copy of the data of etcd and is kept: repair its node, or delete Cluster %s and create it again", m.Name, w.Cluster)
+	case m.RemediationWanted:
+		p.do(DeleteMachine{Name: m.Name})
+		return
+	case !w.Initialized && w.APIServerAnswers:
+		p.do(MarkInitialized{})
+	case !w.Initialized:
+		p.hold(controlplanev1.NotInitializedReason, "waiting until the API server answers at %s; the conditions of Machine %s and its console say how far it has come", w.Endpoint, m.Name)
+	}
+	p.holdRollout(w, m)
+}
+
+func (p *Plan) holdRollout(w World, m Machine) {
+	differences := Differences(w.Desired, m)
+	if len(differences) == 0 {
+		return
+	}
+	remedy := "undo the change, or create another Cluster"
+	if !w.Initialized {
+		remedy = "undo the change, or delete the Machine, which loses nothing before the control plane is initialized"
+	}
+	p.hold(controlplanev1.RolloutNotSupportedReason, "Machine %s is not as declared (%s); this version does not replace control plane Machines: %s", m.Name, strings.Join(differences, "; "), remedy)
+}
+
+func (p *Plan) deleteLeftovers(leftovers []Leftover) {
+	for _, l := range leftovers {
+		if !l.Deleting {
+			p.do(DeleteLeftover{Name: l.Name})
+		}
+	}
+}
+
+func names(machines []Machine) []string {
+	list := make([]string, 0, len(machines))
+	for _, m := range machines {
+		list = append(list, m.Name)
+	}
+	return list
+}
+
+// enumerate writes a list for a sentence, and keeps long ones short.
+func enumerate(list []string) string {
+	const most = 5
+	if len(list) <= most {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+}

@@ -1,0 +1,106 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+)
+
+// Plan is what to do now. Steps are in the order in which they must be done, and each is safe to do once those before
+// it are done. A plan with neither steps nor holds says that everything is as declared.
+type Plan struct {
+	Steps []Step
+	Held  []Held
+}
+
+// Held is the reason why something that should happen does not. Messages name the remedy.
+type Held struct {
+	Reason  string
+	Message string
+}
+
+// Step is one thing to do. Each step is one write, or several writes of the same kind, and may be done again when it is
+// not known whether it was done.
+type Step interface {
+	// String names the step and its object.
+	String() string
+	step()
+}
+
+// CreateCertificates makes the certificate Secrets that are missing. Existing ones are left as they are.
+type CreateCertificates struct{ Missing []string }
+
+// WriteKubeconfig makes the kubeconfig Secret, or renews it.
+type WriteKubeconfig struct{ State Kubeconfig }
+
+// CreateInfraMachine clones the infrastructure machine of a Machine that is about to be made.
+type CreateInfraMachine struct {
+	Name     string
+	Template Template
+}
+
+// CreateBootstrapConfig makes the IngotConfig of a Machine that is about to be made.
+type CreateBootstrapConfig struct {
+	Name string
+	Role bootstrapv1.Role
+}
+
+// CreateMachine makes a Machine. Its infrastructure machine and its IngotConfig are there.
+type CreateMachine struct {
+	Name          string
+	Role          bootstrapv1.Role
+	FailureDomain string
+}
+
+// DeleteMachine deletes a Machine; Cluster API deletes what belongs to it.
+type DeleteMachine struct{ Name string }
+
+// DeleteLeftover deletes the infrastructure machine and the IngotConfig of a Machine that was never made.
+type DeleteLeftover struct{ Name string }
+
+// MarkInitialized writes down, for good, that the API server has answered.
+type MarkInitialized struct{}
+
+// RemoveFinalizer lets the control plane object go.
+type RemoveFinalizer struct{}
+
+func (CreateCertificates) step()    {}
+func (WriteKubeconfig) step()       {}
+func (CreateInfraMachine) step()    {}
+func (CreateBootstrapConfig) step() {}
+func (CreateMachine) step()         {}
+func (DeleteMachine) step()         {}
+func (DeleteLeftover) step()        {}
+func (MarkInitialized) step()       {}
+func (RemoveFinalizer) step()       {}
+
+func (s CreateCertificates) String() string {
+	return "create certificates " + enumerate(s.Missing)
+}
+
+func (s WriteKubeconfig) String() string {
+	return fmt.Sprintf("write kubeconfig (%s)", s.State)
+}
+
+func (s CreateInfraMachine) String() string {
+	return fmt.Sprintf("create infrastructure machine %s from %s", s.Name, s.Template)
+}
+
+func (s CreateBootstrapConfig) String() string {
+	return fmt.Sprintf("create bootstrap config %s with role %s", s.Name, s.Role)
+}
+
+func (s CreateMachine) String() string {
+	if s.FailureDomain == "" {
+		return fmt.Sprintf("create machine %s with role %s", s.Name, s.Role)
+	}
+	return fmt.Sprintf("create machine %s with role %s in failure domain %s", s.Name, s.Role, s.FailureDomain)
+}
+
+func (s DeleteMachine) String() string  { return "delete machine " + s.Name }
+func (s DeleteLeftover) String() string { return "delete leftovers of machine " + s.Name }
+func (MarkInitialized) String() string  { return "mark initialized" }
+func (RemoveFinalizer) String() string  { return "remove finalizer" }

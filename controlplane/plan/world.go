@@ -1,0 +1,123 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"strings"
+
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+)
+
+// World is a snapshot of everything that a plan rests on. Lists are sorted by name, so that the same world is written
+// in one way only.
+type World struct {
+	// ControlPlane and Cluster are the names of the objects, for messages.
+	ControlPlane string `json:"controlPlane"`
+	Cluster      string `json:"cluster"`
+
+	// Deleting is whether the control plane is being deleted.
+	Deleting bool `json:"deleting,omitempty"`
+	// Initialized is whether the API server has ever answered. It comes from a durable mark, not from status alone,
+	// because status does not survive a move to another management cluster.
+	Initialized bool `json:"initialized,omitempty"`
+	// APIServerAnswers is whether the API server answers through the endpoint now and holds kubeadm's record of the
+	// cluster. It is only asked for while the control plane is not initialized.
+	APIServerAnswers bool `json:"apiServerAnswers,omitempty"`
+
+	// InfrastructureProvisioned is whether the Cluster's infrastructure is there.
+	InfrastructureProvisioned bool `json:"infrastructureProvisioned,omitempty"`
+	// Endpoint is host:port of the control plane endpoint, empty while it is not known.
+	Endpoint string `json:"endpoint,omitempty"`
+
+	Certificates Certificates `json:"certificates,omitzero"`
+	Kubeconfig   Kubeconfig   `json:"kubeconfig,omitempty"`
+
+	Desired Desired `json:"desired,omitzero"`
+
+	// Machines are the control plane's own Machines.
+	Machines []Machine `json:"machines,omitempty"`
+	// Leftovers are what an interrupted creation left behind.
+	Leftovers []Leftover `json:"leftovers,omitempty"`
+	// Workers are the Cluster's Machines that are not control plane Machines.
+	Workers []string `json:"workers,omitempty"`
+	// ForeignMachines are control plane Machines of the Cluster that another object controls, or none.
+	ForeignMachines []string `json:"foreignMachines,omitempty"`
+
+	// NextName is the name of the next Machine, should one be made. FailureDomain is where it goes; empty means that
+	// the Cluster has no failure domain for control planes. Both are chosen by the gatherer, so that a plan stays a
+	// function of its snapshot.
+	NextName      string `json:"nextName,omitempty"`
+	FailureDomain string `json:"failureDomain,omitempty"`
+}
+
+// Certificates is what is wrong with the Cluster's certificate Secrets.
+type Certificates struct {
+	// Missing are the names of Secrets that do not exist.
+	Missing []string `json:"missing,omitempty"`
+	// Invalid are sentences, each of which names a Secret and what is wrong with it.
+	Invalid []string `json:"invalid,omitempty"`
+}
+
+// Kubeconfig is the state of the kubeconfig Secret.
+type Kubeconfig string
+
+const (
+	// KubeconfigMissing says that there is none.
+	KubeconfigMissing Kubeconfig = "Missing"
+	// KubeconfigStale says that ours is about to expire, or speaks of another endpoint or authority.
+	KubeconfigStale Kubeconfig = "Stale"
+	// KubeconfigCurrent says that it can be used, or that it belongs to somebody else, who keeps it current.
+	KubeconfigCurrent Kubeconfig = "Current"
+)
+
+// Desired is what the spec of the control plane asks for.
+type Desired struct {
+	Replicas int32                       `json:"replicas"`
+	Version  string                      `json:"version,omitempty"`
+	Template Template                    `json:"template,omitzero"`
+	Config   bootstrapv1.IngotConfigSpec `json:"config,omitzero"`
+	// TemplateMissing is whether the template does not exist.
+	TemplateMissing bool `json:"templateMissing,omitempty"`
+}
+
+// Template names an infrastructure machine template.
+type Template struct {
+	// GroupKind is written as Kind.group.
+	GroupKind string `json:"groupKind,omitempty"`
+	Name      string `json:"name,omitempty"`
+}
+
+// String names the template as a person would: Kind/name.
+func (t Template) String() string {
+	kind, _, _ := strings.Cut(t.GroupKind, ".")
+	return kind + "/" + t.Name
+}
+
+// Machine is one Machine of the control plane.
+type Machine struct {
+	Name     string `json:"name"`
+	Deleting bool   `json:"deleting,omitempty"`
+	// Version is the Kubernetes version that the Machine was made for.
+	Version string `json:"version,omitempty"`
+	// KubeletVersion is what the Node reports, empty until there is a Node.
+	KubeletVersion string `json:"kubeletVersion,omitempty"`
+	// ClonedFrom is the template of its infrastructure machine, zero where that is not seen.
+	ClonedFrom Template `json:"clonedFrom,omitzero"`
+	// Config is the spec of its IngotConfig, nil where that is not seen.
+	Config *bootstrapv1.IngotConfigSpec `json:"config,omitempty"`
+	// RemediationWanted is whether a MachineHealthCheck asks the owner to replace it.
+	RemediationWanted bool `json:"remediationWanted,omitempty"`
+}
+
+// Leftover is a set of objects that were made for a Machine which does not exist: creating it was interrupted.
+type Leftover struct {
+	// Name is the name of the Machine that they were made for.
+	Name string `json:"name"`
+	// ClonedFrom is the template of the infrastructure machine, zero where there is none.
+	ClonedFrom Template `json:"clonedFrom,omitzero"`
+	// Config is the spec of the IngotConfig, nil where there is none.
+	Config *bootstrapv1.IngotConfigSpec `json:"config,omitempty"`
+	// Deleting is whether one of them is being deleted.
+	Deleting bool `json:"deleting,omitempty"`
+}
