@@ -15,6 +15,11 @@ const (
 
 // Reasons of IngotConfig's conditions.
 const (
+	// ReadyReason says that Cluster API can take the bootstrap data.
+	ReadyReason = "Ready"
+	// DeletingReason says that the Cluster or the Machine is on its way out, so that no data is made any more.
+	DeletingReason = "Deleting"
+
 	// CertificatesAvailableReason says that the certificates are there.
 	CertificatesAvailableReason = "Available"
 	// WaitingForCertificatesReason says that the control plane provider has not made the certificates yet.
@@ -32,6 +37,8 @@ const (
 	WaitingForProviderIDReason = "WaitingForProviderID"
 	// WorkloadClusterUnreachableReason says that no join token can be made because the workload cluster does not answer.
 	WorkloadClusterUnreachableReason = "WorkloadClusterUnreachable"
+	// DataSecretForeignReason says that a Secret with the name of the config exists and belongs to somebody else.
+	DataSecretForeignReason = "DataSecretForeign"
 	// RenderFailedReason says that the config cannot be rendered; the message names the field.
 	RenderFailedReason = "RenderFailed"
 )

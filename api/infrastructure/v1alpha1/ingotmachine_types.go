@@ -16,15 +16,8 @@ import (
 const IngotMachineFinalizer = "infrastructure.cluster.x-k8s.io/ingotmachine"
 
 // IngotMachineSpec describes one machine. Everything that decides what the machine is made of is immutable once set;
-// another machine is another IngotMachine.
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.providerID) || (has(self.providerID) && self.providerID == oldSelf.providerID)",message="spec.providerID is the machine's identity and cannot change once set"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.pinnedImage) || (has(self.pinnedImage) && self.pinnedImage == oldSelf.pinnedImage)",message="spec.pinnedImage is what the machine was cast from and cannot change once set: replace the machine"
-// +kubebuilder:validation:XValidation:rule="self.image == oldSelf.image",message="spec.image is immutable: nodes are replaced, not patched"
-// +kubebuilder:validation:XValidation:rule="self.resources == oldSelf.resources",message="spec.resources is immutable: nodes are replaced, not patched"
-// +kubebuilder:validation:XValidation:rule="self.platform == oldSelf.platform",message="spec.platform is immutable: nodes are replaced, not patched"
-// +kubebuilder:validation:XValidation:rule="self.networks == oldSelf.networks",message="spec.networks is immutable: nodes are replaced, not patched"
-// +kubebuilder:validation:XValidation:rule="has(self.rootDisk) == has(oldSelf.rootDisk) && (!has(self.rootDisk) || self.rootDisk == oldSelf.rootDisk)",message="spec.rootDisk is immutable: nodes are replaced, not patched"
-// +kubebuilder:validation:XValidation:rule="self.firmware == oldSelf.firmware",message="spec.firmware is immutable: nodes are replaced, not patched"
+// another machine is another IngotMachine. The rules for that are on IngotMachine's spec, not here: a template has a
+// policy of its own.
 type IngotMachineSpec struct {
 	// providerID is the identity of the machine, ingot://<uuid>. Ingot chooses it in the first reconcile, before any
 	// call to a platform. The uuid becomes the UUID of the instance and of its SMBIOS system table. Do not set it.
@@ -257,6 +250,14 @@ type IngotMachine struct {
 
 	// spec describes the machine.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="!has(oldSelf.providerID) || (has(self.providerID) && self.providerID == oldSelf.providerID)",message="spec.providerID is the machine's identity and cannot change once set"
+	// +kubebuilder:validation:XValidation:rule="!has(oldSelf.pinnedImage) || (has(self.pinnedImage) && self.pinnedImage == oldSelf.pinnedImage)",message="spec.pinnedImage is what the machine was cast from and cannot change once set: replace the machine"
+	// +kubebuilder:validation:XValidation:rule="self.image == oldSelf.image",message="spec.image is immutable: nodes are replaced, not patched"
+	// +kubebuilder:validation:XValidation:rule="self.resources == oldSelf.resources",message="spec.resources is immutable: nodes are replaced, not patched"
+	// +kubebuilder:validation:XValidation:rule="self.platform == oldSelf.platform",message="spec.platform is immutable: nodes are replaced, not patched"
+	// +kubebuilder:validation:XValidation:rule="self.networks == oldSelf.networks",message="spec.networks is immutable: nodes are replaced, not patched"
+	// +kubebuilder:validation:XValidation:rule="has(self.rootDisk) == has(oldSelf.rootDisk) && (!has(self.rootDisk) || self.rootDisk == oldSelf.rootDisk)",message="spec.rootDisk is immutable: nodes are replaced, not patched"
+	// +kubebuilder:validation:XValidation:rule="self.firmware == oldSelf.firmware",message="spec.firmware is immutable: nodes are replaced, not patched"
 	Spec IngotMachineSpec `json:"spec,omitempty,omitzero"`
 
 	// status reports on the machine.

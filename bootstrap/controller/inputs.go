@@ -1,0 +1,110 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/cert"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/controllers/external"
+	"sigs.k8s.io/cluster-api/util/secret"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+)
+
+// certificates reads what the role needs of the cluster's authorities. A worker gets no private key: it recognises the
+// cluster by the pin of its authority.
+func (r *Reconciler) certificates(ctx context.Context, w *world, in *osfamily.Input) flow.Outcome {
+	purposes := []secret.Purpose{secret.ClusterCA}
+	if w.role() != bootstrapv1.RoleWorker {
+		purposes = append(purposes, secret.EtcdCA, secret.FrontProxyCA, secret.ServiceAccount)
+	}
+	pairs := map[secret.Purpose]osfamily.KeyPair{}
+	var missing []string
+	for _, purpose := range purposes {
+		found, err := r.getSecret(ctx, client.ObjectKey{Namespace: w.cluster.Namespace, Name: secret.Name(w.cluster.Name, purpose)})
+		if err != nil {
+			return flow.Fail(clusterv1.InternalErrorReason, "reading the cluster's certificates failed; trying again", err)
+		}
+		if found == nil {
+			missing = append(missing, secret.Name(w.cluster.Name, purpose))
+			continue
+		}
+		pairs[purpose] = keyPair(found)
+	}
+	if len(missing) > 0 {
+		return flow.Wait(bootstrapv1.WaitingForCertificatesReason, fmt.Sprintf(
+			"Secrets with the cluster's certificates do not exist yet: %s; the control plane provider makes them", strings.Join(missing, ", ")), secretRetry)
+	}
+	if w.role() != bootstrapv1.RoleInit {
+		pins, err := pinsOf(pairs[secret.ClusterCA].Cert)
+		if err != nil {
+			return flow.Wait(bootstrapv1.WaitingForCertificatesReason, fmt.Sprintf(
+				"Secret %s holds no certificate in its key %s: replace it", secret.Name(w.cluster.Name, secret.ClusterCA), secret.TLSCrtDataName), secretRetry)
+		}
+		in.Join.CACertHashes = pins
+	}
+	if w.role() != bootstrapv1.RoleWorker {
+		in.Certificates = &osfamily.Certificates{
+			ClusterCA:      pairs[secret.ClusterCA],
+			EtcdCA:         pairs[secret.EtcdCA],
+			FrontProxyCA:   pairs[secret.FrontProxyCA],
+			ServiceAccount: pairs[secret.ServiceAccount],
+		}
+	}
+	return flow.Advance(bootstrapv1.CertificatesAvailableReason, "")
+}
+
+func keyPair(s *corev1.Secret) osfamily.KeyPair {
+	return osfamily.KeyPair{Cert: s.Data[secret.TLSCrtDataName], Key: s.Data[secret.TLSKeyDataName]}
+}
+
+// pinsOf returns the pins by which kubeadm recognises an authority: hashes of the public keys.
+func pinsOf(pem []byte) ([]string, error) {
+	certs, err := cert.ParseCertsPEM(pem)
+	if err != nil {
+		return nil, err
+	}
+	var pins []string
+	for _, c := range certs {
+		sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
+		pins = append(pins, "sha256:"+hex.EncodeToString(sum[:]))
+	}
+	return pins, nil
+}
+
+// providerID reads the machine's identity where Ingot provides the infrastructure: it is chosen before anything else
+// happens to the machine. Other providers tell the Node themselves, or choose it at a time that is no business of
+// ours; for them the answer is empty, always, so that what is rendered does not depend on who was faster.
+func (r *Reconciler) providerID(ctx context.Context, w *world) (string, flow.Outcome) {
+	ref := w.machine.Spec.InfrastructureRef
+	if ref.APIGroup != infrav1.GroupVersion.Group || ref.Kind != "IngotMachine" {
+		return "", flow.Advance("", "")
+	}
+	waiting := flow.Wait(bootstrapv1.WaitingForProviderIDReason, fmt.Sprintf("IngotMachine %s has no provider ID yet", ref.Name), identityRetry)
+	machine, err := external.GetObjectFromContractVersionedRef(ctx, r.Client, ref, w.machine.Namespace)
+	if apierrors.IsNotFound(err) {
+		return "", waiting
+	}
+	if err != nil {
+		return "", flow.Fail(clusterv1.InternalErrorReason, fmt.Sprintf("reading IngotMachine %s failed; trying again", ref.Name), err)
+	}
+	id, _, err := unstructured.NestedString(machine.Object, "spec", "providerID")
+	if err != nil || id == "" {
+		return "", waiting
+	}
+	return id, flow.Advance("", "")
+}
