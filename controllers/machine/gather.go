@@ -32,7 +32,8 @@ type world struct {
 	endpoint *ingotv1.PlatformEndpoint // nil when it does not exist
 	allowed  bool                      // whether the namespace may use the endpoint
 
-	pinned *ingotv1.NodeImage // the pinned image, set by the image phase
+	pinned    *ingotv1.NodeImage // the pinned image, set by the image phase
+	pinnedNow bool               // whether it was pinned in this pass, and is not in the API yet
 
 	observed *platform.Observation // set by observe
 }

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -49,17 +50,11 @@ func (r *Reconciler) image(ctx context.Context, w *world) flow.Outcome {
 		return flow.Stall(refusal.Reason, refusal.Message)
 	}
 	if pinned.Name == "" {
-		if err := r.pin(ctx, w.infra, choice); err != nil {
-			return flow.Fail(infrav1.ImageNotFoundReason, "the image could not be pinned", err)
-		}
+		r.pin(w, choice)
 	} else if pinned.SHA256 != choice.Artefact.SHA256 {
 		return flow.Stall(infrav1.ImageIncompatibleReason, fmt.Sprintf(
 			"NodeImage %s now has digest %s, and this machine is pinned to %s: NodeImages are immutable, so this one was deleted and made again. Delete the Machine to get one from the new image",
 			pinned.Name, choice.Artefact.SHA256, pinned.SHA256))
-	}
-	if choice.Image.Spec.Lifecycle.State == ingotv1.LifecycleDeprecated && pinned.Name == "" {
-		r.Recorder.Eventf(w.infra, choice.Image, corev1.EventTypeWarning, "ImageDeprecated", "ResolveImage",
-			"NodeImage %s is deprecated: %s", choice.Image.Name, choice.Image.Spec.Lifecycle.Reason)
 	}
 	w.pinned = choice.Image
 	return flow.Advance(infrav1.ImagePinnedReason, "")
@@ -81,26 +76,27 @@ func (r *Reconciler) alreadyStarted(ctx context.Context, w *world, images []ingo
 	return false
 }
 
-// pin writes the resolved image before anything is made from it.
-func (r *Reconciler) pin(ctx context.Context, infra *infrav1.IngotMachine, choice image.Choice) error {
+// pin writes the resolved image. It ends the pass, so that the image is in the API before anything is made from it; a
+// validation rule keeps a second manager from pinning another one.
+func (r *Reconciler) pin(w *world, choice image.Choice) {
 	pinned := infrav1.PinnedImage{Name: choice.Image.Name, SHA256: choice.Artefact.SHA256}
-	target := infra.DeepCopy()
-	before := client.MergeFromWithOptions(infra.DeepCopy(), client.MergeFromWithOptimisticLock{})
-	target.Spec.PinnedImage = pinned
-	if err := r.Client.Patch(ctx, target, before); err != nil {
-		return err
-	}
-	infra.Spec.PinnedImage = pinned
-	infra.ResourceVersion, infra.Generation = target.ResourceVersion, target.Generation
-	r.Recorder.Eventf(infra, choice.Image, corev1.EventTypeNormal, "ImagePinned", "ResolveImage",
+	w.infra.Spec.PinnedImage = pinned
+	w.pinnedNow = true
+	r.Recorder.Eventf(w.infra, choice.Image, corev1.EventTypeNormal, "ImagePinned", "ResolveImage",
 		"NodeImage %s with digest %s", pinned.Name, pinned.SHA256)
-	return nil
+	if choice.Image.Spec.Lifecycle.State == ingotv1.LifecycleDeprecated {
+		r.Recorder.Eventf(w.infra, choice.Image, corev1.EventTypeWarning, "ImageDeprecated", "ResolveImage",
+			"NodeImage %s is deprecated: %s", pinned.Name, choice.Image.Spec.Lifecycle.Reason)
+	}
 }
 
 // replica makes sure that the pinned image is stored and verified on the machine's endpoint.
 func (r *Reconciler) replica(ctx context.Context, w *world) flow.Outcome {
 	if w.wasProvisioned() {
 		return flow.Advance(infrav1.ImageReplicaReadyReason, "")
+	}
+	if w.pinnedNow {
+		return flow.Wait(infrav1.ImageReplicatingReason, "the image was pinned just now", 0) // the write wakes us
 	}
 	if w.endpoint == nil {
 		return flow.Stall(infrav1.EndpointNotFoundReason, fmt.Sprintf("PlatformEndpoint %s does not exist: create it", w.endpointName()))
@@ -119,18 +115,19 @@ func (r *Reconciler) replica(ctx context.Context, w *world) flow.Outcome {
 	ready := conditions.Get(replica, ingotv1.ImageReplicaReadyCondition)
 	switch {
 	case ready == nil:
-		return flow.Wait(infrav1.ImageReplicatingReason, fmt.Sprintf("ImageReplica %s was made", replica.Name), 0)
+		return flow.Wait(infrav1.ImageReplicatingReason, replicating(w, replica), 0)
 	case ready.Status == metav1.ConditionTrue && replica.DeletionTimestamp.IsZero():
 		return flow.Advance(infrav1.ImageReplicaReadyReason, "")
 	case ready.Reason == ingotv1.ImageReplicaCopyingReason:
-		var percent int32
-		if replica.Status.Percent != nil {
-			percent = *replica.Status.Percent
-		}
-		return flow.Wait(infrav1.ImageReplicatingReason, fmt.Sprintf("ImageReplica %s: %d %%", replica.Name, percent), 0)
+		return flow.Wait(infrav1.ImageReplicatingReason, replicating(w, replica), 0)
 	default:
 		return flow.Wait(infrav1.ImageReplicaFailedReason, fmt.Sprintf("ImageReplica %s: %s: %s", replica.Name, ready.Reason, ready.Message), 0)
 	}
+}
+
+// replicating says how far the copy is.
+func replicating(w *world, replica *ingotv1.ImageReplica) string {
+	return fmt.Sprintf("%d %% of %s copied to %s", ptr.Deref(replica.Status.Percent, 0), w.pinned.Name, w.endpointName())
 }
 
 // ensureReplica returns the replica of the pinned image on the machine's storage, and makes it if there is none. The

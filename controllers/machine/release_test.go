@@ -1,0 +1,170 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package machine_test
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/fake"
+)
+
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	tell(t, map[string]func(*story){
+		"absence is proved twice":                                         provesAbsenceTwice,
+		"absence that was seen before a blackout is proved anew":          provesAbsenceAnew,
+		"an endpoint that does not answer keeps the machine":              keepsWhileUnreachable,
+		"an endpoint object that was deleted keeps the machine":           keepsWithoutEndpoint,
+		"a machine that never pinned an image asks nobody":                neverPinned,
+		"what is half made is removed":                                    removesHalfMade,
+		"a machine whose Cluster and Machine are gone already still goes": outlivesOwners,
+		"losing the right to an endpoint is no reason to leave things":    losesPermission,
+	})
+}
+
+// provesAbsenceTwice: an API that lags behind itself may say once that something is gone. The second look is another
+// session's, or at least another call.
+func provesAbsenceTwice(s *story) {
+	s.begin()
+	s.live()
+	s.delete(s.now())
+	s.platform.ForgetCalls()
+	for range 2 {
+		if _, exists := s.look(); !exists {
+			s.Fatal("the machine went before absence was proved")
+		}
+		if result, err := s.pass(); err != nil || (len(s.platform.Calls()) == 1 && result.RequeueAfter == 0) {
+			s.Fatalf("%v, %v", result, err)
+		}
+	}
+	s.expectGone()
+	if calls := s.platform.Calls(); len(calls) < 2 {
+		s.Errorf("absence was seen by %d calls", len(calls))
+	}
+	if !s.platform.HasImage(s.copy()) {
+		s.Error("the image went with the machine; others may be cloned from it")
+	}
+}
+
+// provesAbsenceAnew: the two looks must follow each other, or the first may be about another time.
+func provesAbsenceAnew(s *story) {
+	s.begin()
+	s.live()
+	s.delete(s.now())
+	_, _ = s.pass()
+	s.expect(infrav1.DeletingCondition, metav1.ConditionTrue, infrav1.ProvingAbsenceReason)
+	restore := s.sever()
+	_, _ = s.pass()
+	s.expect(infrav1.DeletingCondition, metav1.ConditionTrue, infrav1.EndpointUnavailableReason)
+	restore()
+	_, _ = s.pass()
+	s.expect(infrav1.DeletingCondition, metav1.ConditionTrue, infrav1.ProvingAbsenceReason)
+	s.settle()
+	s.expectGone()
+}
+
+// keepsWhileUnreachable: a finalizer that goes while nobody can see leaves an instance that nobody remembers.
+func keepsWhileUnreachable(s *story) {
+	s.begin()
+	s.live()
+	restore := s.sever()
+	s.delete(s.now())
+	s.restart() // a manager that never saw the endpoint knows no more
+	result := s.settle()
+	s.expect(infrav1.DeletingCondition, metav1.ConditionTrue, infrav1.EndpointUnavailableReason)
+	if result.RequeueAfter == 0 {
+		s.Error("nothing would look again if the event of the connection were lost")
+	}
+	restore()
+	s.expectRunning()
+	s.settle()
+	s.expectGone()
+}
+
+// keepsWithoutEndpoint: deleting the object that says where the host is must not orphan what runs there.
+func keepsWithoutEndpoint(s *story) {
+	s.begin()
+	s.live()
+	s.refresh(s.endpoint)
+	s.delete(s.endpoint)
+	s.delete(s.now())
+	s.restart()
+	s.settle()
+	s.expectMessage(s.expect(infrav1.DeletingCondition, metav1.ConditionTrue, infrav1.EndpointNotFoundReason), "create it again")
+	s.expectRunning()
+	s.endpoint.SetUID("")
+	s.endpoint.SetResourceVersion("")
+	s.create(s.endpoint)
+	s.connect()
+	s.settle()
+	s.expectGone()
+}
+
+// neverPinned: the image is pinned before the first call, so there is nothing to ask for, and a host that is down for
+// good does not hold up what never used it.
+func neverPinned(s *story) {
+	s.image = nil
+	s.begin()
+	s.settle()
+	s.sever()
+	s.delete(s.now())
+	s.settle()
+	s.expectGone()
+	s.expectCalls()
+}
+
+// removesHalfMade: a creation that failed in the middle leaves volumes without an instance.
+func removesHalfMade(s *story) {
+	s.platform.Inject(fake.Fault{Effect: fake.Define})
+	s.begin()
+	for len(s.platform.Instances()) == 0 {
+		if _, err := s.pass(); err != nil {
+			s.Fatal(err)
+		}
+		s.replicate()
+	}
+	if s.instance().Starts != 0 {
+		s.Fatal("it is not half made")
+	}
+	s.delete(s.now())
+	s.settle()
+	s.expectGone()
+}
+
+// outlivesOwners: whoever force-deletes a Cluster must still get rid of its instances.
+func outlivesOwners(s *story) {
+	s.begin()
+	s.live()
+	s.delete(s.machineNow())
+	s.delete(s.cluster)
+	s.delete(s.now())
+	s.settle()
+	s.expectGone()
+}
+
+// losesPermission: the list of namespaces says who may place machines, not whose may be taken away.
+func losesPermission(s *story) {
+	s.begin()
+	s.live()
+	s.refresh(s.endpoint)
+	patch(s, s.endpoint, func(e *ingotv1.PlatformEndpoint) { e.Spec.AllowedNamespaces.Names = []string{"somebody-else"} })
+	s.expectQuiet()
+	s.delete(s.now())
+	s.settle()
+	s.expectGone()
+}
+
+func (s *story) expectGone() {
+	s.Helper()
+	if infra, exists := s.look(); exists {
+		s.Errorf("the IngotMachine is still there: %v", infra.Status.Conditions)
+	}
+	if left := s.platform.Instances(); len(left) != 0 {
+		s.Errorf("something is left on the platform: %v", left)
+	}
+}

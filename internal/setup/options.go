@@ -1,0 +1,82 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package setup
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/cluster-api/util/flags"
+)
+
+// Role is one of the three provider roles that the manager can run.
+type Role string
+
+const (
+	// RoleInfrastructure runs IngotCluster, IngotMachine, NodeImage, ImageReplica and PlatformEndpoint.
+	RoleInfrastructure Role = "infrastructure"
+	// RoleBootstrap runs IngotConfig.
+	RoleBootstrap Role = "bootstrap"
+	// RoleControlPlane runs IngotControlPlane.
+	RoleControlPlane Role = "control-plane"
+)
+
+// Options are the command line options of the manager.
+type Options struct {
+	// Roles are the provider roles to run. clusterctl installs one Deployment for each.
+	Roles []string
+	// Namespace restricts the manager to one namespace; empty means all.
+	Namespace string
+	// WatchFilter restricts the manager to objects with this value of the watch-filter label.
+	WatchFilter string
+	// LeaderElect makes replicas of one role take turns.
+	LeaderElect bool
+	// HealthAddress is where /healthz and /readyz are served.
+	HealthAddress string
+	// SyncPeriod is how often every object is looked at again although nothing happened.
+	SyncPeriod time.Duration
+	// Concurrency is how many objects of a kind are reconciled at the same time.
+	Concurrency int
+	// QPS and Burst limit requests to the management cluster's API server, per second.
+	QPS   float32
+	Burst int
+	// Manager holds the TLS and diagnostics options that all Cluster API managers share.
+	Manager flags.ManagerOptions
+}
+
+// AddFlags adds the options to a flag set.
+func (o *Options) AddFlags(fs *pflag.FlagSet) {
+	fs.StringSliceVar(&o.Roles, "role", []string{string(RoleInfrastructure), string(RoleBootstrap), string(RoleControlPlane)},
+		"Provider roles to run: infrastructure, bootstrap, control-plane.")
+	fs.StringVar(&o.Namespace, "namespace", "", "Namespace to watch. Empty means all namespaces.")
+	fs.StringVar(&o.WatchFilter, "watch-filter", "", "Value of the label cluster.x-k8s.io/watch-filter that objects must have. Empty means all objects.")
+	fs.BoolVar(&o.LeaderElect, "leader-elect", false, "Let only one replica of the manager work at a time.")
+	fs.StringVar(&o.HealthAddress, "health-addr", ":9440", "Address where /healthz and /readyz are served.")
+	fs.DurationVar(&o.SyncPeriod, "sync-period", 10*time.Minute, "How often every object is looked at again although nothing happened.")
+	fs.IntVar(&o.Concurrency, "concurrency", 10, "How many objects of a kind are reconciled at the same time.")
+	fs.Float32Var(&o.QPS, "kube-api-qps", 100, "Requests per second to the management cluster's API server.")
+	fs.IntVar(&o.Burst, "kube-api-burst", 200, "Requests that may be sent at once to the management cluster's API server.")
+	flags.AddManagerOptions(fs, &o.Manager)
+}
+
+// Validate says what is wrong with the options, or nil.
+func (o *Options) Validate() error {
+	known := []Role{RoleInfrastructure, RoleBootstrap, RoleControlPlane}
+	if len(o.Roles) == 0 {
+		return fmt.Errorf("--role is empty: name at least one of %v", known)
+	}
+	for _, role := range o.Roles {
+		if !slices.Contains(known, Role(role)) {
+			return fmt.Errorf("--role %q is unknown: use one of %v", role, known)
+		}
+	}
+	if o.Concurrency < 1 {
+		return fmt.Errorf("--concurrency %d is too small: use at least 1", o.Concurrency)
+	}
+	return nil
+}
+
+func (o *Options) runs(role Role) bool { return slices.Contains(o.Roles, string(role)) }

@@ -1,0 +1,197 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package setup wires the manager: scheme, cache, sessions, families, and the reconcilers of each role. It is the only
+// package that knows concrete platforms and operating system families, and only main imports it. It decides nothing
+// about any object.
+package setup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/controllers/clustercache"
+	"sigs.k8s.io/cluster-api/util/flags"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
+	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	bootstrapcontroller "github.com/ingot-project/cluster-api-provider-ingot/bootstrap/controller"
+	"github.com/ingot-project/cluster-api-provider-ingot/controllers/cluster"
+	"github.com/ingot-project/cluster-api-provider-ingot/controllers/imagereplica"
+	"github.com/ingot-project/cluster-api-provider-ingot/controllers/machine"
+	"github.com/ingot-project/cluster-api-provider-ingot/controllers/nodeimage"
+	"github.com/ingot-project/cluster-api-provider-ingot/controllers/platformendpoint"
+	controlplanecontroller "github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
+)
+
+// Scheme returns a scheme with every kind that the manager reads or writes.
+func Scheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, clusterv1.AddToScheme,
+		ingotv1.AddToScheme, infrav1.AddToScheme, bootstrapv1.AddToScheme, controlplanev1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	return scheme, nil
+}
+
+// Run runs the manager until the context ends.
+func Run(ctx context.Context, options *Options) error {
+	if err := options.Validate(); err != nil {
+		return err
+	}
+	ctrl.SetLogger(klog.Background())
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("no management cluster: set --kubeconfig or KUBECONFIG: %w", err)
+	}
+	config.QPS, config.Burst = options.QPS, options.Burst
+	mgr, err := newManager(config, options)
+	if err != nil {
+		return err
+	}
+	sessions := session.NewRegistry(openPlatform)
+	defer sessions.Close()
+	if err := addControllers(ctx, mgr, options, sessions); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func newManager(config *rest.Config, options *Options) (ctrl.Manager, error) {
+	scheme, err := Scheme()
+	if err != nil {
+		return nil, err
+	}
+	_, metrics, err := flags.GetManagerOptions(options.Manager)
+	if err != nil {
+		return nil, err
+	}
+	settings := ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       *metrics,
+		HealthProbeBindAddress:        options.HealthAddress,
+		LeaderElection:                options.LeaderElect,
+		LeaderElectionID:              electionID(options.Roles),
+		LeaderElectionReleaseOnCancel: true,
+		Cache:                         cache.Options{SyncPeriod: &options.SyncPeriod},
+		// Secrets hold bootstrap data and keys: they are read when needed and never kept.
+		Client: client.Options{Cache: &client.CacheOptions{
+			DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}, Unstructured: true,
+		}},
+	}
+	if options.Namespace != "" {
+		settings.Cache.DefaultNamespaces = map[string]cache.Config{options.Namespace: {}}
+	}
+	mgr, err := ctrl.NewManager(config, settings)
+	if err != nil {
+		return nil, err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+}
+
+// electionID is one lease per set of roles, because clusterctl runs each role as a Deployment of its own.
+func electionID(roles []string) string {
+	sorted := slices.Sorted(slices.Values(roles))
+	return "ingot-" + strings.Join(sorted, "-") + ".ingot.dev"
+}
+
+func addControllers(ctx context.Context, mgr ctrl.Manager, o *Options, sessions *session.Registry) error {
+	workloads, err := clustercache.SetupWithManager(ctx, mgr, clustercache.Options{
+		SecretClient:     mgr.GetClient(),
+		WatchFilterValue: o.WatchFilter,
+		Cache:            clustercache.CacheOptions{DefaultTransform: cache.TransformStripManagedFields()},
+		Client: clustercache.ClientOptions{
+			UserAgent: "ingot-manager",
+			Cache:     clustercache.ClientCacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &corev1.Pod{}}},
+		},
+	}, controller.Options{MaxConcurrentReconciles: o.Concurrency})
+	if err != nil {
+		return fmt.Errorf("access to workload clusters: %w", err)
+	}
+	if o.runs(RoleInfrastructure) {
+		if err := addInfrastructure(ctx, mgr, o, sessions, workloads); err != nil {
+			return fmt.Errorf("infrastructure role: %w", err)
+		}
+	}
+	if o.runs(RoleBootstrap) {
+		if err := addBootstrap(ctx, mgr, o, workloads); err != nil {
+			return fmt.Errorf("bootstrap role: %w", err)
+		}
+	}
+	if o.runs(RoleControlPlane) {
+		if err := addControlPlane(ctx, mgr, o, workloads); err != nil {
+			return fmt.Errorf("control plane role: %w", err)
+		}
+	}
+	return nil
+}
+
+func addInfrastructure(ctx context.Context, mgr ctrl.Manager, o *Options, sessions *session.Registry, workloads clustercache.ClusterCache) error {
+	if err := (&cluster.Reconciler{Client: mgr.GetClient(), WatchFilterValue: o.WatchFilter}).SetupWithManager(ctx, mgr); err != nil {
+		return err
+	}
+	if err := (&platformendpoint.Reconciler{Client: mgr.GetClient(), Sessions: sessions, WatchFilterValue: o.WatchFilter}).SetupWithManager(mgr); err != nil {
+		return err
+	}
+	if err := (&nodeimage.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}, WatchFilterValue: o.WatchFilter}).SetupWithManager(mgr); err != nil {
+		return err
+	}
+	if err := (&imagereplica.Reconciler{Client: mgr.GetClient(), Sessions: sessions, WatchFilterValue: o.WatchFilter}).SetupWithManager(mgr); err != nil {
+		return err
+	}
+	return (&machine.Reconciler{
+		Client:           mgr.GetClient(),
+		SecretReader:     mgr.GetAPIReader(),
+		Sessions:         sessions,
+		Workload:         workloads,
+		Families:         families(),
+		Recorder:         mgr.GetEventRecorder("ingotmachine-controller"),
+		Clock:            clock.RealClock{},
+		WatchFilterValue: o.WatchFilter,
+	}).SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.Concurrency})
+}
+
+func addBootstrap(ctx context.Context, mgr ctrl.Manager, o *Options, workloads clustercache.ClusterCache) error {
+	return (&bootstrapcontroller.Reconciler{
+		Client:      mgr.GetClient(),
+		Workload:    workloads,
+		Families:    families(),
+		Clock:       clock.RealClock{},
+		WatchFilter: o.WatchFilter,
+	}).SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.Concurrency})
+}
+
+func addControlPlane(ctx context.Context, mgr ctrl.Manager, o *Options, workloads clustercache.ClusterCache) error {
+	return (&controlplanecontroller.Reconciler{
+		Client:       mgr.GetClient(),
+		APIReader:    mgr.GetAPIReader(),
+		ClusterCache: workloads,
+		Clock:        clock.RealClock{},
+		WatchFilter:  o.WatchFilter,
+	}).SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.Concurrency})
+}
