@@ -71,17 +71,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	step := r.ensure
-	if !replica.DeletionTimestamp.IsZero() {
-		step = r.release
-	}
-	outcome := step(ctx, replica)
+	outcome := r.step(ctx, replica)
 	flow.Record(replica, ingotv1.ImageReplicaReadyCondition, outcome)
 	replica.Status.ObservedGeneration = replica.Generation
 	result, reterr = outcome.Result()
 	return result, kerrors.NewAggregate([]error{reterr, client.IgnoreNotFound(helper.Patch(ctx, replica))})
+}
+
+// step asks the platform. The time that it may take is its own: what came of it is written in any case.
+func (r *Reconciler) step(ctx context.Context, replica *ingotv1.ImageReplica) flow.Outcome {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if !replica.DeletionTimestamp.IsZero() {
+		return r.release(ctx, replica)
+	}
+	return r.ensure(ctx, replica)
 }
 
 // ensure has the artefact copied and reports how far the copy is.

@@ -126,7 +126,10 @@ func summarise(infra *infrav1.IngotMachine) {
 			infrav1.ImageResolvedCondition, infrav1.ImageReplicatedCondition, infrav1.BootstrapAvailableCondition,
 			infrav1.InstanceReadyCondition, infrav1.NodeJoinedCondition, infrav1.DeletingCondition,
 		},
-		conditions.NegativePolarityConditionTypes{infrav1.DeletingCondition},
+		conditions.CustomMergeStrategy{MergeStrategy: conditions.DefaultMergeStrategy(
+			conditions.GetPriorityFunc(conditions.GetDefaultMergePriorityFunc(infrav1.DeletingCondition)),
+			conditions.ComputeReasonFunc(firstReason),
+		)},
 		conditions.IgnoreTypesIfMissing{
 			infrav1.ImageReplicatedCondition, infrav1.BootstrapAvailableCondition,
 			infrav1.InstanceReadyCondition, infrav1.NodeJoinedCondition, infrav1.DeletingCondition,
@@ -135,6 +138,15 @@ func summarise(infra *infrav1.IngotMachine) {
 	if err != nil {
 		flow.Record(infra, infrav1.ReadyCondition, flow.Wait(clusterv1.InternalErrorReason, err.Error(), 0).Unknown())
 	}
+}
+
+// firstReason is the reason of the Ready condition: that of the first condition, in the order of the phases, which is not
+// as it should be.
+func firstReason(issues, unknown, _ []conditions.ConditionWithOwnerInfo) string {
+	for _, condition := range append(issues, unknown...) {
+		return condition.Reason
+	}
+	return clusterv1.ReadyReason
 }
 
 func ownedConditions() []string {

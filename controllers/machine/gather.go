@@ -73,6 +73,9 @@ func (r *Reconciler) gatherEndpoint(ctx context.Context, w *world) error {
 		return err
 	}
 	w.endpoint = endpoint
+	if w.wasProvisioned() || !w.infra.DeletionTimestamp.IsZero() {
+		return nil // who may place machines there does not matter any more
+	}
 	w.allowed, err = r.mayUse(ctx, w.infra.Namespace, endpoint.Spec.AllowedNamespaces)
 	return err
 }

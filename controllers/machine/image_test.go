@@ -120,7 +120,7 @@ func tellsProgress(s *story) {
 	s.begin()
 	s.settle()
 	s.expectMessage(s.expect(infrav1.ImageReplicatedCondition, metav1.ConditionFalse, infrav1.ImageReplicatingReason), "49 %")
-	s.expect(infrav1.ReadyCondition, metav1.ConditionFalse, "NotReady")
+	s.expect(infrav1.ReadyCondition, metav1.ConditionFalse, infrav1.ImageReplicatingReason)
 	s.expectCalls("EnsureImage")
 	s.platform.LetCopy(s.copy())
 	s.settle()
@@ -135,7 +135,7 @@ func tellsProgress(s *story) {
 func digestMismatch(s *story) {
 	s.platform.FailCopy(s.copy(), platform.ErrDigestMismatch)
 	s.begin()
-	for range 6 { // the next try would succeed, so stop at the failure
+	for range 10 { // the next try would succeed, so stop at the failure
 		if _, err := s.pass(); err != nil {
 			s.Fatal(err)
 		}

@@ -29,6 +29,9 @@ const (
 // instance makes the instance run, or looks at the one that does. An instance that Cluster API was told of is only ever
 // looked at: a lost one is lost, and its owner replaces the machine.
 func (r *Reconciler) instance(ctx context.Context, w *world) flow.Outcome {
+	if w.wasProvisioned() {
+		tellProvisioned(w)
+	}
 	if w.endpoint == nil {
 		return flow.Stall(infrav1.EndpointNotFoundReason, fmt.Sprintf("PlatformEndpoint %s does not exist: create it", w.endpointName())).Unknown()
 	}
@@ -45,10 +48,16 @@ func (r *Reconciler) instance(ctx context.Context, w *world) flow.Outcome {
 	if outcome.Done() && !w.wasProvisioned() {
 		r.Recorder.Eventf(w.infra, nil, corev1.EventTypeNormal, "InstanceProvisioned", "EnsureInstance",
 			"instance runs with address %s", seen.Addresses[0])
-		w.infra.Status.Initialization.Provisioned = ptr.To(true)
-		w.infra.Status.FailureDomain = w.machine.Spec.FailureDomain
+		tellProvisioned(w)
 	}
 	return outcome
+}
+
+// tellProvisioned tells Cluster API that the instance is there. It is told once, and again after a move to another
+// management cluster, which drops the status.
+func tellProvisioned(w *world) {
+	w.infra.Status.Initialization.Provisioned = ptr.To(true)
+	w.infra.Status.FailureDomain = w.machine.Spec.FailureDomain
 }
 
 // look ensures an instance that is not provisioned yet, and only observes one that is.

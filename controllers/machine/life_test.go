@@ -211,7 +211,7 @@ func isGone(s *story) {
 	s.restart()
 	s.settle()
 	s.expectMessage(s.expect(infrav1.InstanceReadyCondition, metav1.ConditionFalse, infrav1.InstanceGoneReason), "Delete the Machine")
-	s.expect(infrav1.ReadyCondition, metav1.ConditionFalse, "NotReady")
+	s.expect(infrav1.ReadyCondition, metav1.ConditionFalse, infrav1.InstanceGoneReason)
 	s.expectCalls("Observe")
 	s.delete(s.now())
 	s.settle()

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	testclock "k8s.io/utils/clock/testing"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/util/conditions"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -183,11 +184,14 @@ func (s *story) settle() ctrl.Result {
 	return ctrl.Result{}
 }
 
-// replicate runs one pass over every replica on the story's endpoint.
+// replicate runs one pass over every replica on the story's endpoint that is not at rest.
 func (s *story) replicate() {
 	s.Helper()
 	reconciler := &imagereplica.Reconciler{Client: s.client, Sessions: s.sessions}
 	for _, replica := range s.replicas() {
+		if conditions.IsTrue(&replica, ingotv1.ImageReplicaReadyCondition) && replica.DeletionTimestamp.IsZero() {
+			continue
+		}
 		if _, err := reconciler.Reconcile(s.context(), request(client.ObjectKeyFromObject(&replica))); err != nil {
 			s.Fatal(err)
 		}

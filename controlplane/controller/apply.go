@@ -111,7 +111,7 @@ func (r *Reconciler) deleteSeen(ctx context.Context, object client.Object) error
 
 func (r *Reconciler) markInitialized(ctx context.Context, s *snapshot) error {
 	before := s.cp.DeepCopy()
-	metav1.SetMetaDataAnnotation(&s.cp.ObjectMeta, InitializedAnnotation, r.Clock.Now().UTC().Format(time.RFC3339))
+	metav1.SetMetaDataAnnotation(&s.cp.ObjectMeta, controlplanev1.IngotControlPlaneInitializedAnnotation, r.Clock.Now().UTC().Format(time.RFC3339))
 	return r.Client.Patch(ctx, s.cp, client.MergeFrom(before))
 }
 

@@ -41,11 +41,6 @@ import (
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;update
 // +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,verbs=get;list;watch
 
-// InitializedAnnotation is the durable mark that the API server of a control plane has answered once. From then on no
-// first Machine is made again, because it would replace a lost cluster by an empty one. The mark is an annotation
-// because status does not survive a move to another management cluster. Its value is the time of the first answer.
-const InitializedAnnotation = "ingot.dev/control-plane-initialized"
-
 // ClusterCache is what the reconciler uses of Cluster API's cache of workload cluster connections.
 type ClusterCache interface {
 	// GetUncachedClient returns a client for the workload cluster, or an error at once while there is no connection.

@@ -68,7 +68,7 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 		ControlPlane:              cp.Name,
 		Cluster:                   cluster.Name,
 		Deleting:                  !cp.DeletionTimestamp.IsZero(),
-		Initialized:               cp.Annotations[InitializedAnnotation] != "" || ptr.Deref(cp.Status.Initialization.ControlPlaneInitialized, false),
+		Initialized:               cp.Annotations[controlplanev1.IngotControlPlaneInitializedAnnotation] != "" || ptr.Deref(cp.Status.Initialization.ControlPlaneInitialized, false),
 		InfrastructureProvisioned: ptr.Deref(cluster.Status.Initialization.InfrastructureProvisioned, false),
 		NextName:                  nextName(cp.Name),
 		Desired:                   desired(cp),

@@ -15,8 +15,6 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
-	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
-	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 )
 
 func initStories() map[string]func(*story) {
@@ -136,7 +134,7 @@ func (s *story) expectQuiet() {
 func initializes(s *story) {
 	m := s.beginInitialized()
 	cp := s.controlPlane()
-	if !ptr.Deref(cp.Status.Initialization.ControlPlaneInitialized, false) || cp.Annotations[controller.InitializedAnnotation] == "" {
+	if !ptr.Deref(cp.Status.Initialization.ControlPlaneInitialized, false) || cp.Annotations[controlplanev1.IngotControlPlaneInitializedAnnotation] == "" {
 		s.Errorf("the first answer was not written down: %+v %v", cp.Status.Initialization, cp.Annotations)
 	}
 	for condition, reason := range map[string]string{
@@ -173,7 +171,7 @@ func refusesToReplaceLostCluster(s *story) {
 	if n := len(s.machines()); n != 0 {
 		s.Fatalf("%d Machines were made over a lost cluster", n)
 	}
-	message := s.expectCondition(controlplanev1.ScalingUpCondition, metav1.ConditionTrue, plan.ControlPlaneLostReason)
+	message := s.expectCondition(controlplanev1.ScalingUpCondition, metav1.ConditionTrue, controlplanev1.ControlPlaneLostReason)
 	if !strings.Contains(message, "delete Cluster "+clusterName+" and create it again") {
 		s.Errorf("the message names no remedy: %s", message)
 	}
@@ -250,7 +248,7 @@ func waitsForTemplate(s *story) {
 	if result.RequeueAfter == 0 {
 		s.Error("nobody looks for the template again")
 	}
-	s.expectCondition(controlplanev1.ScalingUpCondition, metav1.ConditionTrue, plan.TemplateMissingReason)
+	s.expectCondition(controlplanev1.ScalingUpCondition, metav1.ConditionTrue, controlplanev1.TemplateMissingReason)
 	s.create(template("late"))
 	s.settle()
 	s.onlyMachine()
@@ -268,7 +266,7 @@ func refusesForeignMachines(s *story) {
 	}
 	s.create(foreign)
 	s.settle()
-	s.expectCondition(controlplanev1.ScalingUpCondition, metav1.ConditionTrue, plan.ForeignMachinesReason)
+	s.expectCondition(controlplanev1.ScalingUpCondition, metav1.ConditionTrue, controlplanev1.ForeignMachinesReason)
 	if m := s.onlyMachine(); m.Name != "other" || len(m.OwnerReferences) != 0 || m.ResourceVersion != foreign.ResourceVersion {
 		s.Errorf("the foreign Machine was touched: %+v", m.ObjectMeta)
 	}

@@ -59,7 +59,7 @@ func (r *Reconciler) reportMachine(ctx context.Context, s *snapshot, m *clusterv
 	}
 	conditions.Set(m, condition)
 	owned := []string{clusterv1.MachineUpToDateCondition}
-	if held := s.held(plan.RemediationNotSupportedReason); held != nil {
+	if held := s.held(controlplanev1.RemediationNotSupportedReason); held != nil {
 		conditions.Set(m, metav1.Condition{
 			Type: clusterv1.MachineOwnerRemediatedCondition, Status: metav1.ConditionFalse,
 			Reason: cannotBeRemediatedReason, Message: held.Message,
@@ -180,7 +180,7 @@ func lookAgain(reason string) time.Duration {
 	case controlplanev1.NotInitializedReason, controlplanev1.WaitingForWorkersReason:
 		return soon
 	case controlplanev1.CertificatesMissingReason, controlplanev1.CertificatesInvalidReason,
-		plan.TemplateMissingReason, plan.ForeignMachinesReason:
+		controlplanev1.TemplateMissingReason, controlplanev1.ForeignMachinesReason:
 		return later
 	default:
 		return 0

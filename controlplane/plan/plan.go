@@ -21,7 +21,7 @@ func Make(w World) Plan {
 	case w.Deleting:
 		p.planDeletion(w)
 	case len(w.ForeignMachines) > 0:
-		p.hold(ForeignMachinesReason, "Cluster %s has control plane Machines that IngotControlPlane %s does not own: %s; delete them, or delete this IngotControlPlane",
+		p.hold(controlplanev1.ForeignMachinesReason, "Cluster %s has control plane Machines that IngotControlPlane %s does not own: %s; delete them, or delete this IngotControlPlane",
 			w.Cluster, w.ControlPlane, enumerate(w.ForeignMachines))
 	case !w.InfrastructureProvisioned:
 		p.hold(controlplanev1.WaitingForClusterInfrastructureReason, "waiting until the infrastructure of Cluster %s is provisioned; its InfrastructureReady condition says what is missing", w.Cluster)
@@ -112,14 +112,14 @@ func (p *Plan) planMachines(w World) {
 // holdLoss refuses to make an empty cluster in the place of a lost one.
 func (p *Plan) holdLoss(w World) {
 	p.deleteLeftovers(w.Leftovers)
-	p.hold(ControlPlaneLostReason, "the control plane was initialized and its last Machine is gone, and with it the data of etcd; this version does not restore etcd, and makes no empty cluster in its place: delete Cluster %s and create it again", w.Cluster)
+	p.hold(controlplanev1.ControlPlaneLostReason, "the control plane was initialized and its last Machine is gone, and with it the data of etcd; this version does not restore etcd, and makes no empty cluster in its place: delete Cluster %s and create it again", w.Cluster)
 }
 
 // planFirstMachine makes the Machine that makes the cluster. What an interrupted attempt left is used where it still is
 // what is wanted now, and deleted otherwise.
 func (p *Plan) planFirstMachine(w World) {
 	if w.Desired.TemplateMissing {
-		p.hold(TemplateMissingReason, "%s does not exist: create it, or change spec.machineTemplate.spec.infrastructureRef", w.Desired.Template)
+		p.hold(controlplanev1.TemplateMissingReason, "%s does not exist: create it, or change spec.machineTemplate.spec.infrastructureRef", w.Desired.Template)
 		return
 	}
 	begun := Leftover{Name: w.NextName}
@@ -141,13 +141,13 @@ func (p *Plan) planFirstMachine(w World) {
 func (p *Plan) planOnlyMachine(w World, m Machine) {
 	switch {
 	case m.Deleting && w.Initialized:
-		p.hold(ControlPlaneLostReason, "Machine %s is being deleted; it holds the only copy of the data of etcd, and the cluster is lost with it: this version makes no other in its place", m.Name)
+		p.hold(controlplanev1.ControlPlaneLostReason, "Machine %s is being deleted; it holds the only copy of the data of etcd, and the cluster is lost with it: this version makes no other in its place", m.Name)
 		return
 	case m.Deleting:
 		p.hold(controlplanev1.WaitingForMachinesReason, "waiting until Machine %s is gone; another first Machine is made then", m.Name)
 		return
 	case m.RemediationWanted && w.Initialized:
-		p.hold(RemediationNotSupportedReason, "a MachineHealthCheck wants Machine %s replaced; it holds the only copy of the data of etcd and is kept: repair its node, or delete Cluster %s and create it again", m.Name, w.Cluster)
+		p.hold(controlplanev1.RemediationNotSupportedReason, "a MachineHealthCheck wants Machine %s replaced; it holds the only copy of the data of etcd and is kept: repair its node, or delete Cluster %s and create it again", m.Name, w.Cluster)
 	case m.RemediationWanted:
 		p.do(DeleteMachine{Name: m.Name})
 		return

@@ -3,6 +3,12 @@
 
 package v1alpha1
 
+// IngotControlPlaneInitializedAnnotation is the durable mark that the API server of a control plane has answered once.
+// From then on no first Machine is made again, because it would replace a lost cluster by an empty one. The mark is an
+// annotation because status does not survive a move to another management cluster. Its value is the time of the first
+// answer (RFC 3339).
+const IngotControlPlaneInitializedAnnotation = "ingot.dev/control-plane-initialized"
+
 // Conditions of IngotControlPlane. Available, RollingOut, ScalingUp, ScalingDown and Deleting are read by Cluster API.
 const (
 	// AvailableCondition is True while the control plane serves its API.
@@ -17,7 +23,7 @@ const (
 	MachinesUpToDateCondition = "MachinesUpToDate"
 	// RollingOutCondition is True while Machines are not as declared.
 	RollingOutCondition = "RollingOut"
-	// ScalingUpCondition is True while there are fewer Machines than wanted.
+	// ScalingUpCondition is True while there are fewer Machines than wanted. Its reason says what holds the next one.
 	ScalingUpCondition = "ScalingUp"
 	// ScalingDownCondition is True while there are more Machines than wanted.
 	ScalingDownCondition = "ScalingDown"
@@ -65,4 +71,14 @@ const (
 	WaitingForMachinesReason = "WaitingForMachineDeletion"
 	// NotDeletingReason says that the control plane is not being deleted.
 	NotDeletingReason = "NotDeleting"
+	// ControlPlaneLostReason says that the last Machine of an initialized control plane is gone or going, and the data
+	// of etcd with it. Another first Machine would make another, empty cluster under the same name: it is not made.
+	ControlPlaneLostReason = "ControlPlaneLost"
+	// ForeignMachinesReason says that the Cluster has control plane Machines which this control plane does not own.
+	ForeignMachinesReason = "ForeignMachines"
+	// TemplateMissingReason says that the infrastructure machine template does not exist.
+	TemplateMissingReason = "InfrastructureTemplateMissing"
+	// RemediationNotSupportedReason says that a MachineHealthCheck wants the only Machine of an initialized control
+	// plane replaced, which this version does not do. It is answered on the Machine.
+	RemediationNotSupportedReason = "RemediationNotSupported"
 )

@@ -6,7 +6,6 @@ package quickstart
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
@@ -86,7 +86,15 @@ func (q *quickstart) applyInventory(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(q.apply(ctx, endpoint), q.apply(ctx, manifest))
+	if err := q.apply(ctx, endpoint); err != nil {
+		return err
+	}
+	err = q.apply(ctx, manifest)
+	if apierrors.IsInvalid(err) {
+		return fmt.Errorf("node image %s was built from other sources when this quickstart began, and NodeImages are immutable: "+
+			"run make quickstart-down, and the quickstart again (%w)", version, err)
+	}
+	return err
 }
 
 // applyCluster generates the cluster with clusterctl and applies it. Workers run the given version of the image, the

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,8 +27,12 @@ import (
 // managerName is the name of the manager's process and program.
 const managerName = "ingot-manager"
 
-// stopGrace is how long the manager may take to end.
-const stopGrace = 20 * time.Second
+const (
+	// stopGrace is how long the manager may take to end.
+	stopGrace = 20 * time.Second
+	// managerLimit is how long the manager may take to be ready.
+	managerLimit = 2 * time.Minute
+)
 
 // hostPrograms are the programs that run on this machine; those of the node image are built with it.
 func hostPrograms() []string {
@@ -150,12 +155,13 @@ func (q *quickstart) startManager(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = process.Start(process.Spec{
+	address := fmt.Sprintf("127.0.0.1:%d", health)
+	manager, err := process.Start(process.Spec{
 		Name: managerName,
 		Path: q.path("bin", managerName),
 		Args: []string{
 			"--kubeconfig", q.plane.Kubeconfig,
-			"--health-addr", fmt.Sprintf("127.0.0.1:%d", health),
+			"--health-addr", address,
 			"--diagnostics-address", "0", // no metrics: nobody scrapes them here
 			"--insecure-diagnostics",
 		},
@@ -163,7 +169,36 @@ func (q *quickstart) startManager(ctx context.Context) error {
 		Log:     q.path(managerName + ".log"),
 		PIDFile: q.managerPIDFile(),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return q.awaitManager(ctx, manager, "http://"+address+"/readyz")
+}
+
+// awaitManager waits until the manager says that it is ready, or ends.
+func (q *quickstart) awaitManager(ctx context.Context, manager *process.Process, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, managerLimit)
+	defer cancel()
+	for {
+		if !manager.Running() {
+			return errors.New(manager.Ending())
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return err
+		}
+		if response, err := http.DefaultClient.Do(request); err == nil {
+			_ = response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready after %s; its log is %s", managerName, short(managerLimit), manager.Log())
+		case <-q.Clock.After(pollEvery):
+		}
+	}
 }
 
 func (q *quickstart) stopManager(ctx context.Context) error {

@@ -110,9 +110,10 @@ func describe(machine *clusterv1.Machine, infra *infrav1.IngotMachine) string {
 // detail adds what a person should know of a condition that is not True.
 func detail(condition *metav1.Condition) string {
 	switch condition.Reason {
-	case infrav1.WaitingForNodeReason, infrav1.NodeUnknownReason, infrav1.WaitingForBootstrapDataReason, infrav1.InstanceCreatingReason:
+	case infrav1.WaitingForNodeReason, infrav1.NodeUnknownReason, infrav1.WaitingForBootstrapDataReason,
+		infrav1.InstanceCreatingReason, infrav1.InstanceWaitingForAddressReason:
 		return "" // the words say it already
 	default:
-		return " (" + condition.Message + ")"
+		return ": " + condition.Message
 	}
 }

@@ -53,8 +53,8 @@ func (q *quickstart) stages() []stage {
 		{"starting a private libvirt", q.startHypervisor},
 		{"starting a management cluster", q.startManagement},
 		{"clusterctl init", q.initProviders},
-		{fmt.Sprintf("creating cluster %s: 1 control plane, %d workers from image %s", clusterName, q.Workers, q.FromImage), q.createCluster},
-		{fmt.Sprintf("replacing the workers by machines from image %s", q.ToImage), q.upgrade},
+		{fmt.Sprintf("creating cluster %s: 1 control plane and %s from image %s", clusterName, q.workers(), q.FromImage), q.createCluster},
+		{fmt.Sprintf("replacing %s: new machines from image %s", q.workers(), q.ToImage), q.upgrade},
 	}
 }
 
@@ -95,6 +95,14 @@ func table(nodes []node) string {
 	}
 	_ = w.Flush()
 	return text.String()
+}
+
+// workers counts the workers in words.
+func (q *quickstart) workers() string {
+	if q.Workers == 1 {
+		return "1 worker"
+	}
+	return fmt.Sprintf("%d workers", q.Workers)
 }
 
 func (q *quickstart) indented(line string) { q.say("      %s", line) }
