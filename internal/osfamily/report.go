@@ -45,9 +45,9 @@ func (r *Report) Warnf(path, format string, args ...any) {
 }
 
 // Err returns an error that lists the Error findings, or nil if there is none.
-func (r Report) Err() error {
+func (r *Report) Err() error {
 	var lines []string
-	for _, f := range r {
+	for _, f := range *r {
 		if f.Severity == Error {
 			lines = append(lines, f.String())
 		}

@@ -9,15 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/hostpackages"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/hypervisor"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/nodeimage"
 )
 
 // What a run needs of the machine.
@@ -89,36 +87,13 @@ func (q *quickstart) checkMemory() error {
 
 // installPackages installs the Debian packages that the run needs and the machine does not have.
 func (q *quickstart) installPackages(ctx context.Context) error {
-	missing := missingPackages(ctx)
-	if len(missing) == 0 {
-		return nil
-	}
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return fmt.Errorf("this machine has no apt-get and lacks what the Debian packages %s hold: install them", strings.Join(missing, " "))
-	}
-	if !q.Yes && !q.confirm("Install these packages: "+strings.Join(missing, " ")+"?") {
-		return fmt.Errorf("packages are missing: apt-get install %s", strings.Join(missing, " "))
-	}
-	q.say("installing %s", strings.Join(missing, " "))
-	for _, args := range [][]string{{"update", "-qq"}, append([]string{"install", "-y", "-qq", "--no-install-recommends"}, missing...)} {
-		command := exec.CommandContext(ctx, "apt-get", args...)
-		command.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := command.CombinedOutput(); err != nil {
-			return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, lastLines(string(out)))
+	installer := hostpackages.Installer{Report: q.indented}
+	if !q.Yes {
+		installer.Confirm = func(packages []string) bool {
+			return q.confirm("Install these packages: " + strings.Join(packages, " ") + "?")
 		}
 	}
-	return nil
-}
-
-// missingPackages are the packages of the node image and the hypervisor that are not installed.
-func missingPackages(ctx context.Context) []string {
-	known := func(pkg string) bool { return exec.CommandContext(ctx, "apt-cache", "show", pkg).Run() == nil }
-	wanted := append(nodeimage.HostPackages(), hypervisor.HostPackages(hypervisor.Preflight(), known)...)
-	slices.Sort(wanted)
-	return slices.DeleteFunc(slices.Compact(wanted), func(pkg string) bool {
-		out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Status}", pkg).Output()
-		return err == nil && string(out) == "installed"
-	})
+	return installer.Ensure(ctx)
 }
 
 func (q *quickstart) confirm(question string) bool {

@@ -67,7 +67,7 @@ func DefaultState() (string, error) {
 // validate says what is wrong with the options before anything is made.
 func (o *Options) validate() error {
 	if o.KubernetesVersion != components.KubernetesVersion {
-		return fmt.Errorf("Kubernetes %s is not available: the node image of this version of Ingot carries %s. Use --kubernetes-version %s",
+		return fmt.Errorf("version %s of Kubernetes is not available: the node image of this version of Ingot carries %s. Use --kubernetes-version %s",
 			o.KubernetesVersion, components.KubernetesVersion, components.KubernetesVersion)
 	}
 	if o.Workers < 1 || o.Workers > maxWorkers {

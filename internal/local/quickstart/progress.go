@@ -6,6 +6,8 @@ package quickstart
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,22 +24,13 @@ const pollEvery = 2 * time.Second
 // error that says what each machine waits for.
 func (q *quickstart) follow(ctx context.Context, limit time.Duration, done func(context.Context) (bool, error)) error {
 	deadline := q.Clock.Now().Add(limit)
-	told := map[string]string{}
+	var told map[string]string
 	for {
 		words, err := q.machineWords(ctx)
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("reading the machines: %w", err)
 		}
-		for name, now := range words {
-			if told[name] != now {
-				q.say("      %s: %s", name, now)
-			}
-		}
-		for name := range told {
-			if _, still := words[name]; !still {
-				q.say("      %s: gone", name)
-			}
-		}
+		q.tellChanges(told, words)
 		told = words
 		finished, err := done(ctx)
 		if err != nil || finished {
@@ -51,6 +44,20 @@ func (q *quickstart) follow(ctx context.Context, limit time.Duration, done func(
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-q.Clock.After(pollEvery):
+		}
+	}
+}
+
+// tellChanges tells what changed from one look to the next, in the order of names.
+func (q *quickstart) tellChanges(before, now map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		if before[name] != now[name] {
+			q.say("      %s: %s", name, now[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if _, still := now[name]; !still {
+			q.say("      %s: gone", name)
 		}
 	}
 }

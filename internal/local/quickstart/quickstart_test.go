@@ -43,7 +43,7 @@ func TestUnusableOptionsEndTheRunAtOnce(t *testing.T) {
 		"no workers leave nothing to replace":          {func(o *Options) { o.Workers = 0 }, "--workers 0"},
 		"more workers than a machine can hold":         {func(o *Options) { o.Workers = maxWorkers + 1 }, "use 1 to"},
 		"the same image twice is no upgrade":           {func(o *Options) { o.ToImage = o.FromImage }, "nothing to upgrade"},
-		"a version that is no version is refused too":  {func(o *Options) { o.KubernetesVersion = "latest" }, "latest is not available"},
+		"a version that is no version is refused too":  {func(o *Options) { o.KubernetesVersion = "latest" }, "latest of Kubernetes is not available"},
 		"an image version that is the same as another": {func(o *Options) { o.FromImage = "v1.1.0" }, "the same"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,9 +48,6 @@ func (t *teller) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(t.out, "%7s  %s\n", short(t.clock.Since(t.start)), fmt.Sprintf(format, args...))
 }
 
-// tell is say for a finished line.
-func (t *teller) tell(line string) { t.say("%s", line) }
-
 // print writes text without the time.
 func (t *teller) print(text string) {
 	t.mu.Lock()
@@ -75,11 +73,13 @@ func (t *teller) run(ctx context.Context, stages []stage) error {
 
 // summary lists how long each stage took.
 func (t *teller) summary() string {
-	text := "Time of each stage:\n"
+	var text strings.Builder
+	text.WriteString("Time of each stage:\n")
 	for _, s := range t.took {
-		text += fmt.Sprintf("  %7s  %s\n", short(s.took), s.title)
+		_, _ = fmt.Fprintf(&text, "  %7s  %s\n", short(s.took), s.title)
 	}
-	return text + fmt.Sprintf("  %7s  in total\n", short(t.clock.Since(t.start)))
+	_, _ = fmt.Fprintf(&text, "  %7s  in total\n", short(t.clock.Since(t.start)))
+	return text.String()
 }
 
 // short formats a duration for a person, to the second.

@@ -1,0 +1,70 @@
+# Every target is one line that calls a tool or a script. Tools are pinned in hack/tools/go.mod, programs of the local
+# management plane and of the node image in hack/components; Go and git are all that a machine needs to begin with.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= v1.0.0
+tool = $$(go -C hack/tools tool -n $(1))
+
+.PHONY: help
+help: ## Show this help
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  %-18s %s\n' "$$name" "$$text"; done
+
+##@ The two commands of the README
+
+.PHONY: quickstart
+quickstart: build ## Make a cluster on VMs of this machine and upgrade its workers' OS by replacing them (ARGS="--workers 2")
+	bin/ingotctl quickstart --yes $(ARGS)
+
+.PHONY: test
+test: packages ## Run unit tests, tests against a real API server, and tests against a real libvirtd (TESTS=./internal/...)
+	hack/test.sh $(TESTS)
+
+##@ More of the demo
+
+.PHONY: quickstart-down
+quickstart-down: build ## Remove every trace of the quickstart
+	bin/ingotctl quickstart down
+
+.PHONY: node-image
+node-image: build packages ## Build a version of our node image (VERSION=v1.0.0)
+	bin/ingotctl image build --version $(VERSION)
+
+.PHONY: node-image-check
+node-image-check: build packages ## Say what an image lacks to run under Ingot (IMAGE=path)
+	bin/ingotctl image check $(IMAGE)
+
+.PHONY: e2e
+e2e: build packages ## Run the end-to-end suite on VMs of this machine (ARGS="-ginkgo.focus upgrade")
+	go test -tags e2e ./test/e2e -count=1 -timeout 90m -v -ginkgo.v $(ARGS)
+
+##@ Development
+
+.PHONY: build
+build: ## Build bin/ingot-manager and bin/ingotctl
+	go build -o bin/ingot-manager . && go build -o bin/ingotctl ./cmd/ingotctl
+
+.PHONY: run
+run: ## Run the manager with all roles from source against the cluster of KUBECONFIG
+	go run . --diagnostics-address=0 $(ARGS)
+
+.PHONY: generate
+generate: ## Generate deepcopy methods, CRDs and ClusterRoles
+	hack/generate.sh
+
+.PHONY: lint
+lint: ## Run the linters
+	$(call tool,golangci-lint) run ./...
+
+.PHONY: verify
+verify: ## Check that what is generated and tidied is committed, and that the linter's configuration is valid
+	hack/verify.sh
+
+.PHONY: release-manifests
+release-manifests: ## Write the assets of a release to out/
+	go run ./hack/release-manifests out
+
+.PHONY: packages
+packages: # Install the Debian packages that are missing
+	go run ./hack/host-packages
