@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
-	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/cluster-api/util/finalizers"
 	"sigs.k8s.io/cluster-api/util/patch"
 	"sigs.k8s.io/cluster-api/util/paused"
@@ -86,7 +85,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 		return ctrl.Result{}, err
 	}
 	outcome := r.run(ctx, w)
-	summarise(w.infra)
+	summarise(w.infra, outcome)
 	result, reterr = outcome.Result()
 	err = helper.Patch(ctx, w.infra, patch.WithOwnedConditions{Conditions: ownedConditions()})
 	return result, kerrors.NewAggregate([]error{reterr, client.IgnoreNotFound(err)})
@@ -118,35 +117,14 @@ func (r *Reconciler) ensureIdentity(ctx context.Context, infra *infrav1.IngotMac
 	return r.Client.Patch(ctx, infra, before)
 }
 
-// summarise writes the Ready condition and the observed generation.
-func summarise(infra *infrav1.IngotMachine) {
+// summarise writes the Ready condition, which says what the machine waits for or that it waits for nothing, and the
+// observed generation.
+func summarise(infra *infrav1.IngotMachine, outcome flow.Outcome) {
+	if outcome.Done() {
+		outcome = flow.Advance(clusterv1.ReadyReason, "")
+	}
+	flow.Record(infra, infrav1.ReadyCondition, outcome)
 	infra.Status.ObservedGeneration = infra.Generation
-	err := conditions.SetSummaryCondition(infra, infra, infrav1.ReadyCondition,
-		conditions.ForConditionTypes{
-			infrav1.ImageResolvedCondition, infrav1.ImageReplicatedCondition, infrav1.BootstrapAvailableCondition,
-			infrav1.InstanceReadyCondition, infrav1.NodeJoinedCondition, infrav1.DeletingCondition,
-		},
-		conditions.CustomMergeStrategy{MergeStrategy: conditions.DefaultMergeStrategy(
-			conditions.GetPriorityFunc(conditions.GetDefaultMergePriorityFunc(infrav1.DeletingCondition)),
-			conditions.ComputeReasonFunc(firstReason),
-		)},
-		conditions.IgnoreTypesIfMissing{
-			infrav1.ImageReplicatedCondition, infrav1.BootstrapAvailableCondition,
-			infrav1.InstanceReadyCondition, infrav1.NodeJoinedCondition, infrav1.DeletingCondition,
-		},
-	)
-	if err != nil {
-		flow.Record(infra, infrav1.ReadyCondition, flow.Wait(clusterv1.InternalErrorReason, err.Error(), 0).Unknown())
-	}
-}
-
-// firstReason is the reason of the Ready condition: that of the first condition, in the order of the phases, which is not
-// as it should be.
-func firstReason(issues, unknown, _ []conditions.ConditionWithOwnerInfo) string {
-	for _, condition := range append(issues, unknown...) {
-		return condition.Reason
-	}
-	return clusterv1.ReadyReason
 }
 
 func ownedConditions() []string {

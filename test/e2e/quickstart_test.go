@@ -13,9 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -147,11 +145,8 @@ func (s *suite) killAt(ctx context.Context, text string, manager bool) string {
 	Expect(c.Process.Kill()).To(Succeed())
 	_ = c.Wait()
 	if manager {
-		content, err := os.ReadFile(filepath.Join(s.state, "ingot-manager.pid"))
-		Expect(err).NotTo(HaveOccurred())
-		pid, err := strconv.Atoi(strings.Fields(string(content))[0])
-		Expect(err).NotTo(HaveOccurred())
-		Expect(syscall.Kill(pid, syscall.SIGKILL)).To(Succeed())
+		out, err := exec.CommandContext(ctx, "pkill", "-KILL", "-f", filepath.Join(s.state, "bin", "ingot-manager")).CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), string(out))
 	}
 	return seen.String()
 }
