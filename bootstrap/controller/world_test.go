@@ -116,7 +116,6 @@ func (s *story) createCertificates(purposes ...secret.Purpose) {
 	}
 }
 
-//nolint:gochecknoglobals // made once for the whole test binary
 var sharedCertificatesOnce = sync.OnceValues(func() (secret.Certificates, error) {
 	certificates := secret.NewCertificatesForInitialControlPlane(&kubeadmv1.ClusterConfiguration{EncryptionAlgorithm: kubeadmv1.EncryptionAlgorithmECDSAP256})
 	return certificates, certificates.Generate()

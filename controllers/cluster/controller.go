@@ -10,7 +10,6 @@ import (
 	"fmt"
 
 	kerrors "k8s.io/apimachinery/pkg/util/errors"
-	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util"
 	"sigs.k8s.io/cluster-api/util/finalizers"
@@ -59,8 +58,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	owner, err := util.GetOwnerCluster(ctx, r.Client, infra.ObjectMeta)
-	if err != nil || owner == nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	if client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, err
+	}
+	if owner == nil && infra.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil // Cluster API makes its Cluster the owner; that update wakes us
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, infra, infrav1.IngotClusterFinalizer); err != nil || added {
 		return ctrl.Result{}, err
@@ -80,7 +82,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 
 func (r *Reconciler) reconcile(ctx context.Context, owner *clusterv1.Cluster, infra *infrav1.IngotCluster) flow.Outcome {
 	if !infra.DeletionTimestamp.IsZero() {
-		return r.release(ctx, owner, infra)
+		return r.release(ctx, infra)
 	}
 	infra.Status.FailureDomains = infra.Spec.FailureDomains
 	endpoint := infra.Spec.ControlPlaneEndpoint
@@ -88,14 +90,15 @@ func (r *Reconciler) reconcile(ctx context.Context, owner *clusterv1.Cluster, in
 		return flow.Wait(infrav1.ClusterWaitingForEndpointReason,
 			"set spec.controlPlaneEndpoint.host and port of this IngotCluster, or spec.controlPlaneEndpoint of the Cluster", 0)
 	}
-	infra.Status.Initialization.Provisioned = ptr.To(true)
+	infra.Status.Initialization.Provisioned = new(true)
 	return flow.Advance(infrav1.ClusterProvisionedReason, "")
 }
 
-// release lets a deleted IngotCluster go once no machine of the cluster is left.
-func (r *Reconciler) release(ctx context.Context, owner *clusterv1.Cluster, infra *infrav1.IngotCluster) flow.Outcome {
+// release lets a deleted IngotCluster go once no machine of the cluster is left. Its Cluster may be gone before it.
+func (r *Reconciler) release(ctx context.Context, infra *infrav1.IngotCluster) flow.Outcome {
 	machines := &infrav1.IngotMachineList{}
-	if err := r.Client.List(ctx, machines, client.InNamespace(infra.Namespace), client.MatchingLabels{clusterv1.ClusterNameLabel: owner.Name}); err != nil {
+	ofCluster := client.MatchingLabels{clusterv1.ClusterNameLabel: infra.Labels[clusterv1.ClusterNameLabel]}
+	if err := r.Client.List(ctx, machines, client.InNamespace(infra.Namespace), ofCluster); err != nil {
 		return flow.Fail(infrav1.ClusterWaitingForMachinesReason, "", err)
 	}
 	if n := len(machines.Items); n > 0 {
@@ -111,9 +114,15 @@ func (r *Reconciler) machineToCluster(ctx context.Context, machine client.Object
 	if name == "" || machine.GetDeletionTimestamp().IsZero() {
 		return nil
 	}
-	owner, err := util.GetClusterByName(ctx, r.Client, machine.GetNamespace(), name)
-	if err != nil || !owner.Spec.InfrastructureRef.IsDefined() {
+	clusters := &infrav1.IngotClusterList{}
+	ofCluster := client.MatchingLabels{clusterv1.ClusterNameLabel: name}
+	if err := r.Client.List(ctx, clusters, client.InNamespace(machine.GetNamespace()), ofCluster); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot list IngotClusters for an event; the next sweep will see it")
 		return nil
 	}
-	return []ctrl.Request{{NamespacedName: client.ObjectKey{Namespace: machine.GetNamespace(), Name: owner.Spec.InfrastructureRef.Name}}}
+	requests := make([]ctrl.Request, 0, len(clusters.Items))
+	for i := range clusters.Items {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&clusters.Items[i])})
+	}
+	return requests
 }

@@ -110,7 +110,7 @@ func (r *Reconciler) ensure(ctx context.Context, replica *ingotv1.ImageReplica) 
 		replica.Status.ExternalID = seen.ExternalID
 		return flow.Advance(ingotv1.ImageReplicaReadyReason, "")
 	}
-	replica.Status.Percent = ptr.To(int32(seen.BytesDone * 99 / max(artefact.SizeBytes, 1)))
+	replica.Status.Percent = new(int32(seen.BytesDone * 99 / max(artefact.SizeBytes, 1)))
 	return flow.Wait(ingotv1.ImageReplicaCopyingReason, fmt.Sprintf("copying %s", artefact.Source), progressEvery)
 }
 

@@ -6,8 +6,10 @@ package machine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -85,10 +87,8 @@ func (r *Reconciler) mayUse(ctx context.Context, namespace string, allowed ingot
 	if len(allowed.Names) == 0 && allowed.Selector == nil {
 		return true, nil
 	}
-	for _, name := range allowed.Names {
-		if name == namespace {
-			return true, nil
-		}
+	if slices.Contains(allowed.Names, namespace) {
+		return true, nil
 	}
 	if allowed.Selector == nil {
 		return false, nil
@@ -98,7 +98,7 @@ func (r *Reconciler) mayUse(ctx context.Context, namespace string, allowed ingot
 		return false, fmt.Errorf("spec.allowedNamespaces.selector: %w", err)
 	}
 	ns := &metav1.PartialObjectMetadata{}
-	ns.SetGroupVersionKind(namespaceKind)
+	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	if err := r.Client.Get(ctx, client.ObjectKey{Name: namespace}, ns); err != nil {
 		return false, err
 	}

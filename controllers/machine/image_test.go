@@ -192,8 +192,10 @@ func TestRefusals(t *testing.T) {
 		calls     []string // all that the platform may have been asked
 	}{
 		"revoked image": {
-			why:       "a revoked image has a hole that somebody found",
-			given:     func(s *story) { s.image.Spec.Lifecycle = ingotv1.ImageLifecycle{State: ingotv1.LifecycleRevoked, Reason: "CVE-2026-0001"} },
+			why: "a revoked image has a hole that somebody found",
+			given: func(s *story) {
+				s.image.Spec.Lifecycle = ingotv1.ImageLifecycle{State: ingotv1.LifecycleRevoked, Reason: "CVE-2026-0001"}
+			},
 			condition: infrav1.ImageResolvedCondition, reason: infrav1.ImageRevokedReason, says: "CVE-2026-0001",
 		},
 		"expired image": {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
@@ -56,7 +55,7 @@ func (r *Reconciler) instance(ctx context.Context, w *world) flow.Outcome {
 // tellProvisioned tells Cluster API that the instance is there. It is told once, and again after a move to another
 // management cluster, which drops the status.
 func tellProvisioned(w *world) {
-	w.infra.Status.Initialization.Provisioned = ptr.To(true)
+	w.infra.Status.Initialization.Provisioned = new(true)
 	w.infra.Status.FailureDomain = w.machine.Spec.FailureDomain
 }
 

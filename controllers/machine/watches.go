@@ -32,8 +32,6 @@ const (
 	endpointIndex   = "spec.platform.endpointName"
 )
 
-var namespaceKind = corev1.SchemeGroupVersion.WithKind("Namespace")
-
 // SetupWithManager registers the reconciler, its indexes and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, options controller.Options) error {
 	if err := addIndexes(ctx, mgr); err != nil {

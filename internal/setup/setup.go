@@ -25,6 +25,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
@@ -56,22 +57,29 @@ func Scheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// Run runs the manager until the context ends.
+// Run runs the manager against the management cluster that flags and environment name, until the context ends.
 func Run(ctx context.Context, options *Options) error {
-	if err := options.Validate(); err != nil {
-		return err
-	}
 	ctrl.SetLogger(klog.Background())
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("no management cluster: set --kubeconfig or KUBECONFIG: %w", err)
 	}
+	return Start(ctx, config, options, openPlatform)
+}
+
+// Start runs the manager against a management cluster until the context ends; open opens the sessions with platform
+// endpoints. It returns when everything that it started has ended, and may be called again then.
+func Start(ctx context.Context, config *rest.Config, options *Options, open session.Opener) error {
+	if err := options.Validate(); err != nil {
+		return err
+	}
+	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = options.QPS, options.Burst
 	mgr, err := newManager(config, options)
 	if err != nil {
 		return err
 	}
-	sessions := session.NewRegistry(openPlatform)
+	sessions := session.NewRegistry(open)
 	defer sessions.Close()
 	if err := addControllers(ctx, mgr, options, sessions); err != nil {
 		return err
@@ -96,6 +104,8 @@ func newManager(config *rest.Config, options *Options) (ctrl.Manager, error) {
 		LeaderElectionID:              electionID(options.Roles),
 		LeaderElectionReleaseOnCancel: true,
 		Cache:                         cache.Options{SyncPeriod: &options.SyncPeriod},
+		// Names are checked once per process; here they are written down once, and a process may start a manager again.
+		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
 		// Secrets hold bootstrap data and keys: they are read when needed and never kept.
 		Client: client.Options{Cache: &client.CacheOptions{
 			DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}, Unstructured: true,

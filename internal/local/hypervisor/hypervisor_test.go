@@ -35,7 +35,7 @@ const helperEnv = "HYPERVISOR_TEST_DIR"
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(helperEnv); dir != "" {
 		h, _, err := hypervisor.StartForTest(context.Background(), hypervisor.Options{Name: name, StateDir: dir})
-		fmt.Fprintln(os.Stdout, h, err)
+		_, _ = fmt.Fprintln(os.Stdout, h, err)
 		select {}
 	}
 	os.Exit(m.Run())
@@ -181,7 +181,7 @@ func TestStateDirectoryBelowAPrivateFolder(t *testing.T) {
 	for _, parent := range []string{"/run", "/var/tmp"} {
 		t.Run(parent, func(t *testing.T) {
 			o := options(t)
-			dir, err := os.MkdirTemp(parent, "hvt-") //nolint:usetesting // where it lies is what is tested
+			dir, err := os.MkdirTemp(parent, "hvt-")
 			if err != nil {
 				t.Skip(err)
 			}

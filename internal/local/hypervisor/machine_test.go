@@ -24,7 +24,7 @@ func options(t *testing.T) hypervisor.Options {
 	for _, missing := range hypervisor.Preflight() {
 		t.Skipf("this machine cannot run guests: %s", missing)
 	}
-	dir, err := os.MkdirTemp("", "hvt-") //nolint:usetesting // a socket lives in it, and t.TempDir is too long for that
+	dir, err := os.MkdirTemp("", "hvt-")
 	if err != nil {
 		t.Fatal(err)
 	}

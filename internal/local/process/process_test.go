@@ -40,7 +40,7 @@ func startAndWaitToBeKilled(mode, dir string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Fprintln(os.Stdout, "started")
+	_, _ = fmt.Fprintln(os.Stdout, "started")
 	select {}
 }
 

@@ -134,7 +134,7 @@ func encodeFile(f File) types.File {
 }
 
 func decodeFile(f types.File) (File, error) {
-	out := File{Path: f.Path, Mode: fs.FileMode(ptrOr(f.Mode, 0)) & fs.ModePerm} //nolint:gosec // permission bits fit
+	out := File{Path: f.Path, Mode: fs.FileMode(ptrOr(f.Mode, 0)) & fs.ModePerm}
 	content := f.Contents
 	if len(f.Append) == 1 {
 		content, out.Append = f.Append[0], true

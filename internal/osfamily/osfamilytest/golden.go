@@ -18,7 +18,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-//nolint:gochecknoglobals // flags of a test binary are global
 var update = flag.Bool("update", false, "rewrite golden files with what is rendered now")
 
 // digestsName is the file that pins the bytes of every case. A line that changes there means that machines of existing
