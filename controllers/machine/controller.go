@@ -8,6 +8,7 @@ package machine
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 	kerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -63,8 +64,13 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=ingot.dev,resources=nodeimages;platformendpoints,verbs=get;list;watch
 // +kubebuilder:rbac:groups=ingot.dev,resources=imagereplicas,verbs=get;list;watch;create
 
+// passBudget bounds one pass. Ensure does all that it can in one call, which takes seconds on a busy host.
+const passBudget = 3 * time.Minute
+
 // Reconcile takes one machine one step further.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, reterr error) {
+	ctx, cancel := context.WithTimeout(ctx, passBudget)
+	defer cancel()
 	w, err := r.gather(ctx, req.NamespacedName)
 	if err != nil || w == nil {
 		return ctrl.Result{}, err

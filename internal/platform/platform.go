@@ -14,6 +14,10 @@
 //   - It honours the context's deadline. A call whose outcome is not known returns an error that wraps ErrUnreachable;
 //     "could not tell" is never "not there".
 //   - It changes and destroys only what carries the identity's owner token; anything else returns ErrForeign.
+//   - With an error the observation is zero: nothing is known. An error that wraps none of the errors of this package is
+//     the endpoint's own refusal, in its own words; retrying later may help. A malformed identity is ErrInvalid.
+//   - A storage that does not exist holds nothing, so that a machine with a mistyped storage can be deleted. A storage
+//     that exists and cannot be read is ErrUnreachable.
 package platform
 
 import (

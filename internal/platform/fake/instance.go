@@ -1,0 +1,199 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fake
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+// instance is what the endpoint has of one uuid.
+type instance struct {
+	owner     string
+	req       platform.Request
+	disk      bool
+	bootstrap []byte
+	defined   bool
+	starts    int
+	running   bool
+	addresses []string
+}
+
+func (i *instance) empty() bool { return !i.disk && i.bootstrap == nil && !i.defined }
+
+func (i *instance) observe() platform.Observation {
+	if i == nil || i.empty() {
+		return platform.Observation{Existence: platform.Absent}
+	}
+	o := platform.Observation{
+		Existence:        platform.Exists,
+		Started:          i.starts > 0,
+		BootstrapPresent: i.bootstrap != nil,
+		Detail:           "only volumes are there",
+	}
+	switch {
+	case i.running:
+		o.Power, o.Detail, o.Addresses = platform.PowerOn, "running", slices.Clone(i.addresses)
+		o.ConsoleLog = "/fake/" + i.req.UUID + "/console.log"
+	case i.defined:
+		o.Power, o.Detail = platform.PowerOff, "shut off"
+	}
+	return o
+}
+
+// Ensure implements platform.Platform.
+func (p *Platform) Ensure(ctx context.Context, req platform.Request) (platform.Observation, error) {
+	var o platform.Observation
+	err := p.onInstance(ctx, "Ensure", req.Identity, func() (err error) {
+		o, err = p.ensure(req)
+		return err
+	})
+	return o, err
+}
+
+func (p *Platform) ensure(req platform.Request) (platform.Observation, error) {
+	i := p.instances[req.UUID]
+	if i == nil {
+		i = &instance{owner: req.ManagementClusterID}
+	}
+	if i.starts > 0 {
+		return i.observe(), nil
+	}
+	if err := p.admit(req); err != nil {
+		return platform.Observation{}, err
+	}
+	p.instances[req.UUID] = i
+	steps := []struct {
+		effect Effect
+		needed bool
+		change func()
+	}{
+		{CreateDisk, !i.disk, func() { i.disk, i.req = true, req }},
+		{WriteBootstrap, len(req.Bootstrap.Data) > 0, func() { i.bootstrap = slices.Clone(req.Bootstrap.Data) }},
+		{Define, true, func() { i.defined, i.req = true, req }},
+		{Start, true, func() { i.running = true; i.starts++ }},
+	}
+	for _, s := range steps {
+		if !s.needed {
+			continue
+		}
+		if err := p.effect(s.effect, s.change); err != nil {
+			return platform.Observation{}, err
+		}
+	}
+	return i.observe(), nil
+}
+
+// admit refuses what the endpoint cannot do.
+func (p *Platform) admit(req platform.Request) error {
+	switch {
+	case req.UUID == "" || req.ManagementClusterID == "" || req.Storage == "":
+		return fmt.Errorf("%w: the identity is incomplete", platform.ErrInvalid)
+	case req.CPUs < 1 || req.MemoryBytes < 1:
+		return fmt.Errorf("%w: an instance needs CPUs and memory", platform.ErrInvalid)
+	case req.Firmware != platform.FirmwareUEFI && req.Firmware != platform.FirmwareBIOS:
+		return fmt.Errorf("%w: firmware %q", platform.ErrInvalid, req.Firmware)
+	case len(req.Bootstrap.Data) > 0 && !slices.ContainsFunc(req.Bootstrap.Channels, func(c delivery.Channel) bool { return c.Kind == delivery.FWCfg }):
+		return fmt.Errorf("%w: no channel for bootstrap data", platform.ErrUnsupported)
+	case !p.hasStorage(req.Storage):
+		return fmt.Errorf("%w: there is no storage %s", platform.ErrInvalid, req.Storage)
+	}
+	for _, n := range req.Networks {
+		if p.options.Networks != nil && !slices.Contains(p.options.Networks, n) {
+			return fmt.Errorf("%w: there is no network %s", platform.ErrInvalid, n)
+		}
+	}
+	img := p.images[platform.ImageIdentity{SHA256: req.ImageSHA256, Storage: req.Storage}]
+	if img == nil || !img.ready {
+		return fmt.Errorf("%w: %s", platform.ErrImageNotReady, req.ImageSHA256)
+	}
+	if req.RootDiskBytes != 0 && req.RootDiskBytes < p.options.ImageDiskBytes {
+		return fmt.Errorf("%w: root disk of %d bytes is smaller than the image", platform.ErrInvalid, req.RootDiskBytes)
+	}
+	return nil
+}
+
+// Observe implements platform.Platform.
+func (p *Platform) Observe(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+	var o platform.Observation
+	err := p.onInstance(ctx, "Observe", id, func() error {
+		o = p.instances[id.UUID].observe()
+		return nil
+	})
+	return o, err
+}
+
+// Release implements platform.Platform.
+func (p *Platform) Release(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+	var o platform.Observation
+	err := p.onInstance(ctx, "Release", id, func() (err error) {
+		o, err = p.release(id)
+		return err
+	})
+	return o, err
+}
+
+func (p *Platform) release(id platform.Identity) (platform.Observation, error) {
+	i := p.instances[id.UUID]
+	if i == nil {
+		return i.observe(), nil
+	}
+	steps := []struct {
+		effect Effect
+		needed bool
+		change func()
+	}{
+		{PowerOff, i.running, func() { i.running = false }},
+		{Undefine, i.defined, func() { i.defined, i.starts = false, 0 }},
+		{DeleteDisk, i.disk, func() { i.disk = false }},
+		{DeleteBootstrap, i.bootstrap != nil, func() { i.bootstrap = nil }},
+	}
+	for _, s := range steps {
+		if !s.needed {
+			continue
+		}
+		if err := p.effect(s.effect, s.change); err != nil {
+			return platform.Observation{}, err
+		}
+	}
+	delete(p.instances, id.UUID)
+	return platform.Observation{Existence: platform.Absent}, nil
+}
+
+// ScrubBootstrap implements platform.BootstrapScrubber.
+func (p *Platform) ScrubBootstrap(ctx context.Context, id platform.Identity) error {
+	return p.onInstance(ctx, "ScrubBootstrap", id, func() error {
+		i := p.instances[id.UUID]
+		if i == nil || i.bootstrap == nil {
+			return nil
+		}
+		return p.effect(DeleteBootstrap, func() { i.bootstrap = nil })
+	})
+}
+
+// onInstance runs fn on an instance that is ours or not there, and tells the listeners.
+func (p *Platform) onInstance(ctx context.Context, method string, id platform.Identity, fn func() error) error {
+	err := func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if err := p.begin(Call{Method: method, UUID: id.UUID}); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%w: %w", platform.ErrUnreachable, err)
+		}
+		if i := p.instances[id.UUID]; i != nil && i.owner != id.ManagementClusterID {
+			return fmt.Errorf("%w: instance %s", platform.ErrForeign, id.UUID)
+		}
+		return fn()
+	}()
+	if method != "Observe" {
+		p.emit(platform.Event{UUID: id.UUID})
+	}
+	return err
+}

@@ -1,0 +1,49 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package libvirt_test
+
+import (
+	"testing"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/platformtest"
+)
+
+// TestRealHost runs everything that needs a host against one private libvirtd with real QEMU, since starting one costs
+// ten seconds. It needs root and the packages that its failure names.
+func TestRealHost(t *testing.T) {
+	small := smallFileSystem(t) // before libvirtd, which keeps the mounts of its start
+	l := newLab(t)
+	// The port's law is worth nothing unless a real host keeps it.
+	t.Run("Conformance", func(t *testing.T) { platformtest.Run(t, l) })
+	for _, c := range []struct {
+		name string
+		why  string
+		test func(*testing.T, *lab)
+	}{
+		{"Scrub", "after the join no secret may be left in libvirt or in the pool", testScrub},
+		{"QCOW2", "the size of the disk is in the image, and an image that reads other files is a way into the host", testQCOW2},
+		{"NothingLeft", "what libvirt and its helpers make beside our volumes belongs to the instance too", testNothingLeft},
+		{"NameTaken", "a person may own a domain with the name that ours would get", testNameTaken},
+		{"VolumeTaken", "a copy of the management cluster may have begun the same machine", testVolumeTaken},
+		{"PoolInactive", "after a reboot a pool without autostart shows nothing, which is not the same as being empty", testPoolInactive},
+		{"PowerLoss", "libvirt does not flush what it stores: a host can come back with half an image", testPowerLoss},
+		{"Leftovers", "a manager that was killed while it copied leaves volumes that nobody asks for again", testLeftovers},
+		{"ClosedWhileCopying", "a manager that is updated ends in the middle of a copy", testClosedWhileCopying},
+		{"Progress", "a person wants to see that a long copy moves", testProgress},
+		{"FullPool", "a pool that fills up while an image is written says so, and gets its space back", func(t *testing.T, l *lab) {
+			t.Helper()
+			testFullPool(t, l, small)
+		}},
+		{"Addresses", "the node's address is known before its agent answers", testAddresses},
+		{"Events", "reconciles are driven by events", testEvents},
+		{"Frozen", "a libvirtd that hangs holds nobody", testFrozen},
+		{"FrozenWhileCopying", "nor does it hold a copy, and what it took is swept later", testFrozenWhileCopying},
+		{"Restart", "libvirtd is restarted by every package update", testRestart},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Log("why: " + c.why)
+			c.test(t, l)
+		})
+	}
+}

@@ -1,0 +1,23 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package libvirt runs instances as QEMU domains of one libvirt host.
+//
+// An instance is a domain whose UUID is the machine's uuid, and up to three volumes in one storage pool: the root disk (a
+// copy-on-write layer over the image), the carrier of the bootstrap data and the console log. The console log is a
+// volume so that everything of an instance can be found and removed through the API, on whichever host libvirtd runs.
+//
+// Ownership: the domain carries the owner token in an element of its own in <metadata>, written with the definition.
+// Volumes hold no metadata in libvirt; their names carry the token (see names.go). Domains are only ever looked up by
+// UUID and checked for the token before they are changed.
+//
+// Starting: see the type stage in mark.go. Images: a copy is written under a name of its own and becomes usable when
+// its seal, an empty volume, is made beside it; see image.go.
+//
+// What stays behind: libvirt keeps QEMU's own log of a domain (its command line, no secrets) on the host for ever, and has
+// no call to remove it.
+//
+// A failure that fits none of the port's errors is libvirt's own refusal in its own words; trying again can help.
+//
+// The files client*.go alone know go-libvirt. Nothing here knows Kubernetes, an operating system or a condition.
+package libvirt

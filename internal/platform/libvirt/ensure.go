@@ -1,0 +1,155 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+// step is what Ensure does next to an instance.
+type step int
+
+const (
+	// stepNone: the instance was started once; nobody touches it any more.
+	stepNone step = iota
+	// stepBuild makes volumes and definition.
+	stepBuild
+	// stepStart starts QEMU with the guest stopped.
+	stepStart
+	// stepMarkStarting writes down that the guest may run from now on.
+	stepMarkStarting
+	// stepResume lets the guest run.
+	stepResume
+	// stepMarkStarted writes down that the guest was let go.
+	stepMarkStarted
+)
+
+// maxSteps bounds one round of Ensure. The longest way has six.
+const maxSteps = 8
+
+// next decides what to do, from what is there alone. See stage for why the order is safe against a crash at any point.
+func next(v view, want mark, needsBootstrap bool) step {
+	if v.domain == nil {
+		return stepBuild
+	}
+	names := namesOf(v.id)
+	complete := v.volumes[names.root] && v.volumes[names.console] && (v.volumes[names.bootstrap] || !needsBootstrap)
+	switch {
+	case v.mark.Stage == stageStarted:
+		return stepNone
+	case v.mark.Stage == stageStarting && v.domain.power == powerPaused:
+		return stepResume
+	case v.mark.Stage == stageStarting:
+		return stepMarkStarted
+	case v.domain.power != powerOff:
+		return stepMarkStarting
+	case !complete || v.mark.Revision != want.Revision:
+		return stepBuild
+	default:
+		return stepStart
+	}
+}
+
+// Ensure implements platform.Platform.
+func (s *Session) Ensure(ctx context.Context, req platform.Request) (platform.Observation, error) {
+	if err := checkRequest(req); err != nil {
+		return platform.Observation{}, err
+	}
+	unlock, err := s.locks.lock(ctx, req.UUID)
+	if err != nil {
+		return platform.Observation{}, err
+	}
+	defer unlock()
+	c, err := s.acquire(ctx)
+	if err != nil {
+		return platform.Observation{}, err
+	}
+	var v view
+	for range maxSteps {
+		if v, err = look(ctx, c, req.Identity); err != nil {
+			return platform.Observation{}, err
+		}
+		done, err := s.advance(ctx, c, req, v)
+		if err != nil {
+			return platform.Observation{}, err
+		}
+		if done {
+			return v.observation(), nil
+		}
+	}
+	return v.observation(), nil
+}
+
+// advance does the next step of an instance and tells whether there is none.
+func (s *Session) advance(ctx context.Context, c *client, req platform.Request, v view) (done bool, err error) {
+	if v.pool == nil && v.mark.Stage == stageNone {
+		return false, fmt.Errorf("%w: there is no storage pool %s on the host", platform.ErrInvalid, req.Storage)
+	}
+	h := hardware{req: req, emulated: s.config.Acceleration == Emulated, poolPath: v.poolPath()}
+	definition, want, err := h.render()
+	if err != nil {
+		return false, err
+	}
+	switch next(v, want, len(req.Bootstrap.Data) > 0) {
+	case stepBuild:
+		return false, s.build(ctx, c, req, v, definition)
+	case stepStart:
+		return false, ignoreState(c.startPaused(ctx, req.UUID))
+	case stepMarkStarting:
+		return false, setStage(ctx, c, v, stageStarting)
+	case stepResume:
+		return false, ignoreState(c.resume(ctx, req.UUID))
+	case stepMarkStarted:
+		return false, setStage(ctx, c, v, stageStarted)
+	default:
+		return true, nil
+	}
+}
+
+// setStage writes down how far the first start has come.
+func setStage(ctx context.Context, c *client, v view, to stage) error {
+	m := v.mark
+	m.Stage = to
+	element, err := m.element()
+	if err != nil {
+		return fmt.Errorf("mark of domain %s: %w", v.id.UUID, err)
+	}
+	return c.setMark(ctx, v.id.UUID, element)
+}
+
+// ignoreState drops the error of a change that somebody else made first. The next look tells.
+func ignoreState(err error) error {
+	if errors.Is(err, errState) {
+		return nil
+	}
+	return err
+}
+
+// checkRequest refuses what can never work on any host.
+func checkRequest(req platform.Request) error {
+	if err := checkIdentity(req.Identity); err != nil {
+		return err
+	}
+	switch {
+	case !sha256Pattern.MatchString(req.ImageSHA256):
+		return fmt.Errorf("%w: image digest %q is not a sha256 in lower-case hexadecimal", platform.ErrInvalid, req.ImageSHA256)
+	case req.CPUs < 1:
+		return fmt.Errorf("%w: %d CPUs: at least one is needed", platform.ErrInvalid, req.CPUs)
+	case req.MemoryBytes < 1<<20:
+		return fmt.Errorf("%w: %d bytes of memory: at least one MiB is needed", platform.ErrInvalid, req.MemoryBytes)
+	case req.RootDiskBytes < 0:
+		return fmt.Errorf("%w: the size of the root disk is negative", platform.ErrInvalid)
+	case req.Firmware != platform.FirmwareUEFI && req.Firmware != platform.FirmwareBIOS:
+		return fmt.Errorf("%w: firmware %q is neither UEFI nor BIOS", platform.ErrInvalid, req.Firmware)
+	}
+	if _, ok := fwCfgKey(req.Bootstrap); !ok && len(req.Bootstrap.Data) > 0 {
+		return fmt.Errorf("%w: the OS family reads bootstrap data from %v; libvirt machines deliver it by fw_cfg only",
+			platform.ErrUnsupported, req.Bootstrap.Channels)
+	}
+	return nil
+}

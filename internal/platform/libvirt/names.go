@@ -1,0 +1,137 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package libvirt
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+// Volumes hold no metadata in libvirt, so their names carry the owner token: the machine's uuid and a digest of the
+// management cluster's id.
+//
+//	ingot-<uuid>-<owner>-root.qcow2        root disk, a copy-on-write layer over an image
+//	ingot-<uuid>-<owner>-bootstrap         content of the fw_cfg file, secret
+//	ingot-<uuid>-<owner>-console.log       what the guest wrote to its serial console
+//	ingot-image-<sha256>-<attempt>.<fmt>           one attempt to copy an artefact
+//	ingot-image-<sha256>-<attempt>.<fmt>.verified  its seal: empty, made after the copy was verified
+const (
+	volumePrefix = "ingot-"
+	imagePrefix  = volumePrefix + "image-"
+	sealSuffix   = ".verified"
+)
+
+// maxNameLength is how much of a machine's name a domain's name shows. libvirt makes file names of it.
+const maxNameLength = 100
+
+// owner is the part of the owner token that stands for the management cluster in volume names.
+func owner(managementClusterID string) string {
+	sum := sha256.Sum256([]byte(managementClusterID))
+	return hex.EncodeToString(sum[:6])
+}
+
+// volumeNames are the names of the volumes of one instance.
+type volumeNames struct{ root, bootstrap, console string }
+
+func namesOf(id platform.Identity) volumeNames {
+	stem := volumePrefix + id.UUID + "-" + owner(id.ManagementClusterID) + "-"
+	return volumeNames{root: stem + "root.qcow2", bootstrap: stem + "bootstrap", console: stem + "console.log"}
+}
+
+func (n volumeNames) all() []string { return []string{n.root, n.bootstrap, n.console} }
+
+// foreignVolume returns a volume that claims the machine's uuid for another management cluster.
+func foreignVolume(id platform.Identity, names []string) (string, bool) {
+	claim := volumePrefix + id.UUID + "-"
+	ours := claim + owner(id.ManagementClusterID) + "-"
+	i := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, claim) && !strings.HasPrefix(n, ours) })
+	if i < 0 {
+		return "", false
+	}
+	return names[i], true
+}
+
+// domainName is what people see in virsh list. The start of the uuid keeps machines of the same name apart.
+func domainName(id platform.Identity, name string) string {
+	clean := strings.Map(func(r rune) rune {
+		if r == '-' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}, name)
+	clean = strings.Trim(clean[:min(len(clean), maxNameLength)], "-.")
+	if clean == "" {
+		clean = "ingot"
+	}
+	return clean + "-" + id.UUID[:8]
+}
+
+// mac derives the MAC address of an interface from the machine's uuid, so that it is known before the first boot and
+// the same whenever the definition is rendered. It is a locally administered unicast address.
+func mac(id platform.Identity, index int) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", id.UUID, index))
+	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", sum[0], sum[1], sum[2], sum[3], sum[4])
+}
+
+var (
+	uuidPattern   = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	sha256Pattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// checkIdentity refuses an identity from which no safe name can be made.
+func checkIdentity(id platform.Identity) error {
+	switch {
+	case !uuidPattern.MatchString(id.UUID):
+		return fmt.Errorf("%w: uuid %q is not a uuid in lower case", platform.ErrInvalid, id.UUID)
+	case id.ManagementClusterID == "":
+		return fmt.Errorf("%w: the management cluster id is empty", platform.ErrInvalid)
+	case id.Storage == "":
+		return fmt.Errorf("%w: the storage pool is empty", platform.ErrInvalid)
+	}
+	return nil
+}
+
+// copyName is the name of one attempt to copy an image, with the digest and format that it states.
+type copyName struct{ sha256, attempt, format string }
+
+var copyPattern = regexp.MustCompile("^" + imagePrefix + "([0-9a-f]{64})-([0-9a-f]+)\\.(qcow2|raw)$")
+
+func (n copyName) volume() string {
+	return imagePrefix + n.sha256 + "-" + n.attempt + "." + n.format
+}
+
+func (n copyName) seal() string { return n.volume() + sealSuffix }
+
+// copies returns the copies of an image among the volumes of a pool: those that are sealed, those that are not, and
+// seals that have lost their copy. The order is stable.
+func copies(sha256 string, names []string) (sealed, unsealed []copyName, orphanSeals []string) {
+	there := make(map[string]bool, len(names))
+	for _, n := range names {
+		there[n] = true
+	}
+	for _, n := range slices.Sorted(slices.Values(names)) {
+		data, isSeal := strings.CutSuffix(n, sealSuffix)
+		m := copyPattern.FindStringSubmatch(data)
+		if m == nil || m[1] != sha256 {
+			continue
+		}
+		c := copyName{sha256: m[1], attempt: m[2], format: m[3]}
+		switch {
+		case isSeal && !there[data]:
+			orphanSeals = append(orphanSeals, n)
+		case isSeal:
+		case there[c.seal()]:
+			sealed = append(sealed, c)
+		default:
+			unsealed = append(unsealed, c)
+		}
+	}
+	return sealed, unsealed, orphanSeals
+}

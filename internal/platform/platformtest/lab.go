@@ -1,0 +1,78 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package platformtest is the contract of the platform port as tests. Every adapter and the fake pass the same suite;
+// what an adapter does beyond the contract is tested beside the adapter.
+//
+// It knows no vendor. What it must do to an endpoint behind the manager's back, it asks a Lab to do.
+package platformtest
+
+import (
+	"testing"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+// Lab is one endpoint together with the hands of a person beside it. Several tests use one endpoint, one after another.
+type Lab interface {
+	// Session opens a session, as a manager does that was just started. It ends with the test.
+	Session(t *testing.T) platform.Platform
+
+	// Faulty opens a session that dies at its n-th effect on the outside world, counted from 0: instead of it, or, if
+	// lost, after it and before its answer arrives. A dead session stays dead. fired tells whether it came to that.
+	Faulty(t *testing.T, n int, lost bool) (session platform.Platform, fired func() bool)
+
+	// Storage is a storage that is there. Network is a network that is there.
+	Storage() string
+	Network() string
+
+	// Sever cuts all sessions of Session off from the endpoint, until restore is called.
+	Sever(t *testing.T) (restore func())
+
+	// PutForeign makes a running instance with this uuid that is not ours. It is removed with the test.
+	PutForeign(t *testing.T, uuid string)
+
+	// PowerOff ends an instance as its guest or a person would, without the manager.
+	PowerOff(t *testing.T, uuid string)
+
+	// Inventory lists everything at the endpoint, one line each, in enough detail that any change shows: instances
+	// with their state and definition, volumes with their size.
+	Inventory(t *testing.T) []string
+}
+
+// Run runs the whole suite against the endpoint that lab stands for.
+func Run(t *testing.T, lab Lab) {
+	t.Helper()
+	for _, c := range []struct {
+		name string
+		why  string
+		test func(*testing.T, Lab)
+	}{
+		{"Life", "from nothing to a running instance and back to nothing", testLife},
+		{"StartedOnce", "a stopped instance is for its owner to judge: starting it again could bring a replaced node back", testStartedOnce},
+		{"SeparateOwners", "the same uuid under another management cluster is not ours", testSeparateOwners},
+		{"Foreign", "what does not carry our token is never changed, whatever its uuid", testForeign},
+		{"Refusals", "what can never work is told at once and leaves nothing behind", testRefusals},
+		{"Unreachable", "could not tell is never not there", testUnreachable},
+		{"Deadline", "no call outlives its context", testDeadline},
+		{"Concurrent", "two passes at the same time make one instance", testConcurrent},
+		{"TwoManagers", "a manager that was slow to die shares the endpoint with its successor for a moment", testTwoManagers},
+		{"EnsureInterrupted", "after a crash at any point the next call ends well, or everything can be taken away", testEnsureInterrupted},
+		{"ReleaseInterrupted", "a release that crashed anywhere is finished by the next", testReleaseInterrupted},
+		{"ScrubInterrupted", "secrets go even if the first attempt to remove them crashed", testScrubInterrupted},
+		{"ImageWrong", "wrong bytes are never usable, and the failure is told once", testImageWrong},
+		{"ImageInterrupted", "a partial copy is never usable", testImageInterrupted},
+		{"ImageInUse", "a disk never loses what is below it", testImageInUse},
+		{"ImageOnce", "many machines that ask at once cause one copy", testImageOnce},
+		{"ImageTwoManagers", "two managers that copy at once do not spoil each other's copy", testImageTwoManagers},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Log("why: " + c.why)
+			before := lab.Inventory(t)
+			c.test(t, lab)
+			if !t.Failed() {
+				sameInventory(t, "after the test", before, lab.Inventory(t))
+			}
+		})
+	}
+}

@@ -1,0 +1,215 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package platformtest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+const (
+	// diskBytes is the size of the disks in the suite's images: more than one packet of a protocol.
+	diskBytes = 1 << 20
+	// patience is how long anything may take on a busy machine.
+	patience = 2 * time.Minute
+	// pause is how long to wait before asking again.
+	pause = 20 * time.Millisecond
+
+	managementCluster = "3f0c9d2e-0000-4000-8000-00000000000a"
+)
+
+// within returns a context for one step.
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// newIdentity returns an identity that was never used.
+func newIdentity(lab Lab) platform.Identity {
+	return platform.Identity{UUID: uuid.NewString(), ManagementClusterID: managementCluster, Storage: lab.Storage()}
+}
+
+// newRequest returns a request for a small instance without an operating system.
+func newRequest(lab Lab, image platform.ImageRequest) platform.Request {
+	return platform.Request{
+		Identity:    newIdentity(lab),
+		Name:        "conformance",
+		ImageSHA256: image.SHA256,
+		CPUs:        1,
+		MemoryBytes: 64 << 20,
+		Networks:    []string{lab.Network()},
+		Firmware:    platform.FirmwareBIOS,
+		Bootstrap: platform.Bootstrap{
+			Data:     []byte("{\"secret\":\"" + uuid.NewString() + "\"}"),
+			Channels: []delivery.Channel{{Kind: "unheard-of", Key: "x"}, {Kind: delivery.FWCfg, Key: "opt/com.coreos/config"}},
+		},
+	}
+}
+
+// newImage writes an artefact that was never used and returns the request for it.
+func newImage(t *testing.T, lab Lab) platform.ImageRequest {
+	t.Helper()
+	disk := make([]byte, diskBytes)
+	copy(disk, uuid.NewString())
+	path := filepath.Join(t.TempDir(), "disk.raw")
+	if err := os.WriteFile(path, disk, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(disk)
+	return platform.ImageRequest{
+		ImageIdentity: platform.ImageIdentity{SHA256: hex.EncodeToString(sum[:]), Storage: lab.Storage()},
+		Source:        (&url.URL{Scheme: "file", Path: path}).String(),
+		Format:        "raw",
+		Compression:   "None",
+		SizeBytes:     diskBytes,
+	}
+}
+
+// storedImage returns an image that is on the storage until the test ends.
+func storedImage(t *testing.T, lab Lab, p platform.Platform) platform.ImageRequest {
+	t.Helper()
+	image := newImage(t, lab)
+	store(t, p, image)
+	return image
+}
+
+// store copies an image.
+func store(t *testing.T, p platform.Platform, image platform.ImageRequest) {
+	t.Helper()
+	if err := copyImage(within(t), p, image); err != nil {
+		t.Fatalf("copying the image: %v", err)
+	}
+}
+
+// copyImage calls EnsureImage until the copy has ended.
+func copyImage(ctx context.Context, p platform.Platform, image platform.ImageRequest) error {
+	for {
+		o, err := p.EnsureImage(ctx, image)
+		if err != nil {
+			return err
+		}
+		if o.BytesDone < 0 || o.BytesDone > image.SizeBytes+1 {
+			return fmt.Errorf("%d bytes of %d were read", o.BytesDone, image.SizeBytes)
+		}
+		if o.Ready {
+			if o.ExternalID == "" {
+				return errors.New("a copy that is ready has no external id")
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// dropImage removes an image.
+func dropImage(t *testing.T, p platform.Platform, image platform.ImageRequest) {
+	t.Helper()
+	if err := p.ReleaseImage(within(t), image.ImageIdentity); err != nil {
+		t.Fatalf("removing the image: %v", err)
+	}
+}
+
+// run makes an instance run.
+func run(t *testing.T, p platform.Platform, req platform.Request) platform.Observation {
+	t.Helper()
+	o, err := p.Ensure(within(t), req)
+	if err != nil {
+		t.Fatalf("Ensure: %v", err)
+	}
+	if o.Existence != platform.Exists || o.Power != platform.PowerOn || !o.Started {
+		t.Fatalf("Ensure returned %+v, want a running instance that was started", o)
+	}
+	return o
+}
+
+// gone takes an instance away and looks twice.
+func gone(t *testing.T, p platform.Platform, id platform.Identity) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		o, err := p.Release(within(t), id)
+		if err != nil {
+			t.Fatalf("Release: %v", err)
+		}
+		if o.Existence == platform.Absent {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("Release never ends: %+v", o)
+		}
+		time.Sleep(pause)
+	}
+	if o := observe(t, p, id); o.Existence != platform.Absent {
+		t.Fatalf("after Release there is %+v", o)
+	}
+}
+
+func observe(t *testing.T, p platform.Platform, id platform.Identity) platform.Observation {
+	t.Helper()
+	o, err := p.Observe(within(t), id)
+	if err != nil {
+		t.Fatalf("Observe: %v", err)
+	}
+	return o
+}
+
+// wantError fails unless err wraps want.
+func wantError(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: got %v, want an error that wraps %q", what, err, want)
+	}
+}
+
+// sameInventory fails when anything at the endpoint differs.
+func sameInventory(t *testing.T, when string, before, after []string) {
+	t.Helper()
+	if slices.Equal(before, after) {
+		return
+	}
+	t.Errorf("%s the endpoint has changed\nbefore:\n  %s\nafter:\n  %s", when, strings.Join(before, "\n  "), strings.Join(after, "\n  "))
+}
+
+// interruptions calls attempt for every effect at which a session can die, before and after the effect, until a session
+// does not die any more. attempt returns whether the session died.
+func interruptions(t *testing.T, attempt func(t *testing.T, n int, lost bool) (died bool)) {
+	t.Helper()
+	for n := 0; ; n++ {
+		died := false
+		for _, lost := range []bool{false, true} {
+			name := fmt.Sprintf("effect %d never happens", n)
+			if lost {
+				name = fmt.Sprintf("effect %d happens and its answer is lost", n)
+			}
+			t.Run(name, func(t *testing.T) { died = attempt(t, n, lost) || died })
+		}
+		if t.Failed() || !died {
+			if n == 0 && !t.Failed() {
+				t.Fatal("the faulty session never died: the lab counts no effects")
+			}
+			return
+		}
+	}
+}
