@@ -40,7 +40,7 @@ func crashStories() map[string]func(*story) {
 
 func tellCrash(s *story, at int, lost bool) {
 	s.readyToPublish(bootstrapv1.RoleWorker)
-	s.writes.crashAt, s.writes.lost = at, lost
+	s.writes.KillAt, s.writes.Lost = at, lost
 	s.settleOverCrash()
 	token := s.token()
 	if lent := s.lentToken(); lent == nil || token != string(lent.Data["token-id"])+"."+string(lent.Data["token-secret"]) {
@@ -69,14 +69,14 @@ func tellCrash(s *story, at int, lost bool) {
 func (s *story) settleOverCrash() {
 	s.Helper()
 	for range mostWrites {
-		before := s.writes.count()
+		before := s.writes.Count()
 		_, err := s.pass()
 		switch {
-		case s.writes.crashed():
+		case s.writes.Killed():
 			s.restart()
 		case err != nil:
 			s.Fatalf("a pass failed: %v", err)
-		case s.writes.count() == before:
+		case s.writes.Count() == before:
 			return
 		}
 	}

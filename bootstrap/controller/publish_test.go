@@ -22,8 +22,8 @@ func waitStories() map[string]func(*story) {
 			s.begin(bootstrapv1.RoleWorker)
 			patch(s, s.config(), func(c *bootstrapv1.IngotConfig) { c.OwnerReferences = nil })
 			s.settle()
-			if s.writes.count() > 0 {
-				s.Errorf("wrote %v", s.writes.done)
+			if s.writes.Count() > 0 {
+				s.Errorf("wrote %v", s.writes.Done())
 			}
 		},
 		"a worker says what it waits for, one thing after the other": func(s *story) {

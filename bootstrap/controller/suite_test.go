@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/testr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,6 +37,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/managementplane"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
 // TestStories tells the stories of this package against one real API server. Each story has a namespace of its own. The
@@ -87,7 +90,7 @@ type story struct {
 	clock     *testclock.FakeClock
 	workload  *workload
 	// writes counts the reconciler's writes, and can make them fail.
-	writes *writes
+	writes *builder.Writes
 	// reconciler is replaced by restart.
 	reconciler *controller.Reconciler
 }
@@ -129,9 +132,9 @@ func testScheme(t *testing.T) *runtime.Scheme {
 
 // restart replaces the reconciler by one that was not killed.
 func (s *story) restart() {
-	s.writes = &writes{}
-	s.reconciler = s.newReconciler(s.writes.through(s.client))
-	s.workload.through = s.writes.through
+	s.writes = &builder.Writes{}
+	s.reconciler = s.newReconciler(s.writes.Through(s.client))
+	s.workload.through = s.writes.Through
 }
 
 func (s *story) newReconciler(c client.Client) *controller.Reconciler {
@@ -152,16 +155,16 @@ func (s *story) pass() (ctrl.Result, error) {
 func (s *story) settle() ctrl.Result {
 	s.Helper()
 	for range 20 {
-		before := s.writes.count()
+		before := s.writes.Count()
 		result, err := s.pass()
 		if err != nil {
 			s.Fatalf("a pass failed: %v", err)
 		}
-		if s.writes.count() == before {
+		if s.writes.Count() == before {
 			return result
 		}
 	}
-	s.Fatalf("the reconciler still writes after 20 passes: %v", s.writes.done)
+	s.Fatalf("the reconciler still writes after 20 passes: %v", s.writes.Done())
 	return ctrl.Result{}
 }
 
@@ -292,4 +295,9 @@ func (w *workload) GetUncachedClient(context.Context, client.ObjectKey) (client.
 func (w *workload) GetClusterSource(_ string, mapFunc func(context.Context, client.Object) []ctrl.Request, _ ...clustercache.GetClusterSourceOption) source.Source {
 	w.events = make(chan event.GenericEvent, 1)
 	return source.Channel(w.events, handler.EnqueueRequestsFromMapFunc(mapFunc))
+}
+
+func testLogger(t *testing.T) logr.Logger {
+	t.Helper()
+	return testr.NewWithOptions(t, testr.Options{Verbosity: -10})
 }

@@ -83,8 +83,8 @@ func tokenStories() map[string]func(*story) {
 				s.Error("the token is still good, or the config still holds on to it")
 			}
 			s.disconnect() // a stable config must not even ask
-			writes := s.writes.count()
-			if again, err := s.pass(); err != nil || result.RequeueAfter != 0 || again.RequeueAfter != 0 || s.writes.count() != writes {
+			writes := s.writes.Count()
+			if again, err := s.pass(); err != nil || result.RequeueAfter != 0 || again.RequeueAfter != 0 || s.writes.Count() != writes {
 				s.Errorf("a stable config is not quiet: %v, %v, %v", result, again, err)
 			}
 		},

@@ -14,6 +14,7 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
 func crashStories() map[string]func(*story) {
@@ -40,17 +41,17 @@ func survivesCrash(s *story, n int, lost, beyond bool) {
 	s.begin()
 	s.provisionInfrastructure()
 	s.workload.answer()
-	s.writes.crashAt, s.writes.lost = n, lost
+	s.writes.KillAt, s.writes.Lost = n, lost
 	for range 12 {
-		if _, err := s.pass(); err != nil && !errors.Is(err, errCrash) && !s.writes.crashed() {
+		if _, err := s.pass(); err != nil && !errors.Is(err, builder.ErrKilled) && !s.writes.Killed() {
 			s.Fatalf("a pass failed before the crash: %v", err)
 		}
-		if s.writes.crashed() {
+		if s.writes.Killed() {
 			break
 		}
 	}
-	if beyond && s.writes.crashed() {
-		s.Fatalf("there are more writes than crash stories: %q", s.writes.done)
+	if beyond && s.writes.Killed() {
+		s.Fatalf("there are more writes than crash stories: %q", s.writes.Done())
 	}
 	s.restart()
 	s.settle()
@@ -79,9 +80,9 @@ func clearsLeftoversOfOlderSpec(s *story) {
 	s.begin()
 	s.create(template("demo-cp-2"))
 	s.provisionInfrastructure()
-	s.writes.crashOn = "create *v1beta2.Machine"
-	for !s.writes.crashed() {
-		if _, err := s.pass(); err != nil && !s.writes.crashed() {
+	s.writes.KillOn = "create *v1beta2.Machine"
+	for !s.writes.Killed() {
+		if _, err := s.pass(); err != nil && !s.writes.Killed() {
 			s.Fatal(err)
 		}
 	}

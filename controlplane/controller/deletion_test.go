@@ -81,9 +81,9 @@ func deletesNothing(s *story) {
 func deletesLeftovers(s *story) {
 	s.begin()
 	s.provisionInfrastructure()
-	s.writes.crashOn = "create *v1beta2.Machine"
-	for !s.writes.crashed() {
-		if _, err := s.pass(); err != nil && !s.writes.crashed() {
+	s.writes.KillOn = "create *v1beta2.Machine"
+	for !s.writes.Killed() {
+		if _, err := s.pass(); err != nil && !s.writes.Killed() {
 			s.Fatal(err)
 		}
 	}

@@ -122,12 +122,12 @@ func (s *story) expectQuiet() {
 			s.Errorf("%s was written although nothing changed", name)
 		}
 	}
-	quiet := s.writes.count()
+	quiet := s.writes.Count()
 	if _, err := s.pass(); err != nil {
 		s.Fatal(err)
 	}
-	if s.writes.count() != quiet {
-		s.Errorf("a settled pass sent %v", s.writes.done[quiet:])
+	if s.writes.Count() != quiet {
+		s.Errorf("a settled pass sent %v", s.writes.Done()[quiet:])
 	}
 }
 

@@ -119,7 +119,7 @@ func doesNotResurrect(s *story) {
 	patch(s, s.controlPlane(), func(cp *controlplanev1.IngotControlPlane) {
 		cp.Spec.MachineTemplate.ObjectMeta.Labels = map[string]string{"late": "change"}
 	})
-	s.writes.before = func() { s.loseMachine(m) }
+	s.writes.Before = func() { s.loseMachine(m) }
 	for range 4 {
 		if _, err := s.pass(); err != nil {
 			s.Logf("a pass failed, as it may: %v", err)

@@ -30,6 +30,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/managementplane"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
 // TestStories tells the stories of this package against one real API server. Each story has a namespace of its own.
@@ -104,7 +105,7 @@ type story struct {
 	clock     *testclock.FakePassiveClock
 	workload  *workload
 	// writes counts the reconciler's writes, and can make them fail.
-	writes *writes
+	writes *builder.Writes
 	// reconciler is replaced by restart.
 	reconciler *controller.Reconciler
 }
@@ -144,9 +145,9 @@ func testScheme(t *testing.T) *runtime.Scheme {
 
 // restart replaces the reconciler by one that remembers nothing.
 func (s *story) restart() {
-	s.writes = &writes{}
+	s.writes = &builder.Writes{}
 	s.reconciler = &controller.Reconciler{
-		Client:       s.writes.through(s.client),
+		Client:       s.writes.Through(s.client),
 		APIReader:    s.client,
 		ClusterCache: s.workload,
 		Clock:        s.clock,
@@ -162,12 +163,12 @@ func (s *story) pass() (ctrl.Result, error) {
 func (s *story) settle() ctrl.Result {
 	s.Helper()
 	for range 20 {
-		before := s.writes.count()
+		before := s.writes.Count()
 		result, err := s.pass()
 		if err != nil {
 			s.Fatalf("a pass failed: %v", err)
 		}
-		if s.writes.count() == before {
+		if s.writes.Count() == before {
 			return result
 		}
 	}

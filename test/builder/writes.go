@@ -1,76 +1,92 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package controller_test
+package builder
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
-	"testing"
 
-	"github.com/go-logr/logr"
-	"github.com/go-logr/logr/testr"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
 
-var errCrash = errors.New("the manager was killed")
+// ErrKilled is what a write returns to a reconciler whose process is dead.
+var ErrKilled = errors.New("the manager was killed")
 
-// writes counts the writes that go through a client, and can end them with a crash: from then on every write fails,
-// because a killed process does nothing more.
-type writes struct {
-	mu sync.Mutex
-	// done are the writes so far.
+// Writes counts the writes of one manager, and can end it: from then on every write fails, because a killed process does
+// nothing more. The zero value counts and ends nothing. It is safe for concurrent use.
+type Writes struct {
+	// KillAt is the number of the write at which the manager dies, counted from 1; 0 means never.
+	KillAt int
+	// KillOn is the name of the write at which the manager dies, as Done lists it; empty means never.
+	KillOn string
+	// Lost is whether that write still reaches the API server, and only its answer is lost.
+	Lost bool
+	// Before runs once, before the next write.
+	Before func()
+
+	mu   sync.Mutex
 	done []string
-	// crashAt is the number of the write at which everything ends, crashOn its name; 0 and empty mean never.
-	crashAt int
-	crashOn string
-	// lost is whether that write still reaches the API server, and only its answer is lost.
-	lost bool
 	dead bool
-	// before runs once before the next write.
-	before func()
 }
 
-func (w *writes) count() int {
+// Kill ends the manager between two writes.
+func (w *Writes) Kill() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.done)
+	w.dead = true
 }
 
-func (w *writes) crashed() bool {
+// Killed is whether the manager is dead.
+func (w *Writes) Killed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.dead
 }
 
+// Count is how many writes there were so far, those that failed included.
+func (w *Writes) Count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.done)
+}
+
+// Done returns the names of the writes so far, those that failed included.
+func (w *Writes) Done() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.done)
+}
+
 // write runs one write under the rules of the story.
-func (w *writes) write(name string, do func() error) error {
-	if before := w.before; before != nil {
-		w.before = nil
+func (w *Writes) write(name string, do func() error) error {
+	if before := w.Before; before != nil {
+		w.Before = nil
 		before()
 	}
 	w.mu.Lock()
 	w.done = append(w.done, name)
 	wasDead := w.dead
-	w.dead = wasDead || len(w.done) == w.crashAt || name == w.crashOn
+	w.dead = wasDead || len(w.done) == w.KillAt || name == w.KillOn
 	isDead := w.dead
 	w.mu.Unlock()
 	switch {
 	case !isDead:
 		return do()
-	case !wasDead && w.lost:
-		return errors.Join(do(), errCrash)
+	case !wasDead && w.Lost:
+		return errors.Join(do(), ErrKilled)
 	default:
-		return errCrash
+		return ErrKilled
 	}
 }
 
-// through returns a client whose writes are counted.
-func (w *writes) through(c client.WithWatch) client.WithWatch {
+// Through returns a client whose writes are counted.
+func (w *Writes) Through(c client.WithWatch) client.WithWatch {
 	return interceptor.NewClient(c, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			return w.write(fmt.Sprintf("create %T", o), func() error { return c.Create(ctx, o, opts...) })
@@ -94,9 +110,4 @@ func (w *writes) through(c client.WithWatch) client.WithWatch {
 			return w.write(fmt.Sprintf("update %s of %T", sub, o), func() error { return c.SubResource(sub).Update(ctx, o, opts...) })
 		},
 	})
-}
-
-func testLogger(t *testing.T) logr.Logger {
-	t.Helper()
-	return testr.NewWithOptions(t, testr.Options{Verbosity: -10})
 }
