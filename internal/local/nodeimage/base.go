@@ -55,7 +55,9 @@ func (r *build) buildBase(ctx context.Context) error {
 
 func (r *build) debootstrap(ctx context.Context, dir string, installed, unpacked []string) error {
 	root := filepath.Join(dir, baseRoot)
+	// Namespaces of its own, so that a killed build leaves neither processes nor mounts in a folder that is then removed.
 	args := []string{
+		"--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "mmdebstrap",
 		"--mode=root", "--format=directory", "--variant=essential",
 		"--include=" + strings.Join(installed, ","),
 		`--aptopt=APT::Install-Recommends "false"`,
@@ -67,7 +69,7 @@ func (r *build) debootstrap(ctx context.Context, dir string, installed, unpacked
 	// Licences stay: whoever passes an image on must pass them on.
 	args = append(args, "--dpkgopt=path-include=/usr/share/doc/*/copyright", debianSuite, root)
 	mmdebstrap := tool{
-		name: "mmdebstrap", args: append(args, r.mirrors...),
+		name: "unshare", args: append(args, r.mirrors...),
 		env: []string{fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch), "INGOT_UNPACK=" + strings.Join(unpacked, " ")},
 	}
 	if err := mmdebstrap.run(ctx); err != nil {

@@ -11,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/google/uuid"
 )
@@ -39,10 +39,9 @@ const (
 	partitionVar  = "ingot-var"
 )
 
-// The disk stage holds the finished image and the digests of its reproducible parts.
+// The disk stage holds the finished image and its digest.
 const (
 	diskImage = "disk.qcow2"
-	diskParts = "parts.sha256"
 	diskSum   = "disk.sha256"
 )
 
@@ -106,23 +105,13 @@ func (r *build) assemble(ctx context.Context, scratch, dir string) error {
 	if err := r.makeRoot(ctx, scratch, root); err != nil {
 		return fmt.Errorf("root: %w", err)
 	}
-	var digests strings.Builder
 	for i, image := range []string{esp, root} {
-		part := partitions()[i]
-		sum, err := fileDigest(image)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(&digests, "%s  %s\n", sum, part.name)
-		if err := placePart(raw, image, part); err != nil {
+		if err := placePart(raw, image, partitions()[i]); err != nil {
 			return err
 		}
 	}
 	if err := r.makeVar(ctx, scratch, raw, partitions()[2]); err != nil {
 		return fmt.Errorf("/var: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, diskParts), []byte(digests.String()), 0o644); err != nil {
-		return err
 	}
 	return tool{name: "qemu-img", args: []string{
 		"convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd", raw, filepath.Join(dir, diskImage),
@@ -139,7 +128,7 @@ func (r *build) partitionTable(ctx context.Context, raw string) error {
 	}
 	args := []string{"--disk-guid=" + r.id("disk")}
 	for i, p := range partitions() {
-		n := fmt.Sprint(i + 1)
+		n := strconv.Itoa(i + 1)
 		args = append(args,
 			fmt.Sprintf("--new=%s:%dM:+%dM", n, p.startMiB, p.sizeMiB), "--typecode="+n+":"+p.kind,
 			"--change-name="+n+":"+p.name, "--partition-guid="+n+":"+r.id(p.name))

@@ -4,6 +4,7 @@
 package nodeimage
 
 import (
+	"cmp"
 	"context"
 	"debug/buildinfo"
 	"encoding/json"
@@ -34,8 +35,9 @@ func gather(ctx context.Context, image, scratch string) (facts, error) {
 	if err != nil {
 		return facts{problem: "the disk can not be read, the image is damaged: " + firstLine(err)}, nil
 	}
-	if f.disk, err = parseLayout(head, size); err != nil {
-		return facts{problem: err.Error()}, nil
+	f.disk, problem = parseLayout(head, size)
+	if problem != "" {
+		return facts{problem: problem}, nil
 	}
 	for i, p := range f.disk.partitions {
 		if err := f.lookInto(ctx, reader, i, p); err != nil {
@@ -69,7 +71,19 @@ func openImage(ctx context.Context, image, scratch string) (reader imageReader, 
 	if info.Backing != "" {
 		return imageReader{}, 0, fmt.Sprintf("it is an overlay over %s and not complete: flatten it with qemu-img convert", info.Backing), nil
 	}
+	if info.Format == "qcow2" && !intact(ctx, absolute) {
+		return imageReader{}, 0, "the file is damaged or was cut off: get it again and compare its checksum", ctx.Err()
+	}
 	return imageReader{path: absolute, format: info.Format, scratch: scratch}, info.VirtualSize, "", nil
+}
+
+// intact reports whether all the data that the tables of a qcow2 file refer to is there. What is missing would
+// otherwise read as zeros.
+func intact(ctx context.Context, path string) bool {
+	const corrupt = 2 // exit code of qemu-img check; others mean leaked space, or no opinion
+	err := tool{name: "qemu-img", args: []string{"check", "-q", "-f", "qcow2", path}}.run(ctx)
+	var exit *exec.ExitError
+	return !errors.As(err, &exit) || exit.ExitCode() != corrupt
 }
 
 // carve copies a range of the disk into a file of its own.
@@ -111,6 +125,13 @@ func (f *facts) lookInto(ctx context.Context, reader imageReader, number int, p 
 		return err
 	}
 	defer func() { _ = os.RemoveAll(part); _ = os.RemoveAll(dir) }()
+	if kind != fsExt4 { // what a machine writes to has no digest worth comparing
+		sum, err := fileDigest(part)
+		if err != nil {
+			return err
+		}
+		f.digests = append(f.digests, fmt.Sprintf("partition %d (%s) sha256 %s", number+1, cmp.Or(p.name, kind), sum))
+	}
 	if err := unpack.files(ctx, part, dir); err != nil {
 		f.unreadable = append(f.unreadable, fmt.Sprintf("partition %d (%s) is damaged: %s", number+1, kind, firstLine(err)))
 		return ctx.Err()

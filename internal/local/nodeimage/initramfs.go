@@ -23,7 +23,7 @@ func bootModules() []string {
 // folder, in an order in which they can be loaded. It reads what depmod wrote.
 func moduleOrder(modulesDep, modulesBuiltin []byte, names []string) ([]string, error) {
 	builtin := map[string]bool{}
-	for _, line := range strings.Fields(string(modulesBuiltin)) {
+	for line := range strings.FieldsSeq(string(modulesBuiltin)) {
 		builtin[moduleName(line)] = true
 	}
 	paths, needs := map[string]string{}, map[string][]string{}

@@ -27,6 +27,7 @@ type facts struct {
 	machineID  *string           // content of /etc/machine-id; nil if there is no such file
 	hostKeys   []string
 	preloaded  map[string]bool // short names of container images
+	digests    []string        // of the partitions that a machine only reads
 }
 
 // program is a program found in an image.
@@ -41,6 +42,9 @@ func judge(f facts) []Finding {
 		return []Finding{{Lacks, "disk", f.problem}}
 	}
 	findings := slices.Concat(judgeDisk(f), judgeBoot(f))
+	for _, digest := range f.digests {
+		findings = append(findings, Finding{Has, "content", digest})
+	}
 	if f.osRelease == nil {
 		return append(findings, judgeMissingRoot(f))
 	}
@@ -68,13 +72,17 @@ func judgeBoot(f facts) []Finding {
 	case esp && f.removable:
 		findings = append(findings, Finding{Has, "UEFI boot", "EFI system partition with EFI/BOOT/BOOTX64.EFI"})
 	case esp:
-		findings = append(findings, Finding{Lacks, "UEFI boot",
-			"the EFI system partition has no EFI/BOOT/BOOTX64.EFI, and a new machine has no boot entries: install the boot loader for removable media"})
+		findings = append(findings, Finding{
+			Lacks, "UEFI boot",
+			"the EFI system partition has no EFI/BOOT/BOOTX64.EFI, and a new machine has no boot entries: install the boot loader for removable media",
+		})
 	case f.disk.bootCode:
 		findings = append(findings, Finding{Note, "UEFI boot", "no EFI system partition; the image boots with BIOS only, so set firmware BIOS in its NodeImage"})
 	default:
-		findings = append(findings, Finding{Lacks, "boot",
-			"neither an EFI system partition nor BIOS boot code: this is no bootable disk; an installer ISO or a plain file system can not be used"})
+		findings = append(findings, Finding{
+			Lacks, "boot",
+			"neither an EFI system partition nor BIOS boot code: this is no bootable disk; an installer ISO or a plain file system can not be used",
+		})
 	}
 	if len(f.cmdlines) > 0 && !slices.ContainsFunc(f.cmdlines, func(c string) bool { return strings.Contains(c, "console=ttyS0") }) {
 		findings = append(findings, Finding{Note, "console", "the kernel does not write to ttyS0, so a failed boot leaves no log; add console=ttyS0 to its arguments"})
@@ -171,8 +179,10 @@ func judgeUnits(f facts) []Finding {
 	case !ok:
 		findings = append(findings, Finding{Lacks, "kubelet", "no unit kubelet.service: add it with the drop-in that kubeadm expects"})
 	case !strings.Contains(unit, "/var/lib/kubelet/config.yaml") || !strings.Contains(unit, "kubeadm-flags.env"):
-		findings = append(findings, Finding{Lacks, "kubelet",
-			"kubelet.service reads neither /var/lib/kubelet/config.yaml nor kubeadm-flags.env: add the drop-in 10-kubeadm.conf of the Kubernetes packages"})
+		findings = append(findings, Finding{
+			Lacks, "kubelet",
+			"kubelet.service reads neither /var/lib/kubelet/config.yaml nor kubeadm-flags.env: add the drop-in 10-kubeadm.conf of the Kubernetes packages",
+		})
 	default:
 		findings = append(findings, Finding{Has, "units", "containerd.service and kubelet.service with kubeadm's drop-in"})
 	}

@@ -36,40 +36,41 @@ const sector = 512
 // headBytes is how much of a disk parseLayout needs: the MBR, the GPT header and 128 entries fit easily.
 const headBytes = 1 << 20
 
-// parseLayout reads the partition table in the first bytes of a disk. A disk without a table has no partitions.
-func parseLayout(head []byte, size int64) (diskLayout, error) {
-	layout := diskLayout{bytes: size}
+// parseLayout reads the partition table in the first bytes of a disk. A disk without a table has no partitions. A
+// problem is a sentence about a table that can not be true.
+func parseLayout(head []byte, size int64) (layout diskLayout, problem string) {
+	layout = diskLayout{bytes: size}
 	if len(head) < 2*sector || head[510] != 0x55 || head[511] != 0xaa {
-		return layout, nil
+		return layout, ""
 	}
 	hasCode := !bytes.Equal(head[:64], make([]byte, 64))
 	if !bytes.Equal(head[sector:sector+8], []byte("EFI PART")) {
 		layout.partitions = parseMBR(head)
 		layout.bootCode = hasCode && len(layout.partitions) > 0
-		return layout, nil
+		return layout, ""
 	}
 	entries := binary.LittleEndian.Uint64(head[sector+72:]) // first sector of the table
 	count := binary.LittleEndian.Uint32(head[sector+80:])
 	width := binary.LittleEndian.Uint32(head[sector+84:])
 	if width < 128 || width > 4096 || count > 1024 || entries > headBytes/sector {
-		return layout, fmt.Errorf("the partition table is damaged: %d entries of %d bytes at sector %d", count, width, entries)
+		return layout, fmt.Sprintf("the partition table is damaged: %d entries of %d bytes at sector %d", count, width, entries)
 	}
 	for i := range int(count) {
 		at := int(entries)*sector + i*int(width)
 		if at+128 > len(head) {
-			return layout, fmt.Errorf("the partition table ends after %d of %d entries", i, count)
+			return layout, fmt.Sprintf("the partition table ends after %d of %d entries", i, count)
 		}
 		p, ok := parseEntry(head[at : at+128])
 		if !ok {
 			continue
 		}
 		if p.size <= 0 || p.offset < 0 || p.offset+p.size > size {
-			return layout, fmt.Errorf("partition %d lies outside the disk: the image is truncated", i+1)
+			return layout, fmt.Sprintf("partition %d lies outside the disk: the image is truncated", i+1)
 		}
 		layout.bootCode = layout.bootCode || (hasCode && p.kind == kindBIOSBoot)
 		layout.partitions = append(layout.partitions, p)
 	}
-	return layout, nil
+	return layout, ""
 }
 
 // parseEntry reads one entry of a GPT; ok is false for an unused one.

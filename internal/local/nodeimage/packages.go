@@ -71,11 +71,12 @@ const lockFileName = "packages.lock"
 
 // lockText is the content of a lock file: one line "name version" for each package.
 func lockText(packages []debianPackage) string {
-	text := "# Exact versions of all Debian packages that Ingot OS was last tested with. Written by `ingotctl image build --update-lock`.\n"
+	var text strings.Builder
+	text.WriteString("# Exact versions of all Debian packages that Ingot OS was last tested with. Written by `ingotctl image build --update-lock`.\n")
 	for _, p := range packages {
-		text += p.Name + " " + p.Version + "\n"
+		text.WriteString(p.Name + " " + p.Version + "\n")
 	}
-	return text
+	return text.String()
 }
 
 // lockDrift says how the packages differ from a lock, one sorted line for each difference.

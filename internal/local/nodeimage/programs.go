@@ -48,9 +48,8 @@ func moduleVersion(program string) (string, error) {
 
 // Our own programs, which the helpers stage holds.
 const (
-	helperPause    = "pause"    // the first process of every pod
-	helperAPICheck = "apicheck" // tells keepalived whether the API server answers
-	helperProbe    = "probe"    // shows from inside a pod what the network can do
+	helperPause = "pause" // the first process of every pod
+	helperProbe = "probe" // shows from inside a pod what the network can do
 )
 
 // probeVersion is the tag of the probe's container image.
@@ -59,7 +58,7 @@ const probeVersion = "v1"
 // buildHelpers compiles the programs whose source is in the checkout.
 func (r *build) buildHelpers(ctx context.Context) error {
 	in := &inputs{}
-	in.files(r.source(helperPause), r.source(helperAPICheck), r.source(helperProbe))
+	in.files(r.source(helperPause), r.source(helperProbe))
 	versions, err := r.compilers(ctx)
 	if err != nil {
 		return err
@@ -77,8 +76,8 @@ func (r *build) buildHelpers(ctx context.Context) error {
 			return err
 		}
 		return tool{name: "go", dir: r.repo, env: []string{"CGO_ENABLED=0"}, args: []string{
-			"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", dir + "/",
-			"./nodeimage/" + helperAPICheck, "./nodeimage/" + helperProbe,
+			"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", filepath.Join(dir, helperProbe),
+			"./nodeimage/" + helperProbe,
 		}}.run(ctx)
 	})
 	return err
@@ -99,7 +98,7 @@ func (r *build) compilers(ctx context.Context) (string, error) {
 // program is the path on this host of a program by its name.
 func (r *build) program(name string) string {
 	switch name {
-	case helperPause, helperAPICheck, helperProbe:
+	case helperPause, helperProbe:
 		return filepath.Join(r.helpers, name)
 	default:
 		return r.programs[name]

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -64,7 +65,7 @@ func (r *build) makeRoot(ctx context.Context, scratch, image string) error {
 // artefact around it is compressed.
 func makeErofs(ctx context.Context, root, image, uuid string) error {
 	return tool{name: "mkfs.erofs", args: []string{
-		"-T" + fmt.Sprint(epoch), "-U" + uuid, "--quiet", image, root,
+		"-T" + strconv.Itoa(epoch), "-U" + uuid, "--quiet", image, root,
 	}}.run(ctx)
 }
 

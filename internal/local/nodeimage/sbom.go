@@ -177,7 +177,7 @@ func (r *build) sbomInput(sha256 string) (sbomInput, error) {
 	if in.debian, err = r.debianPackages(); err != nil {
 		return sbomInput{}, err
 	}
-	for _, name := range append(programNames(), helperAPICheck, helperProbe) {
+	for _, name := range append(programNames(), helperProbe) {
 		info, err := buildinfo.ReadFile(r.program(name))
 		if err != nil {
 			return sbomInput{}, fmt.Errorf("SBOM: what %s was built from: %w", filepath.Base(name), err)

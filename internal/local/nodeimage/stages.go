@@ -34,9 +34,9 @@ type stages struct {
 	clock  clock.PassiveClock
 }
 
-// run returns the folder with the result of a stage. If the cache has none for this key, make fills a scratch folder
+// run returns the folder with the result of a stage. If the cache has none for this key, fill writes it into a scratch folder
 // which then takes the final name, so a result under its final name is always whole.
-func (s *stages) run(name, what, key string, make func(dir string) error) (string, error) {
+func (s *stages) run(name, what, key string, fill func(dir string) error) (string, error) {
 	final := filepath.Join(s.root, name+"-"+key)
 	if _, err := os.Stat(final); err == nil {
 		now := s.clock.Now()
@@ -50,7 +50,7 @@ func (s *stages) run(name, what, key string, make func(dir string) error) (strin
 
 	s.report("%s", what)
 	began := s.clock.Now()
-	if err := make(scratch); err != nil {
+	if err := fill(scratch); err != nil {
 		return "", fmt.Errorf("stage %s (%s): %w", name, what, err)
 	}
 	if err := os.Chmod(scratch, 0o755); err != nil {
@@ -139,11 +139,12 @@ func (in *inputs) value(name string, value any) {
 	in.parts = append(in.parts, fmt.Sprintf("%s=%q", name, fmt.Sprint(value)))
 }
 
-// files adds the content, the names and the executable bits of files and of all files below folders.
+// files adds the content, the names and the executable bits of files and of all files below folders. Go tests do not
+// count.
 func (in *inputs) files(paths ...string) {
 	for _, root := range paths {
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
+			if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") {
 				return err
 			}
 			return in.file(root, path)
@@ -154,15 +155,22 @@ func (in *inputs) files(paths ...string) {
 	}
 }
 
-// programs adds large files by their place, size and time, which is quick; a rebuilt program counts as another one.
+// smallProgram is the size in bytes up to which a program counts by its content.
+const smallProgram = 16 << 20
+
+// programs adds programs: small ones by content, large ones by place, size and time, which is quick. A large program
+// that was built again counts as another one.
 func (in *inputs) programs(paths ...string) {
 	for _, path := range paths {
 		info, err := os.Stat(path)
-		if err != nil {
+		switch {
+		case err != nil:
 			in.err = errors.Join(in.err, fmt.Errorf("input: %w", err))
-			continue
+		case info.Size() <= smallProgram:
+			in.files(path)
+		default:
+			in.value(path, fmt.Sprintf("%d bytes of %d", info.Size(), info.ModTime().UnixNano()))
 		}
-		in.value(path, fmt.Sprintf("%d bytes of %d", info.Size(), info.ModTime().UnixNano()))
 	}
 }
 

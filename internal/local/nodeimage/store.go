@@ -125,8 +125,12 @@ func (r *build) startContainerd(ctx context.Context, config string) (stop func()
 	return func() error {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		err := cmd.Wait()
-		var exit *exec.ExitError
-		if err == nil || (errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGTERM {
+				return nil
+			}
+		}
+		if err == nil {
 			return nil
 		}
 		return fmt.Errorf("containerd: %w\n%s", err, lastLines(strings.TrimSpace(log.String()), 15))

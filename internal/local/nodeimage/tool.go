@@ -24,13 +24,13 @@ type tool struct {
 }
 
 // output runs the tool and returns its standard output. An error carries the last lines that the tool wrote. When ctx
-// ends, the tool and everything it started are killed.
+// ends, the tool and everything it started are killed; when this process dies, the tool dies too.
 func (t tool) output(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(ctx, t.name, t.args...)
 	cmd.Dir = t.dir
 	cmd.Env = append(os.Environ(), append([]string{"LC_ALL=C", "TZ=UTC"}, t.env...)...)
 	cmd.Stdin = strings.NewReader(t.stdin)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	var stdout, stderr bytes.Buffer

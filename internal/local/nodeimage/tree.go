@@ -31,7 +31,6 @@ func (r *build) buildTree(ctx context.Context) error {
 	in.value("sandbox", r.sandboxImage())
 	in.value("modules", bootModules())
 	in.files(r.source("rootfs"), r.source("masked-units.txt"))
-	in.value("helpers", filepath.Base(r.helpers))
 	for name := range nodePrograms() {
 		in.programs(r.programs[name])
 	}
@@ -179,16 +178,12 @@ func (r *build) installFiles(root string) error {
 }
 
 func (r *build) installPrograms(root string) error {
-	files := map[string]string{"usr/lib/ingot/apicheck": r.program(helperAPICheck)}
 	for name, to := range nodePrograms() {
-		files[to] = r.programs[name]
-	}
-	for to, from := range files {
 		to = filepath.Join(root, to)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
 		}
-		if err := copyFile(from, to, 0o755); err != nil {
+		if err := copyFile(r.programs[name], to, 0o755); err != nil {
 			return err
 		}
 	}
