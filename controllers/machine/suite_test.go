@@ -5,7 +5,6 @@ package machine_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -352,59 +351,3 @@ func (s *story) context() context.Context {
 }
 
 func request(key client.ObjectKey) ctrl.Request { return ctrl.Request{NamespacedName: key} }
-
-func (s *story) key(name string) client.ObjectKey {
-	return client.ObjectKey{Namespace: s.namespace, Name: name}
-}
-
-// create creates an object, in the story's namespace if its kind has one.
-func (s *story) create(object client.Object) {
-	s.Helper()
-	if namespaced, err := s.client.IsObjectNamespaced(object); err != nil {
-		s.Fatal(err)
-	} else if namespaced {
-		object.SetNamespace(s.namespace)
-	}
-	if err := s.client.Create(s.Context(), object); err != nil {
-		s.Fatalf("creating %T: %v", object, err)
-	}
-}
-
-// refresh reads an object as it is now.
-func (s *story) refresh(object client.Object) {
-	s.Helper()
-	if err := s.client.Get(s.Context(), client.ObjectKeyFromObject(object), object); err != nil {
-		s.Fatal(err)
-	}
-}
-
-func (s *story) delete(object client.Object) {
-	s.Helper()
-	if err := s.client.Delete(s.Context(), object); err != nil {
-		s.Fatalf("deleting %T: %v", object, err)
-	}
-}
-
-// patch changes metadata and spec of an object.
-func patch[T client.Object](s *story, object T, change func(T)) {
-	s.Helper()
-	patchThrough(s, object, change, func(p client.Patch) error { return s.client.Patch(s.Context(), object, p) })
-}
-
-// patchStatus changes the status of an object.
-func patchStatus[T client.Object](s *story, object T, change func(T)) {
-	s.Helper()
-	patchThrough(s, object, change, func(p client.Patch) error { return s.client.Status().Patch(s.Context(), object, p) })
-}
-
-func patchThrough[T client.Object](s *story, object T, change func(T), send func(client.Patch) error) {
-	s.Helper()
-	before, ok := object.DeepCopyObject().(T)
-	if !ok {
-		s.Fatal(fmt.Sprintf("%T copies to another type", object))
-	}
-	change(object)
-	if err := send(client.MergeFrom(before)); err != nil {
-		s.Fatal(err)
-	}
-}

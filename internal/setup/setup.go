@@ -106,10 +106,9 @@ func newManager(config *rest.Config, options *Options) (ctrl.Manager, error) {
 		Cache:                         cache.Options{SyncPeriod: &options.SyncPeriod},
 		// Names are checked once per process; here they are written down once, and a process may start a manager again.
 		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
-		// Secrets hold bootstrap data and keys: they are read when needed and never kept.
-		Client: client.Options{Cache: &client.CacheOptions{
-			DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}, Unstructured: true,
-		}},
+		// Secrets hold bootstrap data and keys: they are read when needed and never kept. Nor are objects whose kinds belong
+		// to other roles (the unstructured ones): who reads one now and then needs no right to watch them all.
+		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}}},
 	}
 	if options.Namespace != "" {
 		settings.Cache.DefaultNamespaces = map[string]cache.Config{options.Namespace: {}}

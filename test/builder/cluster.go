@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 
-	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 )
 
@@ -96,11 +95,4 @@ func BootstrapData(name string, change ...func(*corev1.Secret)) *corev1.Secret {
 		Type:       clusterv1.ClusterSecretType,
 		Data:       map[string][]byte{"value": []byte(`{"ignition":{"version":"3.4.0"}}`), "format": []byte("ignition")},
 	}, change)
-}
-
-// IngotConfigTemplate returns a template of bootstrap configurations of the Generic family.
-func IngotConfigTemplate(name string) *bootstrapv1.IngotConfigTemplate {
-	template := &bootstrapv1.IngotConfigTemplate{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	template.Spec.Template.Spec.Ignition.Variant = bootstrapv1.IgnitionVariantGeneric
-	return template
 }

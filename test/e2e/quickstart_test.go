@@ -37,6 +37,7 @@ var _ = Describe("the quickstart", Ordered, func() {
 		DeferCleanup(func(ctx SpecContext) {
 			out, err := s.command(ctx, "quickstart", "down", "--state", s.state).CombinedOutput()
 			Expect(err).NotTo(HaveOccurred(), string(out))
+			Expect(os.RemoveAll(filepath.Dir(s.state))).To(Succeed())
 		}, NodeTimeout(5*time.Minute))
 	})
 

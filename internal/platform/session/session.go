@@ -37,13 +37,16 @@ type Listener func(endpoint string, event platform.Event)
 type Registry struct {
 	open Opener
 
-	mu        sync.Mutex
-	sessions  map[string]entry
+	mu       sync.Mutex
+	sessions map[string]entry
+
+	// listening guards listeners alone: a session that ends tells so while mu is held by whoever ends it.
+	listening sync.RWMutex
 	listeners []Listener
 }
 
 type entry struct {
-	spec    ingotv1.PlatformEndpointSpec
+	spec    ingotv1.PlatformEndpointSpec // the part that the session was opened with
 	session Session
 }
 
@@ -52,12 +55,15 @@ func NewRegistry(open Opener) *Registry {
 	return &Registry{open: open, sessions: map[string]entry{}}
 }
 
-// Apply makes the session of an endpoint match its spec: it opens one, or replaces one whose spec differs.
+// Apply makes the session of an endpoint match its spec: it opens one, or replaces one that was opened with another
+// spec. Who may use the endpoint is not the session's business, and a change of that leaves it alone.
 func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint) (Session, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	wanted := *endpoint.Spec.DeepCopy()
+	wanted.AllowedNamespaces = ingotv1.AllowedNamespaces{}
 	current, found := r.sessions[endpoint.Name]
-	if found && equality.Semantic.DeepEqual(current.spec, endpoint.Spec) {
+	if found && equality.Semantic.DeepEqual(current.spec, wanted) {
 		return current.session, nil
 	}
 	if found {
@@ -65,11 +71,11 @@ func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint) (Session, error) {
 		delete(r.sessions, endpoint.Name)
 	}
 	name := endpoint.Name
-	opened, err := r.open(endpoint.Spec, func(event platform.Event) { r.publish(name, event) })
+	opened, err := r.open(wanted, func(event platform.Event) { r.publish(name, event) })
 	if err != nil {
 		return nil, fmt.Errorf("PlatformEndpoint %s: %w", name, err)
 	}
-	r.sessions[name] = entry{spec: *endpoint.Spec.DeepCopy(), session: opened}
+	r.sessions[name] = entry{spec: wanted, session: opened}
 	return opened, nil
 }
 
@@ -97,8 +103,8 @@ func (r *Registry) Platform(name string) (platform.Platform, error) {
 
 // Listen adds a listener for the events of all endpoints, present and future.
 func (r *Registry) Listen(l Listener) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.listening.Lock()
+	defer r.listening.Unlock()
 	r.listeners = append(r.listeners, l)
 }
 
@@ -113,9 +119,9 @@ func (r *Registry) Close() {
 }
 
 func (r *Registry) publish(endpoint string, event platform.Event) {
-	r.mu.Lock()
+	r.listening.RLock()
 	listeners := r.listeners
-	r.mu.Unlock()
+	r.listening.RUnlock()
 	for _, l := range listeners {
 		l(endpoint, event)
 	}

@@ -23,7 +23,17 @@ type recorder struct {
 }
 
 func (r *recorder) Check(context.Context) (string, error) { return "1", nil }
-func (r *recorder) Close()                                { r.closed = true }
+
+// Close tells of its end as adapters do, and waits until that was heard.
+func (r *recorder) Close() {
+	told := make(chan struct{})
+	go func() {
+		r.emit(platform.Event{Session: true})
+		close(told)
+	}()
+	<-told
+	r.closed = true
+}
 
 // opened is an opener that keeps every session it opened.
 type opened []*recorder
@@ -48,6 +58,36 @@ func apply(t *testing.T, r *session.Registry, e *ingotv1.PlatformEndpoint) {
 	t.Helper()
 	if _, err := r.Apply(e); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A session that ends says so, from another goroutine, before Close returns. The registry must not stand in its way:
+// that would hang the manager whenever an endpoint is changed or deleted, and when it stops.
+func TestASessionMayTellOfItsEndWhileItIsClosed(t *testing.T) {
+	var sessions opened
+	registry := session.NewRegistry(sessions.open)
+	heard := 0
+	registry.Listen(func(string, platform.Event) { heard++ })
+	apply(t, registry, endpoint("a"))
+	apply(t, registry, endpoint("b"))
+	registry.Forget("host")
+	apply(t, registry, endpoint("a"))
+	registry.Close()
+	if heard != len(sessions) {
+		t.Errorf("heard of %d ends, want %d", heard, len(sessions))
+	}
+}
+
+// Who may use an endpoint is no reason to abandon copies that run in its session.
+func TestApplyKeepsTheSessionWhenOnlyTheNamespacesChange(t *testing.T) {
+	var sessions opened
+	registry := session.NewRegistry(sessions.open)
+	apply(t, registry, endpoint("a"))
+	changed := endpoint("a")
+	changed.Spec.AllowedNamespaces.Names = []string{"team"}
+	apply(t, registry, changed)
+	if len(sessions) != 1 || sessions[0].closed {
+		t.Error("the session was replaced")
 	}
 }
 
