@@ -73,7 +73,7 @@ func (r *build) debootstrap(ctx context.Context, dir string, installed, unpacked
 		env: []string{fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch), "INGOT_UNPACK=" + strings.Join(unpacked, " ")},
 	}
 	if err := mmdebstrap.run(ctx); err != nil {
-		return fmt.Errorf("installing packages from %s: %w", r.mirrors, err)
+		return fmt.Errorf("installing Debian packages: %w", err)
 	}
 	for _, name := range []string{baseUnpacked, unpackedStatus} {
 		if err := os.Rename(filepath.Join(root, ".ingot", name), filepath.Join(dir, name)); err != nil {

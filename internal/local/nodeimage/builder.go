@@ -35,7 +35,8 @@ type Builder struct {
 	Cache string
 	// Programs supplies kubelet, containerd and the others.
 	Programs Programs
-	// Mirrors are complete lines of sources.list; nil is Debian's own mirrors. Name a snapshot to build from the
+	// Mirrors are complete lines of sources.list; nil leaves the choice to mmdebstrap,
+	// which takes Debian's own with updates and security fixes. Name a snapshot to build from the
 	// packages of a given day.
 	Mirrors []string
 	// UpdateLock writes the versions of the Debian packages into packages.lock of the checkout instead of comparing
@@ -92,7 +93,7 @@ func (b *Builder) Build(ctx context.Context, version, output string) (Artefact, 
 		stages:   &stages{root: root, report: b.report, clock: b.clock()},
 		sources:  filepath.Join(b.Repo, "nodeimage"),
 		repo:     b.Repo,
-		mirrors:  b.mirrors(),
+		mirrors:  b.Mirrors,
 		programs: programs,
 		version:  version,
 
@@ -160,17 +161,6 @@ func (b *Builder) clock() clock.PassiveClock {
 		return b.Clock
 	}
 	return clock.RealClock{}
-}
-
-func (b *Builder) mirrors() []string {
-	if b.Mirrors != nil {
-		return b.Mirrors
-	}
-	return []string{
-		"deb http://deb.debian.org/debian " + debianSuite + " main",
-		"deb http://deb.debian.org/debian " + debianSuite + "-updates main",
-		"deb http://deb.debian.org/debian-security " + debianSuite + "-security main",
-	}
 }
 
 // checkVersion refuses a version that is not of the form v1.2.3 or v1.2.3-suffix.

@@ -24,21 +24,20 @@ const pollEvery = 2 * time.Second
 // error that says what each machine waits for.
 func (q *quickstart) follow(ctx context.Context, limit time.Duration, done func(context.Context) (bool, error)) error {
 	deadline := q.Clock.Now().Add(limit)
-	var told map[string]string
 	for {
 		words, err := q.machineWords(ctx)
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("reading the machines: %w", err)
 		}
-		q.tellChanges(told, words)
-		told = words
+		q.tellChanges(q.told, words)
+		q.told = words
 		finished, err := done(ctx)
 		if err != nil || finished {
 			return err
 		}
 		if q.Clock.Now().After(deadline) {
 			return fmt.Errorf("not finished after %s; the machines: %v. Look at: %s get ingotmachines -o wide, and at the consoles in %s",
-				short(limit), told, q.kubectl(""), q.consoleDir())
+				short(limit), q.told, q.kubectl(""), q.consoleDir())
 		}
 		select {
 		case <-ctx.Done():

@@ -27,7 +27,8 @@ type quickstart struct {
 	host         *hypervisor.Hypervisor
 	plane        *managementplane.Plane
 	management   client.Client
-	clusterctl   string // configuration file of the local clusterctl repository
+	clusterctl   string            // configuration file of the local clusterctl repository
+	told         map[string]string // what was last told of each machine
 }
 
 // Up runs the story, or continues one that was interrupted, and leaves the cluster running.
