@@ -20,7 +20,7 @@ import (
 // The trial guest must be right before its failure can mean anything about KVM: under emulation it always boots.
 func TestTrialGuestBootsUnderEmulation(t *testing.T) {
 	if _, err := os.Stat(program("qemu-system-x86_64")); err != nil {
-		t.Skip("no QEMU on this machine")
+		t.Fatal("no QEMU on this machine")
 	}
 	if err := bootTrialGuest(t.Context(), Emulated); err != nil {
 		t.Error(err)
@@ -31,7 +31,7 @@ func TestTrialGuestBootsUnderEmulation(t *testing.T) {
 func TestTrialGuestIsWhatItsSourceSays(t *testing.T) {
 	for _, tool := range []string{"as", "ld"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("no %s on this machine", tool)
+			t.Fatalf("no %s on this machine", tool)
 		}
 	}
 	dir := t.TempDir()

@@ -183,7 +183,7 @@ func TestStateDirectoryBelowAPrivateFolder(t *testing.T) {
 			o := options(t)
 			dir, err := os.MkdirTemp(parent, "hvt-")
 			if err != nil {
-				t.Skip(err)
+				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = os.RemoveAll(dir) })
 			o.StateDir = filepath.Join(dir, "hv")

@@ -22,7 +22,7 @@ import (
 func options(t *testing.T) hypervisor.Options {
 	t.Helper()
 	for _, missing := range hypervisor.Preflight() {
-		t.Skipf("this machine cannot run guests: %s", missing)
+		t.Fatalf("this machine cannot run guests: %s", missing)
 	}
 	dir, err := os.MkdirTemp("", "hvt-")
 	if err != nil {

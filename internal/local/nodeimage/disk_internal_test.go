@@ -24,7 +24,7 @@ func needTools(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"mcopy", "mke2fs", "mkfs.erofs", "mkfs.vfat", "mmd", "qemu-img", "sgdisk", "debugfs", "fsck.erofs"} {
 		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("%s is not installed; the packages are %v", name, HostPackages())
+			t.Fatalf("%s is not installed; the packages are %v", name, HostPackages())
 		}
 	}
 }
