@@ -71,7 +71,7 @@ func newStory(t *testing.T) *story {
 // restart replaces the manager by one that remembers nothing and has no session yet.
 func (s *story) restart() {
 	s.writes = &builder.Writes{}
-	sessions := session.NewRegistry(func(ingotv1.PlatformEndpointSpec, func(platform.Event)) (session.Session, error) {
+	sessions := session.NewRegistry(func(session.Settings, func(platform.Event)) (session.Session, error) {
 		return opened{s.platform}, nil
 	})
 	s.passes = &imagereplica.Reconciler{Client: s.writes.Through(apiServer), Sessions: sessions}
@@ -79,7 +79,7 @@ func (s *story) restart() {
 
 func (s *story) connect() {
 	s.Helper()
-	if _, err := s.passes.Sessions.Apply(builder.PlatformEndpoint(s.replica.Spec.EndpointName)); err != nil {
+	if _, err := s.passes.Sessions.Apply(builder.PlatformEndpoint(s.replica.Spec.EndpointName), nil); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -233,7 +233,7 @@ func staysWhileInUse(s *story) {
 	if !s.platform.HasImage(s.copy()) {
 		s.Fatal("the copy went under a running instance")
 	}
-	if _, err := s.platform.Release(s.Context(), owner); err != nil {
+	if _, err := s.platform.Release(s.Context(), platform.ReleaseRequest{Identity: owner}); err != nil {
 		s.Fatal(err)
 	}
 	s.settle()

@@ -85,7 +85,7 @@ func (r *Reconciler) look(ctx context.Context, w *world) (platform.Observation, 
 		request.RootDiskBytes = size.Value()
 	}
 	for _, network := range w.infra.Spec.Networks {
-		request.Networks = append(request.Networks, network.Name)
+		request.Interfaces = append(request.Interfaces, platform.Interface{Network: network.Name})
 	}
 	return p.Ensure(ctx, request)
 }

@@ -45,7 +45,7 @@ func (r *Reconciler) releaseInstance(ctx context.Context, w *world) flow.Outcome
 	if err != nil {
 		return flow.Wait(infrav1.EndpointUnavailableReason, err.Error(), unreachableWait)
 	}
-	seen, err := p.Release(ctx, w.identity())
+	seen, err := p.Release(ctx, platform.ReleaseRequest{Identity: w.identity()})
 	switch {
 	case errors.Is(err, platform.ErrUnreachable):
 		return flow.Wait(infrav1.EndpointUnavailableReason, err.Error(), unreachableWait)

@@ -32,7 +32,7 @@ var (
 	_ platform.BootstrapScrubber = witness{}
 )
 
-func (s *story) open(ingotv1.PlatformEndpointSpec, func(platform.Event)) (session.Session, error) {
+func (s *story) open(session.Settings, func(platform.Event)) (session.Session, error) {
 	return witness{Platform: s.platform, story: s}, nil
 }
 
@@ -78,8 +78,8 @@ func (w witness) EnsureImage(ctx context.Context, req platform.ImageRequest) (pl
 }
 
 // Release implements platform.Platform.
-func (w witness) Release(ctx context.Context, id platform.Identity) (platform.Observation, error) {
-	o, err := w.Platform.Release(ctx, id)
+func (w witness) Release(ctx context.Context, req platform.ReleaseRequest) (platform.Observation, error) {
+	o, err := w.Platform.Release(ctx, req)
 	return o, w.mayDie(err)
 }
 

@@ -97,7 +97,7 @@ func (r *Reconciler) ensureID(ctx context.Context, endpoint *ingotv1.PlatformEnd
 }
 
 func (r *Reconciler) check(ctx context.Context, endpoint *ingotv1.PlatformEndpoint) flow.Outcome {
-	open, err := r.Sessions.Apply(endpoint)
+	open, err := r.Sessions.Apply(endpoint, nil)
 	if err != nil {
 		return flow.Stall(ingotv1.PlatformEndpointInvalidReason, err.Error())
 	}

@@ -75,11 +75,11 @@ func newStory(t *testing.T) *story {
 func (s *story) manager(writes *builder.Writes) *platformendpoint.Reconciler {
 	return &platformendpoint.Reconciler{
 		Client: writes.Through(apiServer),
-		Sessions: session.NewRegistry(func(spec ingotv1.PlatformEndpointSpec, _ func(platform.Event)) (session.Session, error) {
+		Sessions: session.NewRegistry(func(settings session.Settings, _ func(platform.Event)) (session.Session, error) {
 			if s.refusal != nil {
 				return nil, s.refusal
 			}
-			if spec.ManagementClusterID == "" {
+			if settings.Spec.ManagementClusterID == "" {
 				s.Error("a session is opened before there is an owner token")
 			}
 			s.open.Add(1)

@@ -1,9 +1,9 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package delivery names the channels through which bootstrap data reaches an instance. An OS family states the
-// channels that it reads, a platform implements channels; neither knows the other. It holds plain values: no encoding,
-// no input or output, nothing about one operating system or one platform.
+// Package delivery names the channels through which bootstrap data reaches an instance, and what lies on them. An OS
+// family states the channels that it reads, a platform implements channels; neither knows the other. It holds plain
+// values and pure functions: no input or output, nothing about one operating system or one platform.
 package delivery
 
 // Kind is a kind of channel.
@@ -12,6 +12,13 @@ type Kind string
 const (
 	// FWCfg is a QEMU firmware configuration file. Its Key is the name of the file.
 	FWCfg Kind = "fw_cfg"
+	// NoCloud is a file system with label cidata, as cloud-init's NoCloud data source reads it. It has no Key.
+	NoCloud Kind = "NoCloud"
+	// ConfigDrive is a file system with label config-2, as OpenStack's config drive. It has no Key.
+	ConfigDrive Kind = "ConfigDrive"
+	// SMBIOS is an OEM string of the SMBIOS tables, <Key>=<data in base64>. It holds little, and hypervisors write it into
+	// logs: the last choice.
+	SMBIOS Kind = "SMBIOS"
 )
 
 // Channel is one way to deliver bootstrap data.

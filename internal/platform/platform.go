@@ -16,12 +16,16 @@
 //   - It changes and destroys only what carries the identity's owner token; anything else returns ErrForeign.
 //   - With an error the observation is zero: nothing is known. An error that wraps none of the errors of this package is
 //     the endpoint's own refusal, in its own words; retrying later may help. A malformed identity is ErrInvalid.
+//   - Every change of an instance's existence or power that this session can see is told by an Event, also a change that
+//     somebody else made. Whatever may have been missed while there was no connection is covered by one Session event.
 //   - A storage that does not exist holds nothing, so that a machine with a mistyped storage can be deleted. A storage
 //     that exists and cannot be read is ErrUnreachable.
 package platform
 
 import (
 	"context"
+	"net/netip"
+	"time"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
 )
@@ -39,11 +43,12 @@ type Platform interface {
 	// Errors: ErrForeign, ErrUnreachable.
 	Observe(ctx context.Context, id Identity) (Observation, error)
 
-	// Release removes the instance and everything that was made for it (disks, bootstrap carriers, firmware state,
-	// console log), one step further with each call, and returns what is still there. Absent means that nothing is left;
-	// the caller looks a second time before it believes it. The image is never touched.
+	// Release removes the instance and everything that was made for it (disks, bootstrap carriers, firmware and TPM state,
+	// address reservations, console log), one step further with each call, and returns what is still there. A guest that
+	// runs is asked to shut down and left alone until req.ForceAfter; then, or when that is zero, it is switched off. Absent
+	// means that nothing is left; the caller looks a second time before it believes it. The image is never touched.
 	// Errors: ErrForeign, ErrUnreachable.
-	Release(ctx context.Context, id Identity) (Observation, error)
+	Release(ctx context.Context, req ReleaseRequest) (Observation, error)
 
 	// EnsureImage makes the artefact exist on a storage, verified. The copy runs in the background of the session, at
 	// most once at a time for the same image; each call returns how far it is. An image is Ready only after every byte
@@ -63,6 +68,47 @@ type BootstrapScrubber interface {
 	// is false afterwards. Safe to call when nothing is left.
 	// Errors: ErrForeign, ErrUnreachable.
 	ScrubBootstrap(ctx context.Context, id Identity) error
+}
+
+// ConsoleReader is the capability to read what an instance wrote to its serial console.
+type ConsoleReader interface {
+	// ReadConsole returns the last maxBytes of the console log, or fewer if there are fewer; nothing when there is no log. It
+	// can hold whatever the guest printed: treat it as secret.
+	// Errors: ErrForeign, ErrUnreachable.
+	ReadConsole(ctx context.Context, id Identity, maxBytes int64) ([]byte, error)
+}
+
+// Inventory is the capability to list what is ours on an endpoint, so that what belongs to nobody can be found.
+type Inventory interface {
+	// List returns everything that carries the owner token of the management cluster, one entry per identity and storage,
+	// whole or in part, in a stable order. It is complete or an error: a storage that exists and cannot be read is
+	// ErrUnreachable. It costs a bounded number of calls, whatever the number of instances.
+	// Errors: ErrUnreachable.
+	List(ctx context.Context, managementClusterID string) ([]Owned, error)
+}
+
+// CapacityReporter is the capability to tell how much an endpoint has.
+type CapacityReporter interface {
+	// Capacity returns what the endpoint has, used or not.
+	// Errors: ErrUnreachable.
+	Capacity(ctx context.Context) (Capacity, error)
+}
+
+// Owned is something on an endpoint that is ours.
+type Owned struct {
+	Identity
+	// Name is what the platform calls it, for people; empty when only volumes are left.
+	Name string
+	// Power is whether it runs.
+	Power Power
+}
+
+// Capacity is what an endpoint has.
+type Capacity struct {
+	// CPUs is the number of CPUs that the host runs guests on.
+	CPUs int32
+	// MemoryBytes is the memory of the host.
+	MemoryBytes int64
 }
 
 // Identity names one instance for ever. It is chosen before the first call and written to the API first.
@@ -88,12 +134,68 @@ type Request struct {
 	MemoryBytes int64
 	// RootDiskBytes is the size of the root disk that the guest sees; 0 means the size of the image.
 	RootDiskBytes int64
-	// Networks are the names of the networks of the interfaces, in order.
-	Networks []string
+	// Disks are further, empty disks, in order.
+	Disks []Disk
+	// Interfaces are the network interfaces, in order.
+	Interfaces []Interface
 	// Firmware is the firmware interface.
 	Firmware Firmware
+	// SecureBoot lets the firmware start only what is signed by a key that the platform enrols by default.
+	SecureBoot bool
+	// VirtualTPM adds a TPM 2.0.
+	VirtualTPM bool
+	// DedicatedCPUs pins each virtual CPU to a CPU of the host that no other instance with dedicated CPUs uses.
+	DedicatedCPUs bool
+	// HugePageBytes backs the memory with huge pages of this size; 0 means ordinary pages.
+	HugePageBytes int64
+	// SingleNUMANode takes CPUs and memory from one NUMA node of the host.
+	SingleNUMANode bool
+	// PCIDevices are devices of the host that are handed to the instance.
+	PCIDevices []PCIDevice
 	// Bootstrap is the data for the first boot.
 	Bootstrap Bootstrap
+}
+
+// Disk is an empty disk.
+type Disk struct {
+	// Name is the serial number that the guest sees, at most 20 of a-z, 0-9 and -.
+	Name string
+	// Bytes is the size that the guest sees.
+	Bytes int64
+}
+
+// Interface is a network interface.
+type Interface struct {
+	// Network is the name of the network on the endpoint.
+	Network string
+	// MTU is the largest packet in bytes; 0 means what the network has.
+	MTU int32
+	// Addresses are the static addresses of the interface. They are delivered in whatever way reaches the guest: the
+	// network's own reservation, or the bootstrap carrier. Where neither works, Ensure returns ErrUnsupported.
+	Addresses []Address
+}
+
+// Address is a static address.
+type Address struct {
+	// Prefix is the address with the length of its network's prefix.
+	Prefix netip.Prefix
+	// Gateway is the default gateway; the zero value means none.
+	Gateway netip.Addr
+}
+
+// PCIDevice selects devices of the host by what they are.
+type PCIDevice struct {
+	// VendorID and DeviceID are four hexadecimal digits each.
+	VendorID, DeviceID string
+	// Count is how many such devices.
+	Count int32
+}
+
+// ReleaseRequest says which instance is to go, and how.
+type ReleaseRequest struct {
+	Identity
+	// ForceAfter is until when a running guest may take to shut down; the zero time switches it off at once.
+	ForceAfter time.Time
 }
 
 // Bootstrap is the data for the first boot and how it may be delivered. It is secret.
@@ -197,6 +299,8 @@ type ImageObservation struct {
 	BytesDone int64
 	// ExternalID is the platform's own reference to the copy, once there is one.
 	ExternalID string
+	// StoredBytes is how much room the copy takes on the storage, once it is Ready.
+	StoredBytes int64
 }
 
 // Event says that something may have changed. It is a hint to look, never a fact.

@@ -27,13 +27,13 @@ func families() map[ingotv1.OSFamily]osfamily.Family {
 }
 
 // openPlatform opens the session of an endpoint: the one place where the union of platforms is taken apart.
-func openPlatform(spec ingotv1.PlatformEndpointSpec, events func(platform.Event)) (session.Session, error) {
-	if spec.Libvirt.URI == "" {
+func openPlatform(settings session.Settings, events func(platform.Event)) (session.Session, error) {
+	if settings.Spec.Libvirt.URI == "" {
 		return nil, fmt.Errorf("%w: no platform that this version knows is set: set spec.libvirt", platform.ErrInvalid)
 	}
 	return libvirt.Open(context.Background(), libvirt.Config{
-		URI:          spec.Libvirt.URI,
-		Acceleration: libvirt.Acceleration(spec.Libvirt.Acceleration),
-		Log:          ctrl.Log.WithName("libvirt").WithValues("uri", spec.Libvirt.URI),
+		URI:          settings.Spec.Libvirt.URI,
+		Acceleration: libvirt.Acceleration(settings.Spec.Libvirt.Acceleration),
+		Log:          ctrl.Log.WithName("libvirt").WithValues("uri", settings.Spec.Libvirt.URI),
 	}, events)
 }

@@ -194,7 +194,7 @@ func (w *world) haltManager() {
 
 // open opens a session with the one endpoint of this world, as an adapter does: it tells of the connection, and of
 // nothing after Close.
-func (w *world) open(_ ingotv1.PlatformEndpointSpec, events func(platform.Event)) (session.Session, error) {
+func (w *world) open(_ session.Settings, events func(platform.Event)) (session.Session, error) {
 	s := &opened{Platform: w.platform, world: w}
 	tell := func(event platform.Event) {
 		if !s.closed.Load() {
@@ -221,12 +221,12 @@ func (o *opened) Check(context.Context) (string, error) { return "fake 1", nil }
 func (o *opened) Close() { o.closed.Store(true) }
 
 // Release implements platform.Platform.
-func (o *opened) Release(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+func (o *opened) Release(ctx context.Context, req platform.ReleaseRequest) (platform.Observation, error) {
 	o.world.mu.Lock()
 	watch := o.world.onRelease
 	o.world.mu.Unlock()
-	watch(id.UUID)
-	return o.Platform.Release(ctx, id)
+	watch(req.UUID)
+	return o.Platform.Release(ctx, req)
 }
 
 // beforeRelease has a function called before each call that releases an instance.

@@ -20,8 +20,13 @@ const (
 const (
 	// ImageResolvedCondition is True once spec.pinnedImage is written.
 	ImageResolvedCondition = "ImageResolved"
+	// PlacedCondition is True once spec.placement is written.
+	PlacedCondition = "Placed"
 	// ImageReplicatedCondition is True once the pinned image is stored and verified on the machine's endpoint.
 	ImageReplicatedCondition = "ImageReplicated"
+	// AddressesClaimedCondition is True once every address that the machine gets from a pool is allocated. Machines without
+	// such addresses do not have it.
+	AddressesClaimedCondition = "AddressesClaimed"
 	// BootstrapAvailableCondition is True once bootstrap data exists in a format that the image accepts.
 	BootstrapAvailableCondition = "BootstrapAvailable"
 	// InstanceReadyCondition is True while the instance runs and has an address.
@@ -47,6 +52,20 @@ const (
 	// bootstrap format. The message says which.
 	ImageIncompatibleReason = "ImageIncompatible"
 
+	// PlacedReason says that the endpoint is chosen.
+	PlacedReason = "Placed"
+	// NoEndpointReason says that no PlatformEndpoint fits the machine; the message says what each of them lacks.
+	NoEndpointReason = "NoEndpoint"
+	// EndpointFullReason says that the endpoints that fit have no room; the machine waits for it.
+	EndpointFullReason = "EndpointFull"
+
+	// AddressesClaimedReason says that all addresses are allocated.
+	AddressesClaimedReason = "Claimed"
+	// WaitingForAddressesReason says that address pools have not given an address yet; the message says which.
+	WaitingForAddressesReason = "WaitingForAddresses"
+	// AddressInvalidReason says that a pool gave something that is no usable address.
+	AddressInvalidReason = "AddressInvalid"
+
 	// ImageReplicaReadyReason says that the image is stored and verified on the endpoint.
 	ImageReplicaReadyReason = "Replicated"
 	// ImageReplicatingReason says that the image is being copied; the message says how far.
@@ -67,6 +86,9 @@ const (
 	InstanceRunningReason = "Running"
 	// InstanceCreatingReason says that the instance is being made.
 	InstanceCreatingReason = "Creating"
+	// InstanceQueuedReason says that the endpoint makes as many instances at once as spec.budget allows; the machine waits
+	// for its turn.
+	InstanceQueuedReason = "WaitingForTurn"
 	// InstanceWaitingForAddressReason says that the instance runs and has no address yet.
 	InstanceWaitingForAddressReason = "WaitingForAddress"
 	// InstanceStoppedReason says that the instance was made and does not run any more.
@@ -93,6 +115,8 @@ const (
 	// ScrubbingReason says that the Node joined and bootstrap secrets are being removed from the platform.
 	ScrubbingReason = "ScrubbingBootstrapData"
 
+	// ShuttingDownReason says that the guest was asked to shut down and has time for it.
+	ShuttingDownReason = "ShuttingDown"
 	// ReleasingReason says that the instance is being removed.
 	ReleasingReason = "Releasing"
 	// ProvingAbsenceReason says that the instance was absent once and is looked for a second time.

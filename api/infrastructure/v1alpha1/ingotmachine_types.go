@@ -18,6 +18,7 @@ const IngotMachineFinalizer = "infrastructure.cluster.x-k8s.io/ingotmachine"
 // IngotMachineSpec describes one machine. Everything that decides what the machine is made of is immutable once set;
 // another machine is another IngotMachine. The rules for that are on IngotMachine's spec, not here: a template has a
 // policy of its own.
+// +kubebuilder:validation:XValidation:rule="!has(self.trustedBoot) || !has(self.trustedBoot.secureBoot) || !self.trustedBoot.secureBoot || !has(self.firmware) || self.firmware == 'UEFI'",message="spec.trustedBoot.secureBoot needs spec.firmware UEFI"
 type IngotMachineSpec struct {
 	// providerID is the identity of the machine, ingot://<uuid>. Ingot chooses it in the first reconcile, before any
 	// call to a platform. The uuid becomes the UUID of the instance and of its SMBIOS system table. Do not set it.
@@ -35,6 +36,11 @@ type IngotMachineSpec struct {
 	// +optional
 	PinnedImage PinnedImage `json:"pinnedImage,omitempty,omitzero"`
 
+	// placement is where the machine was put. Ingot writes it once, before the first call to a platform; it never
+	// changes. Do not set it.
+	// +optional
+	Placement MachinePlacement `json:"placement,omitempty,omitzero"`
+
 	// resources are the machine's CPUs and memory.
 	// +required
 	Resources MachineResources `json:"resources,omitempty,omitzero"`
@@ -43,17 +49,33 @@ type IngotMachineSpec struct {
 	// +optional
 	RootDisk RootDisk `json:"rootDisk,omitempty,omitzero"`
 
+	// disks are further, empty disks, in order. They are made with the machine and go with it.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Disks []MachineDisk `json:"disks,omitempty"`
+
 	// networks are the network interfaces, in order. The first one is the interface of the Node's address.
 	// +required
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=1
+	// +kubebuilder:validation:MaxItems=8
 	Networks []MachineNetwork `json:"networks,omitempty"`
 
 	// firmware is the firmware interface that the machine boots with. The image must support it. Defaults to UEFI.
 	// +optional
 	// +kubebuilder:default=UEFI
 	Firmware ingotv1.Firmware `json:"firmware,omitempty"`
+
+	// trustedBoot gives the machine secure boot and a virtual TPM.
+	// +optional
+	TrustedBoot TrustedBoot `json:"trustedBoot,omitempty,omitzero"`
+
+	// powerOff says how a running machine is stopped when it is deleted. It may be changed at any time.
+	// +optional
+	PowerOff PowerOff `json:"powerOff,omitempty,omitzero"`
 
 	// platform says where the machine lives.
 	// +required
@@ -121,6 +143,107 @@ type MachineResources struct {
 	// +required
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('255Mi'))",message="memory must be at least 256Mi"
 	Memory resource.Quantity `json:"memory,omitempty,omitzero"`
+
+	// cpuPolicy says whether the machine shares the CPUs of its host with others. Defaults to Shared. Dedicated needs a
+	// host that has as many CPUs free for machines of this policy; there is no fallback.
+	// +optional
+	// +kubebuilder:default=Shared
+	CPUPolicy CPUPolicy `json:"cpuPolicy,omitempty"`
+
+	// hugePages backs all memory of the machine with huge pages of this size. The host must have reserved them, and
+	// memory must be a multiple. Unset means ordinary pages.
+	// +optional
+	HugePages HugePageSize `json:"hugePages,omitempty"`
+
+	// numaPolicy says how the machine lies on the host's NUMA nodes. Unset leaves it to the host. Single takes CPUs and
+	// memory from one node, and needs a host with a node that is large enough.
+	// +optional
+	NUMAPolicy NUMAPolicy `json:"numaPolicy,omitempty"`
+}
+
+// CPUPolicy says whether a machine shares CPUs.
+// +kubebuilder:validation:Enum=Shared;Dedicated
+type CPUPolicy string
+
+const (
+	// CPUPolicyShared lets the host schedule the machine's CPUs.
+	CPUPolicyShared CPUPolicy = "Shared"
+	// CPUPolicyDedicated pins each CPU of the machine to a CPU of the host that no other machine of this policy uses.
+	CPUPolicyDedicated CPUPolicy = "Dedicated"
+)
+
+// HugePageSize is the size of huge pages.
+// +kubebuilder:validation:Enum="2Mi";"1Gi"
+type HugePageSize string
+
+const (
+	// HugePages2Mi are pages of 2 MiB.
+	HugePages2Mi HugePageSize = "2Mi"
+	// HugePages1Gi are pages of 1 GiB.
+	HugePages1Gi HugePageSize = "1Gi"
+)
+
+// NUMAPolicy says how a machine lies on the NUMA nodes of its host.
+// +kubebuilder:validation:Enum=Single
+type NUMAPolicy string
+
+// NUMAPolicySingle takes CPUs and memory from one NUMA node.
+const NUMAPolicySingle NUMAPolicy = "Single"
+
+// MachinePlacement is where a machine was put.
+type MachinePlacement struct {
+	// endpointName is the PlatformEndpoint that the machine lives on.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	EndpointName string `json:"endpointName,omitempty"`
+
+	// failureDomain is the failure domain of that endpoint, if it has one.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	FailureDomain string `json:"failureDomain,omitempty"`
+}
+
+// MachineDisk is an empty disk of a machine.
+type MachineDisk struct {
+	// name identifies the disk and is its serial number, by which the guest finds it whatever the order of devices:
+	// /dev/disk/by-id/virtio-<name> on Linux.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="self != 'root'",message="the disk name root is taken by the disk that holds the image"
+	Name string `json:"name,omitempty"`
+
+	// size is the size that the guest sees, for example 20Gi.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('1023Ki'))",message="size must be at least 1Mi"
+	Size resource.Quantity `json:"size,omitempty,omitzero"`
+}
+
+// TrustedBoot gives a machine secure boot and a virtual TPM.
+// +kubebuilder:validation:MinProperties=1
+type TrustedBoot struct {
+	// secureBoot lets the firmware start only what is signed by a key that it knows: the keys that the platform enrols by
+	// default. It needs firmware UEFI and an image that says spec.secureBoot.
+	// +optional
+	SecureBoot *bool `json:"secureBoot,omitempty"`
+
+	// virtualTPM gives the machine a TPM 2.0 whose state goes with the machine.
+	// +optional
+	VirtualTPM *bool `json:"virtualTPM,omitempty"`
+}
+
+// PowerOff says how a running machine is stopped when it is deleted.
+// +kubebuilder:validation:MinProperties=1
+type PowerOff struct {
+	// gracePeriodSeconds is how long the guest may take to shut down after it was asked to; then the machine is switched
+	// off. Unset or 0 switches it off at once: Cluster API has drained the Node before.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=3600
+	GracePeriodSeconds *int32 `json:"gracePeriodSeconds,omitempty"`
 }
 
 // RootDisk is the disk that holds the image.
@@ -139,6 +262,42 @@ type MachineNetwork struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
+
+	// mtu is the largest packet in bytes. Unset means what the network has.
+	// +optional
+	// +kubebuilder:validation:Minimum=1280
+	// +kubebuilder:validation:Maximum=65535
+	MTU int32 `json:"mtu,omitempty"`
+
+	// addressesFromPools are the pools that the interface gets static addresses from, one from each, by the IPAM contract
+	// of Cluster API. Unset means that the network gives out the address. An address is claimed before the machine is made
+	// and given back after it is proved gone.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4
+	AddressesFromPools []AddressPoolReference `json:"addressesFromPools,omitempty"`
+}
+
+// AddressPoolReference names an address pool in the namespace of the machine, or a cluster-scoped one.
+type AddressPoolReference struct {
+	// apiGroup is the API group of the pool, for example ipam.cluster.x-k8s.io.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	APIGroup string `json:"apiGroup,omitempty"`
+
+	// kind is the kind of the pool, for example InClusterIPPool.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Kind string `json:"kind,omitempty"`
+
+	// name is the name of the pool.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
 }
 
 // MachinePlatform says where a machine lives. Exactly one of its fields is set.
@@ -150,12 +309,19 @@ type MachinePlatform struct {
 }
 
 // LibvirtMachine places a machine on a libvirt host.
+// +kubebuilder:validation:XValidation:rule="has(self.endpointName) != has(self.endpointSelector)",message="exactly one of endpointName and endpointSelector must be set"
 type LibvirtMachine struct {
-	// endpointName is the PlatformEndpoint of the host.
-	// +required
+	// endpointName is the PlatformEndpoint of the host. When the Machine has a failure domain, the endpoint must be in it.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	EndpointName string `json:"endpointName,omitempty"`
+
+	// endpointSelector selects PlatformEndpoints by their labels; {} selects all. Of those that are Ready, that the
+	// namespace may use and that are in the Machine's failure domain, if it has one, the machine gets the one with the most
+	// room. What was chosen is written to spec.placement.
+	// +optional
+	EndpointSelector *metav1.LabelSelector `json:"endpointSelector,omitempty"`
 
 	// storagePool is the storage pool for the image replica and the machine's volumes. Defaults to default.
 	// +optional
@@ -163,6 +329,36 @@ type LibvirtMachine struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	StoragePool string `json:"storagePool,omitempty"`
+
+	// pciDevices are devices of the host that are handed to the machine. The host needs an IOMMU, and a device that no
+	// other machine has; there is no fallback.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	PCIDevices []PCIDevice `json:"pciDevices,omitempty"`
+}
+
+// PCIDevice selects devices of a host by what they are.
+type PCIDevice struct {
+	// vendorID is the vendor of the device, four hexadecimal digits as lspci -n shows them, for example 10de.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{4}$`
+	// +kubebuilder:validation:MaxLength=4
+	VendorID string `json:"vendorID,omitempty"`
+
+	// deviceID is the model of the device, four hexadecimal digits, for example 1eb8.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{4}$`
+	// +kubebuilder:validation:MaxLength=4
+	DeviceID string `json:"deviceID,omitempty"`
+
+	// count is how many such devices the machine gets. Defaults to 1.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=16
+	Count int32 `json:"count,omitempty"`
 }
 
 // IngotMachineInitializationStatus tells Cluster API that the instance is there.
@@ -214,8 +410,8 @@ type IngotMachineStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	NodeOSImage string `json:"nodeOSImage,omitempty"`
 
-	// conditions report on the machine. Known types: Ready, ImageResolved, ImageReplicated, BootstrapAvailable,
-	// InstanceReady, NodeJoined, Deleting, Paused.
+	// conditions report on the machine. Known types: Ready, ImageResolved, Placed, ImageReplicated,
+	// AddressesClaimed, BootstrapAvailable, InstanceReady, NodeJoined, Deleting, Paused.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -252,6 +448,9 @@ type IngotMachine struct {
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!has(oldSelf.providerID) || (has(self.providerID) && self.providerID == oldSelf.providerID)",message="spec.providerID is the machine's identity and cannot change once set"
 	// +kubebuilder:validation:XValidation:rule="!has(oldSelf.pinnedImage) || (has(self.pinnedImage) && self.pinnedImage == oldSelf.pinnedImage)",message="spec.pinnedImage is what the machine was cast from and cannot change once set: replace the machine"
+	// +kubebuilder:validation:XValidation:rule="!has(oldSelf.placement) || (has(self.placement) && self.placement == oldSelf.placement)",message="spec.placement is where the machine lives and cannot change once set: replace the machine"
+	// +kubebuilder:validation:XValidation:rule="has(self.disks) == has(oldSelf.disks) && (!has(self.disks) || self.disks == oldSelf.disks)",message="spec.disks is immutable: nodes are replaced, not patched"
+	// +kubebuilder:validation:XValidation:rule="has(self.trustedBoot) == has(oldSelf.trustedBoot) && (!has(self.trustedBoot) || self.trustedBoot == oldSelf.trustedBoot)",message="spec.trustedBoot is immutable: nodes are replaced, not patched"
 	// +kubebuilder:validation:XValidation:rule="self.image == oldSelf.image",message="spec.image is immutable: nodes are replaced, not patched"
 	// +kubebuilder:validation:XValidation:rule="self.resources == oldSelf.resources",message="spec.resources is immutable: nodes are replaced, not patched"
 	// +kubebuilder:validation:XValidation:rule="self.platform == oldSelf.platform",message="spec.platform is immutable: nodes are replaced, not patched"
@@ -294,10 +493,11 @@ type IngotMachineTemplateResource struct {
 	// +optional
 	ObjectMeta clusterv1.ObjectMeta `json:"metadata,omitempty,omitzero"`
 
-	// spec is the spec of the IngotMachine. providerID and pinnedImage belong to one machine and cannot be templated.
+	// spec is the spec of the IngotMachine. providerID, pinnedImage and placement belong to one machine and cannot be templated.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!has(self.providerID)",message="providerID belongs to one machine: remove it from the template"
 	// +kubebuilder:validation:XValidation:rule="!has(self.pinnedImage)",message="pinnedImage belongs to one machine: set image instead"
+	// +kubebuilder:validation:XValidation:rule="!has(self.placement)",message="placement belongs to one machine: set platform instead"
 	Spec IngotMachineSpec `json:"spec,omitempty,omitzero"`
 }
 

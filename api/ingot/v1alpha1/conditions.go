@@ -35,6 +35,12 @@ const (
 	ImageReplicaEndpointUnavailableReason = "EndpointUnavailable"
 	// ImageReplicaRefusedReason says that the endpoint cannot store the artefact; the message says why.
 	ImageReplicaRefusedReason = "Refused"
+	// ImageReplicaUnusedCondition is True while no machine needs the copy; it is collected after a time.
+	ImageReplicaUnusedCondition = "Unused"
+	// ImageReplicaNotNeededReason says that no machine needs the copy.
+	ImageReplicaNotNeededReason = "NotNeeded"
+	// ImageReplicaNeededReason says that machines need the copy.
+	ImageReplicaNeededReason = "Needed"
 	// ImageReplicaInUseReason says that the copy cannot be deleted because disks of machines depend on it.
 	ImageReplicaInUseReason = "InUse"
 )
@@ -49,4 +55,19 @@ const (
 	PlatformEndpointUnreachableReason = "Unreachable"
 	// PlatformEndpointInvalidReason says that the endpoint cannot be used as it is written; the message names the field.
 	PlatformEndpointInvalidReason = "Invalid"
+	// PlatformEndpointCredentialsReason says that the Secret of spec.credentialsRef cannot be used; the message names what is
+	// missing. A session that is open goes on with the credentials that it has.
+	PlatformEndpointCredentialsReason = "CredentialsUnusable"
+	// PlatformEndpointInUseReason says that a deleted endpoint waits until no machine and no replica is left on it.
+	PlatformEndpointInUseReason = "InUse"
+
+	// PlatformEndpointNoOrphansCondition is False while the endpoint holds objects with our owner token that belong to no
+	// IngotMachine. It is Unknown while that cannot be told.
+	PlatformEndpointNoOrphansCondition = "NoOrphans"
+	// PlatformEndpointNoOrphansReason says that everything with our owner token belongs to an IngotMachine.
+	PlatformEndpointNoOrphansReason = "NoneFound"
+	// PlatformEndpointOrphansFoundReason says that there are orphans; status.orphans lists them.
+	PlatformEndpointOrphansFoundReason = "OrphansFound"
+	// PlatformEndpointOrphansUnknownReason says that it could not be told whether there are orphans.
+	PlatformEndpointOrphansUnknownReason = "NotTold"
 )

@@ -38,7 +38,7 @@ type ImageReplicaSpec struct {
 
 // ImageReplicaStatus reports on the copy. Everything in it can be read again from the endpoint.
 type ImageReplicaStatus struct {
-	// conditions report on the replica. Known type: Ready.
+	// conditions report on the replica. Known types: Ready, Unused.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -50,6 +50,11 @@ type ImageReplicaStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	Percent *int32 `json:"percent,omitempty"`
+
+	// storedBytes is how much room the copy takes on the storage, as the platform tells it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	StoredBytes int64 `json:"storedBytes,omitempty"`
 
 	// externalID is the platform's own reference to the copy: a libvirt volume key.
 	// +optional

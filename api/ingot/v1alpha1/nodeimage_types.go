@@ -119,7 +119,7 @@ const (
 
 // NodeImageSpec is one version of one immutable image. Everything but lifecycle is immutable once created: an image
 // with other content is another NodeImage.
-// +kubebuilder:validation:XValidation:rule="has(self.signature) == has(oldSelf.signature) && has(self.sbom) == has(oldSelf.sbom) && has(self.owner) == has(oldSelf.owner) && has(self.releaseDate) == has(oldSelf.releaseDate) && has(self.fixedCVEs) == has(oldSelf.fixedCVEs)",message="the content of a NodeImage is immutable (only spec.lifecycle may change): create a new NodeImage"
+// +kubebuilder:validation:XValidation:rule="has(self.secureBoot) == has(oldSelf.secureBoot) && has(self.signature) == has(oldSelf.signature) && has(self.sbom) == has(oldSelf.sbom) && has(self.owner) == has(oldSelf.owner) && has(self.releaseDate) == has(oldSelf.releaseDate) && has(self.fixedCVEs) == has(oldSelf.fixedCVEs)",message="the content of a NodeImage is immutable (only spec.lifecycle may change): create a new NodeImage"
 type NodeImageSpec struct {
 	// os is the operating system in the image.
 	// +required
@@ -152,6 +152,12 @@ type NodeImageSpec struct {
 	// +kubebuilder:validation:MaxItems=2
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the content of a NodeImage is immutable (only spec.lifecycle may change): create a new NodeImage"
 	Firmware []Firmware `json:"firmware,omitempty"`
+
+	// secureBoot says that the image's boot chain is signed so that firmware with the keys that platforms enrol by default
+	// starts it. Machines with secure boot are refused from images that do not say so.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the content of a NodeImage is immutable (only spec.lifecycle may change): create a new NodeImage"
+	SecureBoot *bool `json:"secureBoot,omitempty"`
 
 	// nodeIdentity is what a Node that runs this image reports about itself.
 	// +required

@@ -4,6 +4,7 @@
 package v1alpha1
 
 import (
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -18,6 +19,10 @@ const (
 	AccelerationEmulated Acceleration = "Emulated"
 )
 
+// PlatformEndpointFinalizer keeps a PlatformEndpoint until no machine and no replica is left on it: without the endpoint
+// nobody could remove them.
+const PlatformEndpointFinalizer = "ingot.dev/platformendpoint"
+
 // PlatformEndpointSpec says where one platform is and who may use it. Exactly one platform is set.
 // +kubebuilder:validation:XValidation:rule="has(self.libvirt)",message="exactly one platform must be set; this version knows libvirt"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.managementClusterID) || (has(self.managementClusterID) && self.managementClusterID == oldSelf.managementClusterID)",message="spec.managementClusterID proves what is ours on this endpoint and cannot change once set"
@@ -25,6 +30,38 @@ type PlatformEndpointSpec struct {
 	// libvirt is a host that runs libvirtd.
 	// +optional
 	Libvirt LibvirtEndpoint `json:"libvirt,omitempty,omitzero"`
+
+	// credentialsRef names the Secret with the credentials of the endpoint. Its content may change at any time: the session
+	// is renewed with it. Which keys it has is said at the platform.
+	// +optional
+	CredentialsRef SecretReference `json:"credentialsRef,omitempty,omitzero"`
+
+	// failureDomain is the failure domain that the endpoint is in. Machines with a failure domain are placed only on
+	// endpoints in it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	FailureDomain string `json:"failureDomain,omitempty"`
+
+	// unschedulable keeps new machines away. Those that are placed already are not touched.
+	// +optional
+	Unschedulable *bool `json:"unschedulable,omitempty"`
+
+	// capacity limits what the machines on the endpoint may have together.
+	// +optional
+	Capacity EndpointCapacity `json:"capacity,omitempty,omitzero"`
+
+	// budget limits how much is done on the endpoint at once.
+	// +optional
+	Budget EndpointBudget `json:"budget,omitempty,omitzero"`
+
+	// orphans says what happens to objects that carry our owner token and belong to no IngotMachine.
+	// +optional
+	Orphans OrphanPolicy `json:"orphans,omitempty,omitzero"`
+
+	// replicas says how long an image stays on the endpoint after the last machine that needed it.
+	// +optional
+	Replicas ReplicaPolicy `json:"replicas,omitempty,omitzero"`
 
 	// managementClusterID marks every external object that Ingot makes on this endpoint, together with the machine's
 	// uuid. Ingot chooses it once; it moves with this object, so that the next management cluster can prove that the
@@ -41,12 +78,17 @@ type PlatformEndpointSpec struct {
 
 // LibvirtEndpoint is a host that runs libvirtd.
 type LibvirtEndpoint struct {
-	// uri is the libvirt connection URI. This version connects through qemu+unix: to the system instance, for example
-	// qemu+unix:///system or qemu+unix:///system?socket=/run/libvirt/libvirt-sock.
+	// uri is the libvirt connection URI of a system instance, without secrets:
+	//   qemu:///system or qemu+unix:///system?socket=/run/libvirt/libvirt-sock   on the host of the manager
+	//   qemu+tcp://host[:16509]/system        without encryption: for networks that nobody else can reach
+	//   qemu+tls://host[:16514]/system        Secret keys: ca.crt, tls.crt, tls.key
+	//   qemu+libssh://user@host[:22]/system[?socket=PATH]   Secret keys: ssh-privatekey, known_hosts
+	// The certificate or host key is always verified. Secrets come from spec.credentialsRef of the PlatformEndpoint.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.startsWith('qemu+unix:///') || self.startsWith('qemu:///')",message="only qemu+unix:/// and qemu:/// are supported by this version"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^qemu([+]unix)?:///system([?].*)?$') || self.matches('^qemu[+](tcp|tls|libssh)://[^/?#]+/system([?].*)?$')",message="uri must be qemu:///system, qemu+unix:///system, or qemu+tcp://, qemu+tls:// or qemu+libssh:// followed by host and /system"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[^/]*//[^/@]*:[^/@]*@')",message="uri must not hold a password: put credentials into the Secret of spec.credentialsRef"
 	URI string `json:"uri,omitempty"`
 
 	// acceleration says how guests run. Defaults to KVM. There is no fallback: a host without KVM refuses machines
@@ -54,6 +96,94 @@ type LibvirtEndpoint struct {
 	// +optional
 	// +kubebuilder:default=KVM
 	Acceleration Acceleration `json:"acceleration,omitempty"`
+}
+
+// SecretReference names a Secret.
+type SecretReference struct {
+	// namespace is the namespace of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+
+	// name is the name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+}
+
+// EndpointCapacity limits what the machines on an endpoint may have together. What other programs use there is not
+// counted: leave room for it.
+// +kubebuilder:validation:MinProperties=1
+type EndpointCapacity struct {
+	// cpus is how many virtual CPUs all machines may have. Unset means no limit: CPUs are shared.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	CPUs int32 `json:"cpus,omitempty"`
+
+	// memory is how much memory all machines may have. Unset means what the host has, as status.capacity tells it.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="memory must be positive"
+	Memory *resource.Quantity `json:"memory,omitempty"`
+
+	// reservedForControlPlanePercent is the part of CPUs and memory that only control plane machines may use, so that one
+	// can always be replaced. Defaults to 0.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=90
+	ReservedForControlPlanePercent *int32 `json:"reservedForControlPlanePercent,omitempty"`
+}
+
+// EndpointBudget limits how much is done on an endpoint at once.
+// +kubebuilder:validation:MinProperties=1
+type EndpointBudget struct {
+	// createsInFlight is how many instances may be between their creation and their first address at once. One more place
+	// is kept for control plane machines. Defaults to 8.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	CreatesInFlight *int32 `json:"createsInFlight,omitempty"`
+}
+
+// OrphanMode says what happens to orphans.
+// +kubebuilder:validation:Enum=Report;Collect
+type OrphanMode string
+
+const (
+	// OrphanModeReport reports orphans in status, by an event and as a metric, and leaves them alone.
+	OrphanModeReport OrphanMode = "Report"
+	// OrphanModeCollect also removes them once they have been orphans for spec.orphans.minAge.
+	OrphanModeCollect OrphanMode = "Collect"
+)
+
+// OrphanPolicy says what happens to orphans: objects with our owner token that belong to no IngotMachine. Two management
+// clusters with copies of one PlatformEndpoint see each other's machines as orphans: never use Collect then.
+// +kubebuilder:validation:MinProperties=1
+type OrphanPolicy struct {
+	// mode says whether orphans are only reported or also removed. Defaults to Report.
+	// +optional
+	// +kubebuilder:default=Report
+	Mode OrphanMode `json:"mode,omitempty"`
+
+	// minAgeMinutes is how long something must have been seen as an orphan before it is removed. Defaults to 60.
+	// +optional
+	// +kubebuilder:default=60
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=525600
+	MinAgeMinutes int32 `json:"minAgeMinutes,omitempty"`
+}
+
+// ReplicaPolicy says how long images stay on an endpoint.
+// +kubebuilder:validation:MinProperties=1
+type ReplicaPolicy struct {
+	// keepUnusedMinutes is how long a copy stays after the last machine that needed it. Defaults to 1440, one day. A copy
+	// that disks depend on is never removed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=5256000
+	KeepUnusedMinutes *int32 `json:"keepUnusedMinutes,omitempty"`
 }
 
 // AllowedNamespaces selects namespaces by name or by label.
@@ -74,7 +204,7 @@ type AllowedNamespaces struct {
 
 // PlatformEndpointStatus reports on the connection.
 type PlatformEndpointStatus struct {
-	// conditions report on the endpoint. Known type: Ready.
+	// conditions report on the endpoint. Known types: Ready, NoOrphans.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -87,10 +217,64 @@ type PlatformEndpointStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	Version string `json:"version,omitempty"`
 
+	// capacity is what the endpoint has, as it told when the session was made.
+	// +optional
+	Capacity ObservedCapacity `json:"capacity,omitempty,omitzero"`
+
+	// orphans are objects on the endpoint that carry our owner token and belong to no IngotMachine, oldest first. Of more
+	// than 64 the oldest are listed.
+	// +optional
+	// +listType=map
+	// +listMapKey=uuid
+	// +kubebuilder:validation:MaxItems=64
+	Orphans []Orphan `json:"orphans,omitempty"`
+
 	// observedGeneration is the generation that the conditions speak of.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+}
+
+// ObservedCapacity is what an endpoint has.
+// +kubebuilder:validation:MinProperties=1
+type ObservedCapacity struct {
+	// cpus is how many CPUs the host has.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	CPUs int32 `json:"cpus,omitempty"`
+
+	// memory is how much memory the host has.
+	// +optional
+	Memory *resource.Quantity `json:"memory,omitempty"`
+}
+
+// Orphan is something on an endpoint that carries our owner token and belongs to no IngotMachine.
+type Orphan struct {
+	// uuid is the machine that it was made for.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`
+	// +kubebuilder:validation:MaxLength=36
+	UUID string `json:"uuid,omitempty"`
+
+	// name is what the platform calls it, for people.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// storage is where its disks are.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Storage string `json:"storage,omitempty"`
+
+	// running is whether it runs.
+	// +optional
+	Running *bool `json:"running,omitempty"`
+
+	// firstSeen is when it was first seen as an orphan.
+	// +required
+	FirstSeen metav1.Time `json:"firstSeen,omitempty,omitzero"`
 }
 
 // PlatformEndpoint is one place where instances can live: a libvirt host now; a vCenter later.
@@ -101,6 +285,8 @@ type PlatformEndpointStatus struct {
 // +kubebuilder:metadata:labels={"clusterctl.cluster.x-k8s.io=","clusterctl.cluster.x-k8s.io/move-hierarchy="}
 // +kubebuilder:printcolumn:name="Ready",type="string",JSONPath=".status.conditions[?(@.type==\"Ready\")].status",description="Whether the endpoint answers"
 // +kubebuilder:printcolumn:name="Version",type="string",JSONPath=".status.version",description="Version of the platform"
+// +kubebuilder:printcolumn:name="Domain",type="string",JSONPath=".spec.failureDomain",description="Failure domain"
+// +kubebuilder:printcolumn:name="Orphans",type="string",JSONPath=".status.conditions[?(@.type==\"NoOrphans\")].reason",description="Whether anything on it belongs to nobody"
 // +kubebuilder:printcolumn:name="URI",type="string",JSONPath=".spec.libvirt.uri",description="Address of the endpoint"
 // +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp",description="Time since creation"
 type PlatformEndpoint struct {

@@ -103,9 +103,9 @@ func (p *Platform) admit(req platform.Request) error {
 	case !p.hasStorage(req.Storage):
 		return fmt.Errorf("%w: there is no storage %s", platform.ErrInvalid, req.Storage)
 	}
-	for _, n := range req.Networks {
-		if p.options.Networks != nil && !slices.Contains(p.options.Networks, n) {
-			return fmt.Errorf("%w: there is no network %s", platform.ErrInvalid, n)
+	for _, nic := range req.Interfaces {
+		if p.options.Networks != nil && !slices.Contains(p.options.Networks, nic.Network) {
+			return fmt.Errorf("%w: there is no network %s", platform.ErrInvalid, nic.Network)
 		}
 	}
 	img := p.images[platform.ImageIdentity{SHA256: req.ImageSHA256, Storage: req.Storage}]
@@ -129,10 +129,10 @@ func (p *Platform) Observe(ctx context.Context, id platform.Identity) (platform.
 }
 
 // Release implements platform.Platform.
-func (p *Platform) Release(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+func (p *Platform) Release(ctx context.Context, req platform.ReleaseRequest) (platform.Observation, error) {
 	var o platform.Observation
-	err := p.onInstance(ctx, "Release", id, func() (err error) {
-		o, err = p.release(id)
+	err := p.onInstance(ctx, "Release", req.Identity, func() (err error) {
+		o, err = p.release(req.Identity)
 		return err
 	})
 	return o, err

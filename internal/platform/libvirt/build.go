@@ -77,7 +77,8 @@ func (s *Session) checkHost(ctx context.Context, c *client, req platform.Request
 	if err := checkPool(p); err != nil {
 		return copyName{}, err
 	}
-	for _, name := range req.Networks {
+	for _, nic := range req.Interfaces {
+		name := nic.Network
 		active, err := c.network(ctx, name)
 		switch {
 		case errors.Is(err, errNotFound):

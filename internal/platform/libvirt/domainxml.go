@@ -157,11 +157,11 @@ func (h hardware) rootDisk(volume string) libvirtxml.DomainDisk {
 }
 
 func (h hardware) interfaces() []libvirtxml.DomainInterface {
-	interfaces := make([]libvirtxml.DomainInterface, 0, len(h.req.Networks))
-	for i, network := range h.req.Networks {
+	interfaces := make([]libvirtxml.DomainInterface, 0, len(h.req.Interfaces))
+	for i, nic := range h.req.Interfaces {
 		interfaces = append(interfaces, libvirtxml.DomainInterface{
 			MAC:    &libvirtxml.DomainInterfaceMAC{Address: mac(h.req.Identity, i)},
-			Source: &libvirtxml.DomainInterfaceSource{Network: &libvirtxml.DomainInterfaceSourceNetwork{Network: network}},
+			Source: &libvirtxml.DomainInterfaceSource{Network: &libvirtxml.DomainInterfaceSourceNetwork{Network: nic.Network}},
 			Model:  &libvirtxml.DomainInterfaceModel{Type: "virtio"},
 			ROM:    &libvirtxml.DomainROM{Enabled: "no"},
 		})

@@ -48,7 +48,7 @@ func (l *lab) requestFor(t *testing.T, p platform.Platform, image platform.Image
 		ImageSHA256: image.SHA256,
 		CPUs:        1,
 		MemoryBytes: 64 << 20,
-		Networks:    []string{l.host.Network},
+		Interfaces:  []platform.Interface{{Network: l.host.Network}},
 		Firmware:    platform.FirmwareUEFI,
 		Bootstrap: platform.Bootstrap{
 			Data: []byte("secret-" + uuid.NewString()), Channels: []delivery.Channel{{Kind: delivery.FWCfg, Key: "opt/com.coreos/config"}},
@@ -56,7 +56,7 @@ func (l *lab) requestFor(t *testing.T, p platform.Platform, image platform.Image
 	}
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
-		if o, err := p.Release(ctx, req.Identity); err != nil || o.Existence != platform.Absent {
+		if o, err := p.Release(ctx, platform.ReleaseRequest{Identity: req.Identity}); err != nil || o.Existence != platform.Absent {
 			t.Errorf("Release: %+v, %v", o, err)
 		}
 		if err := p.ReleaseImage(ctx, image.ImageIdentity); err != nil {
@@ -172,7 +172,7 @@ func testNothingLeft(t *testing.T, l *lab) {
 	if len(l.named(t, req)) == 0 {
 		t.Fatal("nothing is there to begin with")
 	}
-	if o, err := p.Release(t.Context(), req.Identity); err != nil || o.Existence != platform.Absent {
+	if o, err := p.Release(t.Context(), platform.ReleaseRequest{Identity: req.Identity}); err != nil || o.Existence != platform.Absent {
 		t.Fatalf("Release: %+v, %v", o, err)
 	}
 	if files := l.named(t, req); len(files) > 0 {
@@ -259,7 +259,7 @@ func testPoolInactive(t *testing.T, l *lab) {
 	}
 	_, ensure := p.Ensure(t.Context(), req)
 	o, observe := p.Observe(t.Context(), req.Identity)
-	_, release := p.Release(t.Context(), req.Identity)
+	_, release := p.Release(t.Context(), platform.ReleaseRequest{Identity: req.Identity})
 	image := p.ReleaseImage(t.Context(), platform.ImageIdentity{SHA256: req.ImageSHA256, Storage: l.host.Pool})
 	if err := l.admin.StoragePoolCreate(l.pool(t), 0); err != nil {
 		t.Fatal(err)

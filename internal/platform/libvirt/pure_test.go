@@ -32,7 +32,7 @@ func exampleRequest() platform.Request {
 		ImageSHA256: strings.Repeat("ab", 32),
 		CPUs:        2,
 		MemoryBytes: 3 << 30,
-		Networks:    []string{"default", "storage"},
+		Interfaces:  []platform.Interface{{Network: "default"}, {Network: "storage"}},
 		Firmware:    platform.FirmwareUEFI,
 		Bootstrap: platform.Bootstrap{
 			Data:     []byte("{}"),
@@ -50,7 +50,7 @@ func TestGoldenDefinitions(t *testing.T) {
 		"kvm-uefi":      {false, func(*platform.Request) {}},
 		"emulated-uefi": {true, func(*platform.Request) {}},
 		"kvm-bios-bare": {false, func(r *platform.Request) {
-			r.Firmware, r.Networks, r.Bootstrap = platform.FirmwareBIOS, nil, platform.Bootstrap{}
+			r.Firmware, r.Interfaces, r.Bootstrap = platform.FirmwareBIOS, nil, platform.Bootstrap{}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestRevisionCoversEverything(t *testing.T) {
 	for name, change := range map[string]func(*platform.Request){
 		"CPUs":      func(r *platform.Request) { r.CPUs++ },
 		"memory":    func(r *platform.Request) { r.MemoryBytes += 1 << 20 },
-		"network":   func(r *platform.Request) { r.Networks[0] = "other" },
+		"network":   func(r *platform.Request) { r.Interfaces[0].Network = "other" },
 		"firmware":  func(r *platform.Request) { r.Firmware = platform.FirmwareBIOS },
 		"bootstrap": func(r *platform.Request) { r.Bootstrap.Data = []byte("{ }") },
 		"channel":   func(r *platform.Request) { r.Bootstrap.Channels[1].Key = "opt/other" },

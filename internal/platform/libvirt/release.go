@@ -15,13 +15,13 @@ import (
 )
 
 // Release implements platform.Platform.
-func (s *Session) Release(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+func (s *Session) Release(ctx context.Context, req platform.ReleaseRequest) (platform.Observation, error) {
 	var last platform.Observation
-	err := s.withOwn(ctx, id, func(c *client, v view) error {
+	err := s.withOwn(ctx, req.Identity, func(c *client, v view) error {
 		if err := remove(ctx, c, v); err != nil {
 			return err
 		}
-		after, err := look(ctx, c, id)
+		after, err := look(ctx, c, req.Identity)
 		if err != nil {
 			return err
 		}

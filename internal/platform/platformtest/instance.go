@@ -109,7 +109,7 @@ func refusesForeign(t *testing.T, lab Lab, p platform.Platform, req platform.Req
 	wantError(t, "Ensure", err, platform.ErrForeign)
 	_, err = p.Observe(within(t), req.Identity)
 	wantError(t, "Observe", err, platform.ErrForeign)
-	o, err := p.Release(within(t), req.Identity)
+	o, err := p.Release(within(t), platform.ReleaseRequest{Identity: req.Identity})
 	wantError(t, "Release", err, platform.ErrForeign)
 	if o.Existence != platform.Unknown {
 		t.Errorf("a refused Release claims to know %+v", o)
@@ -127,8 +127,10 @@ func testRefusals(t *testing.T, lab Lab) {
 		change func(*platform.Request)
 		want   error
 	}{
-		"missing storage":      {func(r *platform.Request) { r.Storage = "no-such-storage" }, platform.ErrInvalid},
-		"missing network":      {func(r *platform.Request) { r.Networks = append(r.Networks, "no-such-network") }, platform.ErrInvalid},
+		"missing storage": {func(r *platform.Request) { r.Storage = "no-such-storage" }, platform.ErrInvalid},
+		"missing network": {func(r *platform.Request) {
+			r.Interfaces = append(r.Interfaces, platform.Interface{Network: "no-such-network"})
+		}, platform.ErrInvalid},
 		"no CPU":               {func(r *platform.Request) { r.CPUs = 0 }, platform.ErrInvalid},
 		"no memory":            {func(r *platform.Request) { r.MemoryBytes = 0 }, platform.ErrInvalid},
 		"unknown firmware":     {func(r *platform.Request) { r.Firmware = "Coreboot" }, platform.ErrInvalid},
@@ -156,7 +158,9 @@ func testUnreachable(t *testing.T, lab Lab) {
 	for name, call := range map[string]func() (platform.Observation, error){
 		"Ensure":  func() (platform.Observation, error) { return p.Ensure(within(t), req) },
 		"Observe": func() (platform.Observation, error) { return p.Observe(within(t), req.Identity) },
-		"Release": func() (platform.Observation, error) { return p.Release(within(t), req.Identity) },
+		"Release": func() (platform.Observation, error) {
+			return p.Release(within(t), platform.ReleaseRequest{Identity: req.Identity})
+		},
 	} {
 		o, err := call()
 		wantError(t, name, err, platform.ErrUnreachable)
@@ -199,7 +203,7 @@ func testDeadline(t *testing.T, lab Lab) {
 	wantError(t, "Ensure", err, platform.ErrUnreachable)
 	_, err = p.Observe(ctx, req.Identity)
 	wantError(t, "Observe", err, platform.ErrUnreachable)
-	o, err := p.Release(ctx, req.Identity)
+	o, err := p.Release(ctx, platform.ReleaseRequest{Identity: req.Identity})
 	wantError(t, "Release", err, platform.ErrUnreachable)
 	if o.Existence != platform.Unknown {
 		t.Errorf("Release without time claims to know %+v", o)
@@ -219,7 +223,10 @@ func testConcurrent(t *testing.T, lab Lab) {
 		}
 	}
 	run(t, p, req)
-	for i, err := range together(4, func(int) error { _, err := p.Release(within(t), req.Identity); return err }) {
+	for i, err := range together(4, func(int) error {
+		_, err := p.Release(within(t), platform.ReleaseRequest{Identity: req.Identity})
+		return err
+	}) {
 		if err != nil {
 			t.Errorf("release %d: %v", i, err)
 		}
@@ -238,7 +245,10 @@ func testTwoManagers(t *testing.T, lab Lab) {
 	}
 	run(t, sessions[0], req)
 	run(t, sessions[1], req)
-	for i, err := range together(2, func(i int) error { _, err := sessions[i].Release(within(t), req.Identity); return err }) {
+	for i, err := range together(2, func(i int) error {
+		_, err := sessions[i].Release(within(t), platform.ReleaseRequest{Identity: req.Identity})
+		return err
+	}) {
 		t.Logf("manager %d: %v", i, err)
 	}
 	gone(t, sessions[1], req.Identity)

@@ -51,7 +51,7 @@ func testReleaseInterrupted(t *testing.T, lab Lab) {
 		req := newRequest(lab, image)
 		run(t, p, req)
 		faulty, fired := lab.Faulty(t, n, lost)
-		o, err := faulty.Release(within(t), req.Identity)
+		o, err := faulty.Release(within(t), platform.ReleaseRequest{Identity: req.Identity})
 		if fired() {
 			wantError(t, "interrupted Release", err, platform.ErrUnreachable)
 			if o.Existence != platform.Unknown {

@@ -55,7 +55,7 @@ func newRequest(lab Lab, image platform.ImageRequest) platform.Request {
 		ImageSHA256: image.SHA256,
 		CPUs:        1,
 		MemoryBytes: 64 << 20,
-		Networks:    []string{lab.Network()},
+		Interfaces:  []platform.Interface{{Network: lab.Network()}},
 		Firmware:    platform.FirmwareBIOS,
 		Bootstrap: platform.Bootstrap{
 			Data:     []byte("{\"secret\":\"" + uuid.NewString() + "\"}"),
@@ -149,7 +149,7 @@ func gone(t *testing.T, p platform.Platform, id platform.Identity) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
-		o, err := p.Release(within(t), id)
+		o, err := p.Release(within(t), platform.ReleaseRequest{Identity: id})
 		if err != nil {
 			t.Fatalf("Release: %v", err)
 		}

@@ -27,8 +27,16 @@ type Session interface {
 	Close()
 }
 
-// Opener opens a session. It does not wait for a connection; an error means that the spec can never work as it is.
-type Opener func(spec ingotv1.PlatformEndpointSpec, events func(platform.Event)) (Session, error)
+// Settings are everything that a session is opened with.
+type Settings struct {
+	// Spec is the spec of the endpoint, without what is not the session's business.
+	Spec ingotv1.PlatformEndpointSpec
+	// Credentials are the content of the Secret that spec.credentialsRef names; nil without one.
+	Credentials map[string][]byte
+}
+
+// Opener opens a session. It does not wait for a connection; an error means that the settings can never work as they are.
+type Opener func(settings Settings, events func(platform.Event)) (Session, error)
 
 // Listener is told what may have changed on an endpoint. It must not block.
 type Listener func(endpoint string, event platform.Event)
@@ -46,8 +54,8 @@ type Registry struct {
 }
 
 type entry struct {
-	spec    ingotv1.PlatformEndpointSpec // the part that the session was opened with
-	session Session
+	settings Settings
+	session  Session
 }
 
 // NewRegistry returns an empty registry that opens sessions with open.
@@ -55,15 +63,18 @@ func NewRegistry(open Opener) *Registry {
 	return &Registry{open: open, sessions: map[string]entry{}}
 }
 
-// Apply makes the session of an endpoint match its spec: it opens one, or replaces one that was opened with another
-// spec. Who may use the endpoint is not the session's business, and a change of that leaves it alone.
-func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint) (Session, error) {
+// Apply makes the session of an endpoint match its spec and credentials: it opens one, or replaces one that was opened
+// with others. Who may use the endpoint, and how much of it, is not the session's business, and a change of that leaves it
+// alone.
+func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint, credentials map[string][]byte) (Session, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	wanted := *endpoint.Spec.DeepCopy()
-	wanted.AllowedNamespaces = ingotv1.AllowedNamespaces{}
+	wanted := Settings{
+		Spec:        ingotv1.PlatformEndpointSpec{Libvirt: endpoint.Spec.Libvirt, ManagementClusterID: endpoint.Spec.ManagementClusterID},
+		Credentials: credentials,
+	}
 	current, found := r.sessions[endpoint.Name]
-	if found && equality.Semantic.DeepEqual(current.spec, wanted) {
+	if found && equality.Semantic.DeepEqual(current.settings, wanted) {
 		return current.session, nil
 	}
 	if found {
@@ -75,7 +86,7 @@ func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint) (Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("PlatformEndpoint %s: %w", name, err)
 	}
-	r.sessions[name] = entry{spec: wanted, session: opened}
+	r.sessions[name] = entry{settings: wanted, session: opened}
 	return opened, nil
 }
 

@@ -38,8 +38,8 @@ func (r *recorder) Close() {
 // opened is an opener that keeps every session it opened.
 type opened []*recorder
 
-func (o *opened) open(spec ingotv1.PlatformEndpointSpec, events func(platform.Event)) (session.Session, error) {
-	if spec.Libvirt.URI == "" {
+func (o *opened) open(settings session.Settings, events func(platform.Event)) (session.Session, error) {
+	if settings.Spec.Libvirt.URI == "" {
 		return nil, errors.New("no uri")
 	}
 	r := &recorder{emit: events}
@@ -56,7 +56,7 @@ func endpoint(uri string) *ingotv1.PlatformEndpoint {
 
 func apply(t *testing.T, r *session.Registry, e *ingotv1.PlatformEndpoint) {
 	t.Helper()
-	if _, err := r.Apply(e); err != nil {
+	if _, err := r.Apply(e, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -116,7 +116,7 @@ func TestPlatformOfAnUnknownEndpointIsUnreachable(t *testing.T) {
 	if _, err := registry.Platform("host"); !errors.Is(err, platform.ErrUnreachable) {
 		t.Errorf("error is %v, want ErrUnreachable", err)
 	}
-	if _, err := registry.Apply(endpoint("")); err == nil {
+	if _, err := registry.Apply(endpoint(""), nil); err == nil {
 		t.Error("a spec that cannot work was accepted")
 	}
 }
