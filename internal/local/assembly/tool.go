@@ -1,7 +1,7 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package nodeimage
+package assembly
 
 import (
 	"bytes"
@@ -14,22 +14,26 @@ import (
 	"time"
 )
 
-// tool is one run of a program of the host.
-type tool struct {
-	name  string
-	args  []string
-	dir   string
-	env   []string
-	stdin string
+// Tool is one run of a program of the host.
+type Tool struct {
+	// Name is the program, Args follow it.
+	Name string
+	Args []string
+	// Dir is the working directory; empty is that of the caller.
+	Dir string
+	// Env is added to the environment of the caller.
+	Env []string
+	// Stdin is what the program can read.
+	Stdin string
 }
 
-// output runs the tool and returns its standard output. An error carries the last lines that the tool wrote. When ctx
+// Output runs the tool and returns its standard output. An error carries the last lines that the tool wrote. When ctx
 // ends, the tool and everything it started are killed; when this process dies, the tool dies too.
-func (t tool) output(ctx context.Context) (string, error) {
-	cmd := exec.CommandContext(ctx, t.name, t.args...)
-	cmd.Dir = t.dir
-	cmd.Env = append(os.Environ(), append([]string{"LC_ALL=C", "TZ=UTC"}, t.env...)...)
-	cmd.Stdin = strings.NewReader(t.stdin)
+func (t Tool) Output(ctx context.Context) (string, error) {
+	cmd := exec.CommandContext(ctx, t.Name, t.Args...)
+	cmd.Dir = t.Dir
+	cmd.Env = append(os.Environ(), append([]string{"LC_ALL=C", "TZ=UTC"}, t.Env...)...)
+	cmd.Stdin = strings.NewReader(t.Stdin)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
@@ -40,19 +44,20 @@ func (t tool) output(ctx context.Context) (string, error) {
 	case err == nil:
 		return stdout.String(), nil
 	case ctx.Err() != nil:
-		return "", fmt.Errorf("%s: stopped: %w", t.name, context.Cause(ctx))
+		return "", fmt.Errorf("%s: stopped: %w", t.Name, context.Cause(ctx))
 	default:
-		return "", fmt.Errorf("%s: %w\n%s", t.name, err, lastLines(stdout.String()+stderr.String(), 15))
+		return "", fmt.Errorf("%s: %w\n%s", t.Name, err, LastLines(stdout.String()+stderr.String(), 15))
 	}
 }
 
-// run is output for a tool whose output does not matter.
-func (t tool) run(ctx context.Context) error {
-	_, err := t.output(ctx)
+// Run is Output for a tool whose output does not matter.
+func (t Tool) Run(ctx context.Context) error {
+	_, err := t.Output(ctx)
 	return err
 }
 
-func lastLines(text string, n int) string {
+// LastLines is the end of a text: at most n lines.
+func LastLines(text string, n int) string {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

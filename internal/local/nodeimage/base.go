@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // debianSuite is the release that the packages come from.
@@ -68,11 +70,11 @@ func (r *build) debootstrap(ctx context.Context, dir string, installed, unpacked
 	}
 	// Licences stay: whoever passes an image on must pass them on.
 	args = append(args, "--dpkgopt=path-include=/usr/share/doc/*/copyright", debianSuite, root)
-	mmdebstrap := tool{
-		name: "unshare", args: append(args, r.mirrors...),
-		env: []string{fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch), "INGOT_UNPACK=" + strings.Join(unpacked, " ")},
+	mmdebstrap := assembly.Tool{
+		Name: "unshare", Args: append(args, r.mirrors...),
+		Env: []string{fmt.Sprintf("SOURCE_DATE_EPOCH=%d", assembly.Epoch), "INGOT_UNPACK=" + strings.Join(unpacked, " ")},
 	}
-	if err := mmdebstrap.run(ctx); err != nil {
+	if err := mmdebstrap.Run(ctx); err != nil {
 		return fmt.Errorf("installing Debian packages: %w", err)
 	}
 	for _, name := range []string{baseUnpacked, unpackedStatus} {

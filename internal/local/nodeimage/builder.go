@@ -12,14 +12,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"time"
 
 	"k8s.io/utils/clock"
 )
-
-// epoch is the time that every file of an image carries, in seconds since 1970 (2026-01-01), so that the same inputs
-// give the same bytes.
-const epoch = 1767225600
 
 // Programs builds the Go programs that go into an image; a Builder of package components is one.
 type Programs interface {
@@ -188,6 +183,3 @@ func checkHost() error {
 	}
 	return nil
 }
-
-// fixedTime is epoch as a time.
-func fixedTime() time.Time { return time.Unix(epoch, 0).UTC() }

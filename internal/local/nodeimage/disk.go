@@ -6,14 +6,13 @@ package nodeimage
 import (
 	"context"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // diskRecipe changes whenever the code below would make something else of the same inputs.
@@ -113,9 +112,9 @@ func (r *build) assemble(ctx context.Context, scratch, dir string) error {
 	if err := r.makeVar(ctx, scratch, raw, partitions()[2]); err != nil {
 		return fmt.Errorf("/var: %w", err)
 	}
-	return tool{name: "qemu-img", args: []string{
+	return assembly.Tool{Name: "qemu-img", Args: []string{
 		"convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd", raw, filepath.Join(dir, diskImage),
-	}}.run(ctx)
+	}}.Run(ctx)
 }
 
 // partitionTable creates the sparse disk with its GPT. All identifiers follow from the version.
@@ -133,7 +132,7 @@ func (r *build) partitionTable(ctx context.Context, raw string) error {
 			fmt.Sprintf("--new=%s:%dM:+%dM", n, p.startMiB, p.sizeMiB), "--typecode="+n+":"+p.kind,
 			"--change-name="+n+":"+p.name, "--partition-guid="+n+":"+r.id(p.name))
 	}
-	return tool{name: "sgdisk", args: append(args, raw)}.run(ctx)
+	return assembly.Tool{Name: "sgdisk", Args: append(args, raw)}.Run(ctx)
 }
 
 // makeVar writes the file system of /var into its place on the disk, with the containerd store in it.
@@ -144,19 +143,19 @@ func (r *build) makeVar(ctx context.Context, scratch, raw string, part partition
 		{"-al", filepath.Join(r.tree, treeVar), staging},
 		{"-alT", filepath.Join(r.store, "containerd"), store},
 	} {
-		if err := (tool{name: "cp", args: args}).run(ctx); err != nil {
+		if err := (assembly.Tool{Name: "cp", Args: args}).Run(ctx); err != nil {
 			return err
 		}
 	}
-	return tool{
-		name: "mke2fs",
-		env:  []string{fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", epoch)},
-		args: []string{
+	return assembly.Tool{
+		Name: "mke2fs",
+		Env:  []string{fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", assembly.Epoch)},
+		Args: []string{
 			"-q", "-F", "-t", "ext4", "-L", "var", "-m", "1", "-U", r.id("var file system"), "-d", staging,
 			"-E", fmt.Sprintf("offset=%d,hash_seed=%s,lazy_itable_init=0,lazy_journal_init=0", part.startMiB*mib, r.id("var hash")),
 			raw, fmt.Sprintf("%dk", part.sizeMiB*1024),
 		},
-	}.run(ctx)
+	}.Run(ctx)
 }
 
 // id is a UUID that is always the same for this version and purpose.
@@ -164,106 +163,22 @@ func (r *build) id(purpose string) string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://ingot.dev/os/"+r.version+"/"+purpose)).String()
 }
 
-// fatSerial is the volume number that follows from an id.
-func fatSerial(id string) string { return id[:8] }
-
-// makeFAT writes a FAT32 file system with the files below staging, in an order that is always the same.
-func makeFAT(ctx context.Context, staging, image string, sizeMiB int64, serial string) error {
-	if err := os.WriteFile(image, nil, 0o644); err != nil {
-		return err
-	}
-	if err := os.Truncate(image, sizeMiB*mib); err != nil {
-		return err
-	}
-	mkfs := tool{name: "mkfs.vfat", args: []string{"-F", "32", "-n", "ESP", "-i", serial, "--invariant", image}}
-	if err := mkfs.run(ctx); err != nil {
-		return err
-	}
-	dirs, files, err := sortedTree(staging)
-	if err != nil {
-		return err
-	}
-	env := []string{fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch)}
-	for _, dir := range dirs {
-		if err := (tool{name: "mmd", env: env, args: []string{"-i", image, "::" + dir}}).run(ctx); err != nil {
-			return err
-		}
-	}
-	for _, file := range files {
-		path := filepath.Join(staging, file)
-		if err := os.Chtimes(path, fixedTime(), fixedTime()); err != nil {
-			return err
-		}
-		if err := (tool{name: "mcopy", env: env, args: []string{"-m", "-i", image, path, "::" + file}}).run(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+// espFormat is the file system of the EFI system partition, with a volume number that follows from an id.
+func espFormat(id string) assembly.FAT {
+	return assembly.FAT{Label: "ESP", Serial: id[:8], MiB: espMiB}
 }
 
-// sortedTree lists the folders and files below dir, relative to it.
-func sortedTree(dir string) (dirs, files []string, err error) {
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || path == dir {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			dirs = append(dirs, name)
-		} else {
-			files = append(files, name)
-		}
-		return nil
-	})
-	slices.Sort(dirs)
-	slices.Sort(files)
-	return dirs, files, err
-}
-
-// placePart copies the file system in image to its partition on the disk, and leaves holes where it is zero.
+// placePart copies the file system in image to its partition on the disk.
 func placePart(disk, image string, part partition) error {
-	in, err := os.Open(image)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
-	info, err := in.Stat()
+	info, err := os.Stat(image)
 	if err != nil {
 		return err
 	}
 	if limit := int64(part.sizeMiB) * mib; info.Size() > limit {
 		return fmt.Errorf("%s needs %d MiB and its partition has %d; enlarge the partition", part.name, info.Size()/mib, part.sizeMiB)
 	}
-	out, err := os.OpenFile(disk, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = out.Close() }()
-	if err := copySparse(out, in, int64(part.startMiB)*mib); err != nil {
+	if err := assembly.Place(disk, image, int64(part.startMiB)*mib); err != nil {
 		return fmt.Errorf("writing %s: %w", part.name, err)
 	}
-	return out.Close()
-}
-
-func copySparse(out io.WriterAt, in io.Reader, offset int64) error {
-	block, zero := make([]byte, mib), make([]byte, mib)
-	for {
-		n, err := io.ReadFull(in, block)
-		if n > 0 && string(block[:n]) != string(zero[:n]) {
-			if _, err := out.WriteAt(block[:n], offset); err != nil {
-				return err
-			}
-		}
-		offset += int64(n)
-		switch err {
-		case nil:
-		case io.EOF, io.ErrUnexpectedEOF:
-			return nil
-		default:
-			return err
-		}
-	}
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // These tests write real disks with the host's tools, as a build does, only with nearly nothing on them.
@@ -86,13 +87,13 @@ func assembleTiny(t *testing.T, dir string) string {
 		}
 	}
 	must(r.partitionTable(t.Context(), raw))
-	must(makeFAT(t.Context(), filepath.Join(dir, "esp"), esp, espMiB, "12345678"))
+	must(espFormat("12345678-").Write(t.Context(), filepath.Join(dir, "esp"), esp))
 	must(makeErofs(t.Context(), filepath.Join(dir, "root"), root, r.id("root")))
-	must(tool{name: "mke2fs", args: []string{"-q", "-F", "-t", "ext4", "-d", filepath.Join(dir, "var"), variable, "16M"}}.run(t.Context()))
+	must(assembly.Tool{Name: "mke2fs", Args: []string{"-q", "-F", "-t", "ext4", "-d", filepath.Join(dir, "var"), variable, "16M"}}.Run(t.Context()))
 	for i, part := range []string{esp, root, variable} {
 		must(placePart(raw, part, partitions()[i]))
 	}
-	must(tool{name: "qemu-img", args: []string{"convert", "-f", "raw", "-O", "qcow2", raw, image}}.run(t.Context()))
+	must(assembly.Tool{Name: "qemu-img", Args: []string{"convert", "-f", "raw", "-O", "qcow2", raw, image}}.Run(t.Context()))
 	return image
 }
 
@@ -164,7 +165,7 @@ func TestCheckOfAFileThatIsNoUsableDisk(t *testing.T) {
 		return path
 	}
 	overlay := filepath.Join(t.TempDir(), "overlay.qcow2")
-	if err := (tool{name: "qemu-img", args: []string{"create", "-f", "qcow2", "-b", good, "-F", "qcow2", overlay}}).run(t.Context()); err != nil {
+	if err := (assembly.Tool{Name: "qemu-img", Args: []string{"create", "-f", "qcow2", "-b", good, "-F", "qcow2", overlay}}).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for name, image := range map[string]string{
@@ -216,7 +217,7 @@ func TestFileSystemsAreTheSameBytesForTheSameInput(t *testing.T) {
 		if err := makeErofs(t.Context(), filepath.Join(dir, "in"), root, "11111111-2222-3333-4444-555555555555"); err != nil {
 			t.Fatal(err)
 		}
-		if err := makeFAT(t.Context(), filepath.Join(dir, "in"), esp, espMiB, "12345678"); err != nil {
+		if err := espFormat("12345678-").Write(t.Context(), filepath.Join(dir, "in"), esp); err != nil {
 			t.Fatal(err)
 		}
 		for path, all := range map[string]*[][]byte{root: &roots, esp: &esps} {

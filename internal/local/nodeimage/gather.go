@@ -17,6 +17,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // imageReader reads parts of a disk image through qemu-img, whatever its format.
@@ -56,7 +58,7 @@ func openImage(ctx context.Context, image, scratch string) (reader imageReader, 
 	if err != nil {
 		return imageReader{}, 0, "", err
 	}
-	out, err := tool{name: "qemu-img", args: []string{"info", "--output=json", "file:" + absolute}}.output(ctx)
+	out, err := assembly.Tool{Name: "qemu-img", Args: []string{"info", "--output=json", "file:" + absolute}}.Output(ctx)
 	if err != nil {
 		return imageReader{}, 0, "qemu-img can not read it: " + firstLine(err), ctx.Err()
 	}
@@ -81,7 +83,7 @@ func openImage(ctx context.Context, image, scratch string) (reader imageReader, 
 // otherwise read as zeros.
 func intact(ctx context.Context, path string) bool {
 	const corrupt = 2 // exit code of qemu-img check; others mean leaked space, or no opinion
-	err := tool{name: "qemu-img", args: []string{"check", "-q", "-f", "qcow2", path}}.run(ctx)
+	err := assembly.Tool{Name: "qemu-img", Args: []string{"check", "-q", "-f", "qcow2", path}}.Run(ctx)
 	var exit *exec.ExitError
 	return !errors.As(err, &exit) || exit.ExitCode() != corrupt
 }
@@ -90,7 +92,7 @@ func intact(ctx context.Context, path string) bool {
 func (r imageReader) carve(ctx context.Context, offset, size int64, to string) error {
 	source := fmt.Sprintf("driver=raw,offset=%d,size=%d,file.driver=%s,file.file.driver=file,file.file.filename=%s",
 		offset, size, r.format, strings.ReplaceAll(r.path, ",", ",,"))
-	return tool{name: "qemu-img", args: []string{"convert", "--image-opts", source, "-O", "raw", to}}.run(ctx)
+	return assembly.Tool{Name: "qemu-img", Args: []string{"convert", "--image-opts", source, "-O", "raw", to}}.Run(ctx)
 }
 
 func (r imageReader) read(ctx context.Context, offset, size int64) ([]byte, error) {

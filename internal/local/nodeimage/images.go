@@ -20,6 +20,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // Repository is the prefix of the names of all preloaded container images. No registry answers under it: an image
@@ -62,10 +64,10 @@ func recipeOf(name string) (containerImage, bool) {
 // listImages asks kubeadm which images a cluster of its version needs, so that the tags can never differ from what it
 // writes into manifests, and adds our own.
 func (r *build) listImages(ctx context.Context) error {
-	kubeadm := tool{name: r.programs["kubeadm"], args: []string{
+	kubeadm := assembly.Tool{Name: r.programs["kubeadm"], Args: []string{
 		"config", "images", "list", "--kubernetes-version", kubernetesVersion, "--image-repository", Repository,
 	}}
-	list, err := kubeadm.output(ctx)
+	list, err := kubeadm.Output(ctx)
 	if err != nil {
 		return fmt.Errorf("asking kubeadm for its images: %w", err)
 	}
@@ -140,7 +142,7 @@ func (i containerImage) build(program func(name string) string, root string) (v1
 	}
 	config = config.DeepCopy()
 	config.Architecture, config.OS = "amd64", "linux"
-	config.Created = v1.Time{Time: fixedTime()}
+	config.Created = v1.Time{Time: assembly.EpochTime()}
 	config.Config = v1.Config{
 		Env:        []string{"PATH=" + imageProgramDir + ":/usr/sbin:/usr/bin"},
 		Entrypoint: []string{path.Join(imageProgramDir, i.program)},
@@ -157,7 +159,7 @@ func layerTar(files map[string]string) ([]byte, error) {
 	header := func(name string, kind byte, mode int64, size int64) error {
 		return archive.WriteHeader(&tar.Header{
 			Name: strings.TrimPrefix(name, "/"), Typeflag: kind, Mode: mode, Size: size,
-			ModTime: fixedTime(), Format: tar.FormatPAX,
+			ModTime: assembly.EpochTime(), Format: tar.FormatPAX,
 		})
 	}
 	dirs := map[string]bool{"/tmp": true, "/etc": true}

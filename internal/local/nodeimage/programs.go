@@ -8,6 +8,8 @@ import (
 	"debug/buildinfo"
 	"fmt"
 	"path/filepath"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // nodePrograms maps each Go program that runs on the node itself to its place in the root.
@@ -69,26 +71,26 @@ func (r *build) buildHelpers(ctx context.Context) error {
 		return err
 	}
 	r.helpers, err = r.stages.run("helpers", "compiling helpers", key, func(dir string) error {
-		pause := tool{name: "gcc", args: []string{
+		pause := assembly.Tool{Name: "gcc", Args: []string{
 			"-static", "-Os", "-s", "-Wall", "-Werror", "-o", filepath.Join(dir, helperPause), r.source(helperPause, "pause.c"),
 		}}
-		if err := pause.run(ctx); err != nil {
+		if err := pause.Run(ctx); err != nil {
 			return err
 		}
-		return tool{name: "go", dir: r.repo, env: []string{"CGO_ENABLED=0"}, args: []string{
+		return assembly.Tool{Name: "go", Dir: r.repo, Env: []string{"CGO_ENABLED=0"}, Args: []string{
 			"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", filepath.Join(dir, helperProbe),
 			"./nodeimage/" + helperProbe,
-		}}.run(ctx)
+		}}.Run(ctx)
 	})
 	return err
 }
 
 func (r *build) compilers(ctx context.Context) (string, error) {
-	gcc, err := tool{name: "gcc", args: []string{"-dumpfullversion"}}.output(ctx)
+	gcc, err := assembly.Tool{Name: "gcc", Args: []string{"-dumpfullversion"}}.Output(ctx)
 	if err != nil {
 		return "", err
 	}
-	golang, err := tool{name: "go", args: []string{"env", "GOVERSION"}, dir: r.repo}.output(ctx)
+	golang, err := assembly.Tool{Name: "go", Args: []string{"env", "GOVERSION"}, Dir: r.repo}.Output(ctx)
 	if err != nil {
 		return "", err
 	}

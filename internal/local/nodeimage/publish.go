@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // publish copies the finished disk into the output folder and writes its papers beside it. Each file takes its final
@@ -50,7 +52,7 @@ func (r *build) copyImage(ctx context.Context, a *Artefact) error {
 		return nil
 	}
 	part := a.Image + ".part"
-	if err := (tool{name: "cp", args: []string{"--reflink=auto", "--sparse=never", from, part}}).run(ctx); err != nil {
+	if err := (assembly.Tool{Name: "cp", Args: []string{"--reflink=auto", "--sparse=never", from, part}}).Run(ctx); err != nil {
 		return err
 	}
 	return os.Rename(part, a.Image)

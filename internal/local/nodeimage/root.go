@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // osID is the ID in os-release of every image that this package builds.
@@ -48,7 +50,7 @@ func PrettyName(version, debianMajor string) string {
 // costs only the writing of the file system.
 func (r *build) makeRoot(ctx context.Context, scratch, image string) error {
 	root := filepath.Join(scratch, "root")
-	if err := (tool{name: "cp", args: []string{"-al", filepath.Join(r.tree, treeRoot), root}}).run(ctx); err != nil {
+	if err := (assembly.Tool{Name: "cp", Args: []string{"-al", filepath.Join(r.tree, treeRoot), root}}).Run(ctx); err != nil {
 		return err
 	}
 	release, err := r.osRelease()
@@ -64,9 +66,9 @@ func (r *build) makeRoot(ctx context.Context, scratch, image string) error {
 // makeErofs writes an uncompressed read-only file system: nothing has to be decompressed by an emulated CPU, and the
 // artefact around it is compressed.
 func makeErofs(ctx context.Context, root, image, uuid string) error {
-	return tool{name: "mkfs.erofs", args: []string{
-		"-T" + strconv.Itoa(epoch), "-U" + uuid, "--quiet", image, root,
-	}}.run(ctx)
+	return assembly.Tool{Name: "mkfs.erofs", Args: []string{
+		"-T" + strconv.Itoa(assembly.Epoch), "-U" + uuid, "--quiet", image, root,
+	}}.Run(ctx)
 }
 
 // makeESP writes the EFI system partition: boot loader, its entry, kernel and initramfs.
@@ -85,7 +87,7 @@ func (r *build) makeESP(ctx context.Context, scratch, image string) error {
 			return err
 		}
 	}
-	return makeFAT(ctx, staging, image, espMiB, fatSerial(r.id("ESP")))
+	return espFormat(r.id("ESP")).Write(ctx, staging, image)
 }
 
 // espFiles maps names in the EFI system partition to their content.

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // The types below are the part of SPDX 2.3 that an image needs.
@@ -83,7 +85,7 @@ func sbom(in sbomInput) ([]byte, error) {
 		Name:              osID + "-" + in.version,
 		DocumentNamespace: fmt.Sprintf("https://ingot.dev/spdx/%s-%s-%s", osID, in.version, in.sha256),
 		CreationInfo: spdxCreation{
-			Created:  fixedTime().Format(time.RFC3339),
+			Created:  assembly.EpochTime().Format(time.RFC3339),
 			Creators: []string{"Organization: The Ingot Authors", "Tool: ingotctl"},
 		},
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // storeRecipe changes whenever the code below would make something else of the same inputs.
@@ -73,7 +75,7 @@ func (r *build) archiveImages(ctx context.Context, oci, archive string) error {
 	if err := writeLayout(oci, r.images, r.program, filepath.Join(r.base, baseRoot)); err != nil {
 		return err
 	}
-	if err := (tool{name: "tar", args: []string{"-C", oci, "-cf", archive, "."}}).run(ctx); err != nil {
+	if err := (assembly.Tool{Name: "tar", Args: []string{"-C", oci, "-cf", archive, "."}}).Run(ctx); err != nil {
 		return err
 	}
 	return os.RemoveAll(oci)
@@ -94,7 +96,7 @@ func (r *build) bake(ctx context.Context, dir, scratch, archive string) (err err
 	defer func() { err = errors.Join(err, stop()) }()
 
 	ctr := func(args ...string) error {
-		return tool{name: r.programs["ctr"], args: append([]string{"--address", socket, "--namespace", "k8s.io"}, args...)}.run(ctx)
+		return assembly.Tool{Name: r.programs["ctr"], Args: append([]string{"--address", socket, "--namespace", "k8s.io"}, args...)}.Run(ctx)
 	}
 	if err := await(ctx, 30*time.Second, func() error { return ctr("version") }); err != nil {
 		return fmt.Errorf("containerd does not answer: %w", err)
@@ -133,7 +135,7 @@ func (r *build) startContainerd(ctx context.Context, config string) (stop func()
 		if err == nil {
 			return nil
 		}
-		return fmt.Errorf("containerd: %w\n%s", err, lastLines(strings.TrimSpace(log.String()), 15))
+		return fmt.Errorf("containerd: %w\n%s", err, assembly.LastLines(strings.TrimSpace(log.String()), 15))
 	}, nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // treeRecipe changes whenever the code below would make something else of the same inputs.
@@ -40,8 +42,8 @@ func (r *build) buildTree(ctx context.Context) error {
 	}
 	r.tree, err = r.stages.run("tree", "assembling the root file system", key, func(dir string) error {
 		root := filepath.Join(dir, treeRoot)
-		copied := tool{name: "cp", args: []string{"-a", "--reflink=auto", filepath.Join(r.base, baseRoot), root}}
-		if err := copied.run(ctx); err != nil {
+		copied := assembly.Tool{Name: "cp", Args: []string{"-a", "--reflink=auto", filepath.Join(r.base, baseRoot), root}}
+		if err := copied.Run(ctx); err != nil {
 			return err
 		}
 		for _, step := range []func(root string) error{
@@ -111,11 +113,11 @@ func (r *build) installKernel(ctx context.Context, boot string) func(root string
 			filepath.Join(unpacked, "usr/lib/systemd/boot/efi/systemd-bootx64.efi"): filepath.Join(boot, "bootx64.efi"),
 			filepath.Join(unpacked, "lib/modules", release):                         modules,
 		} {
-			if err := (tool{name: "cp", args: []string{"-a", "--reflink=auto", from, to}}).run(ctx); err != nil {
+			if err := (assembly.Tool{Name: "cp", Args: []string{"-a", "--reflink=auto", from, to}}).Run(ctx); err != nil {
 				return err
 			}
 		}
-		if err := (tool{name: "depmod", args: []string{"-b", root, release}}).run(ctx); err != nil {
+		if err := (assembly.Tool{Name: "depmod", Args: []string{"-b", root, release}}).Run(ctx); err != nil {
 			return err
 		}
 		return keepBootModules(modules, boot)
@@ -132,7 +134,7 @@ func keepBootModules(modules, boot string) error {
 	if err != nil {
 		return err
 	}
-	order, err := moduleOrder(dep, builtin, bootModules())
+	order, err := assembly.LoadOrder(dep, builtin, bootModules())
 	if err != nil {
 		return err
 	}

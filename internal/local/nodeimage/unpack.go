@@ -10,6 +10,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // unpacker copies files of a file system into a new folder, with a program that needs no mount.
@@ -23,17 +25,17 @@ type unpacker struct {
 func unpackers() map[string]unpacker {
 	return map[string]unpacker{
 		fsErofs: {"fsck.erofs", "erofs-utils", func(ctx context.Context, part, dir string) error {
-			return tool{name: "fsck.erofs", args: []string{"--extract=" + dir, "--no-preserve", part}}.run(ctx)
+			return assembly.Tool{Name: "fsck.erofs", Args: []string{"--extract=" + dir, "--no-preserve", part}}.Run(ctx)
 		}},
 		fsExt4: {"debugfs", "e2fsprogs", unpackExt4},
 		fsFAT: {"mcopy", "mtools", func(ctx context.Context, part, dir string) error {
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				return err
 			}
-			return tool{name: "mcopy", args: []string{"-s", "-n", "-i", part, "::/", dir}}.run(ctx)
+			return assembly.Tool{Name: "mcopy", Args: []string{"-s", "-n", "-i", part, "::/", dir}}.Run(ctx)
 		}},
 		fsSquash: {"unsquashfs", "squashfs-tools", func(ctx context.Context, part, dir string) error {
-			return tool{name: "unsquashfs", args: []string{"-no-xattrs", "-dest", dir, part}}.run(ctx)
+			return assembly.Tool{Name: "unsquashfs", Args: []string{"-no-xattrs", "-dest", dir, part}}.Run(ctx)
 		}},
 	}
 }
@@ -41,8 +43,8 @@ func unpackers() map[string]unpacker {
 // unpackExt4 copies only the folders in which walk finds something: a file system of /var may hold gigabytes beside.
 func unpackExt4(ctx context.Context, part, dir string) error {
 	// debugfs tells nothing by its exit code, so damage is asked for first.
-	check := tool{name: "e2fsck", args: []string{"-n", "-f", part}}
-	if err := check.run(ctx); err != nil {
+	check := assembly.Tool{Name: "e2fsck", Args: []string{"-n", "-f", part}}
+	if err := check.Run(ctx); err != nil {
 		return err
 	}
 	var commands strings.Builder
@@ -56,5 +58,5 @@ func unpackExt4(ctx context.Context, part, dir string) error {
 		}
 		fmt.Fprintf(&commands, "rdump %s \"%s\"\n", folder, parent)
 	}
-	return tool{name: "debugfs", args: []string{"-f", "/dev/stdin", part}, stdin: commands.String()}.run(ctx)
+	return assembly.Tool{Name: "debugfs", Args: []string{"-f", "/dev/stdin", part}, Stdin: commands.String()}.Run(ctx)
 }
