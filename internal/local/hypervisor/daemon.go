@@ -36,7 +36,8 @@ stdio_handler = "file"
 
 // privateView is run by a shell inside the network and mount namespace: it puts the private folders where libvirtd
 // looks and becomes libvirtd. The whole of /run is private, so libvirtd finds no dbus, systemd or firewalld of the
-// machine to talk to. A state directory below a folder that is replaced is carried over.
+// machine to talk to. A state directory below a folder that is replaced is carried over. A machine whose packages have
+// made no /etc/libvirt gets an empty one and keeps it, since other private libvirtds may hang theirs on it.
 const privateView = `set -e
 state=$1 private=$2
 shift 2
@@ -47,6 +48,7 @@ for dir in /run /var; do
   esac
   mount --rbind "$private$dir" "$dir"
 done
+mkdir -p /etc/libvirt
 mount --bind "$private/etc" /etc/libvirt
 mount --bind "$private/passwd" /etc/passwd
 mount --bind "$private/group" /etc/group
