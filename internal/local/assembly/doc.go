@@ -4,7 +4,8 @@
 // Package assembly makes the parts of a disk image with programs of the host and without mounts or loop devices, always
 // the same bytes from the same inputs: a FAT file system, an initramfs, and a disk that they are placed on.
 //
-// What lives here: formats, and running a program of the host. What never will: what is in an image.
+// What lives here: formats, running a program of the host, and the cache for the stages of a build. What never will:
+// what is in an image.
 package assembly
 
 import "time"

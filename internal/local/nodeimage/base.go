@@ -39,17 +39,17 @@ func (r *build) buildBase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in := &inputs{}
-	in.value("recipe", baseRecipe)
-	in.value("mirrors", r.mirrors)
-	in.value("installed", installed)
-	in.value("unpacked", unpacked)
-	in.files(r.source("unpack-packages.sh"))
-	key, err := in.key()
+	in := &assembly.Inputs{}
+	in.Value("recipe", baseRecipe)
+	in.Value("mirrors", r.mirrors)
+	in.Value("installed", installed)
+	in.Value("unpacked", unpacked)
+	in.Files(r.source("unpack-packages.sh"))
+	key, err := in.Key()
 	if err != nil {
 		return err
 	}
-	r.base, err = r.stages.run("base", "installing Debian packages (1 to 2 min)", key, func(dir string) error {
+	r.base, err = r.stages.Run("base", "installing Debian packages (1 to 2 min)", key, func(dir string) error {
 		return r.debootstrap(ctx, dir, installed, unpacked)
 	})
 	return err

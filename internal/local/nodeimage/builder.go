@@ -14,6 +14,9 @@ import (
 	"runtime"
 
 	"k8s.io/utils/clock"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/process"
 )
 
 // Programs builds the Go programs that go into an image; a Builder of package components is one.
@@ -79,13 +82,13 @@ func (b *Builder) Build(ctx context.Context, version, output string) (Artefact, 
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return Artefact{}, fmt.Errorf("cache for node images: %w; set INGOT_CACHE to a folder that can be written", err)
 	}
-	unlock, err := lock(ctx, root, func() { b.report("waiting for another process that builds a node image") })
+	unlock, err := process.Lock(ctx, filepath.Join(root, ".lock"), func() { b.report("waiting for another process that builds a node image") })
 	if err != nil {
 		return Artefact{}, err
 	}
 	defer unlock()
 	run := &build{
-		stages:   &stages{root: root, report: b.report, clock: b.clock()},
+		stages:   &assembly.Stages{Root: root, Report: b.report, Clock: b.clock()},
 		sources:  filepath.Join(b.Repo, "nodeimage"),
 		repo:     b.Repo,
 		mirrors:  b.Mirrors,
@@ -94,7 +97,7 @@ func (b *Builder) Build(ctx context.Context, version, output string) (Artefact, 
 
 		updateLock: b.UpdateLock,
 	}
-	if err := run.stages.sweep(); err != nil {
+	if err := run.stages.Sweep(); err != nil {
 		return Artefact{}, err
 	}
 	if err := run.all(ctx); err != nil {
@@ -105,7 +108,7 @@ func (b *Builder) Build(ctx context.Context, version, output string) (Artefact, 
 
 // build is one run of a Builder: the inputs that are the same for all stages, and what each stage left.
 type build struct {
-	stages   *stages
+	stages   *assembly.Stages
 	repo     string
 	sources  string
 	mirrors  []string

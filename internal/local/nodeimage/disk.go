@@ -61,18 +61,18 @@ func partitions() []partition {
 
 // buildDisk makes the disk of one version. It is the only stage that depends on the version.
 func (r *build) buildDisk(ctx context.Context) error {
-	in := &inputs{}
-	in.value("recipe", diskRecipe)
-	in.value("version", r.version)
-	in.value("tree", filepath.Base(r.tree))
-	in.value("store", filepath.Base(r.store))
-	in.value("partitions", partitions())
-	in.files(r.source("esp"), r.source("initramfs"))
-	key, err := in.key()
+	in := &assembly.Inputs{}
+	in.Value("recipe", diskRecipe)
+	in.Value("version", r.version)
+	in.Value("tree", filepath.Base(r.tree))
+	in.Value("store", filepath.Base(r.store))
+	in.Value("partitions", partitions())
+	in.Files(r.source("esp"), r.source("initramfs"))
+	key, err := in.Key()
 	if err != nil {
 		return err
 	}
-	r.disk, err = r.stages.run("disk", "writing the disk of version "+r.version, key, func(dir string) error {
+	r.disk, err = r.stages.Run("disk", "writing the disk of version "+r.version, key, func(dir string) error {
 		scratch := filepath.Join(dir, "scratch")
 		if err := os.Mkdir(scratch, 0o755); err != nil {
 			return err
@@ -80,7 +80,7 @@ func (r *build) buildDisk(ctx context.Context) error {
 		if err := r.assemble(ctx, scratch, dir); err != nil {
 			return err
 		}
-		sum, err := fileDigest(filepath.Join(dir, diskImage))
+		sum, err := assembly.FileDigest(filepath.Join(dir, diskImage))
 		if err != nil {
 			return err
 		}

@@ -128,7 +128,7 @@ func (f *facts) lookInto(ctx context.Context, reader imageReader, number int, p 
 	}
 	defer func() { _ = os.RemoveAll(part); _ = os.RemoveAll(dir) }()
 	if kind != fsExt4 { // what a machine writes to has no digest worth comparing
-		sum, err := fileDigest(part)
+		sum, err := assembly.FileDigest(part)
 		if err != nil {
 			return err
 		}

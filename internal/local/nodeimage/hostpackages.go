@@ -8,7 +8,7 @@ package nodeimage
 func HostPackages() []string {
 	return []string{
 		"ca-certificates",
-		"cpio", // a test reads an initramfs with it
+		"cpio",                   // a test reads an initramfs with it
 		"debian-archive-keyring", // verifies the packages of the image, also on Ubuntu
 		"dosfstools",
 		"e2fsprogs",

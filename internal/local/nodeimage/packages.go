@@ -127,7 +127,7 @@ func (r *build) compareLock() error {
 		return err
 	}
 	if drift := lockDrift(lock, packages); len(drift) > 0 {
-		r.stages.report("%d Debian packages differ from those this image was tested with (%s, first: %s)", len(drift), lockFileName, drift[0])
+		r.stages.Report("%d Debian packages differ from those this image was tested with (%s, first: %s)", len(drift), lockFileName, drift[0])
 	}
 	return nil
 }

@@ -59,18 +59,18 @@ const probeVersion = "v1"
 
 // buildHelpers compiles the programs whose source is in the checkout.
 func (r *build) buildHelpers(ctx context.Context) error {
-	in := &inputs{}
-	in.files(r.source(helperPause), r.source(helperProbe))
+	in := &assembly.Inputs{}
+	in.Files(r.source(helperPause), r.source(helperProbe))
 	versions, err := r.compilers(ctx)
 	if err != nil {
 		return err
 	}
-	in.value("compilers", versions)
-	key, err := in.key()
+	in.Value("compilers", versions)
+	key, err := in.Key()
 	if err != nil {
 		return err
 	}
-	r.helpers, err = r.stages.run("helpers", "compiling helpers", key, func(dir string) error {
+	r.helpers, err = r.stages.Run("helpers", "compiling helpers", key, func(dir string) error {
 		pause := assembly.Tool{Name: "gcc", Args: []string{
 			"-static", "-Os", "-s", "-Wall", "-Werror", "-o", filepath.Join(dir, helperPause), r.source(helperPause, "pause.c"),
 		}}

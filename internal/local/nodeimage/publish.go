@@ -48,7 +48,7 @@ func (r *build) copyImage(ctx context.Context, a *Artefact) error {
 		return err
 	}
 	a.Bytes = info.Size()
-	if sum, err := fileDigest(a.Image); err == nil && sum == a.SHA256 {
+	if sum, err := assembly.FileDigest(a.Image); err == nil && sum == a.SHA256 {
 		return nil
 	}
 	part := a.Image + ".part"

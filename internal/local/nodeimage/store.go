@@ -38,21 +38,21 @@ disabled_plugins = [
 // buildStore imports all container images into a containerd root that the node starts with, so that a node neither
 // pulls nor unpacks anything.
 func (r *build) buildStore(ctx context.Context) error {
-	in := &inputs{}
-	in.value("recipe", storeRecipe)
-	in.value("images", r.images)
-	in.programs(r.programs["containerd"], r.programs["ctr"])
+	in := &assembly.Inputs{}
+	in.Value("recipe", storeRecipe)
+	in.Value("images", r.images)
+	in.Programs(r.programs["containerd"], r.programs["ctr"])
 	for _, image := range r.images {
-		in.programs(r.program(image.program))
+		in.Programs(r.program(image.program))
 		for _, called := range image.calls {
-			in.files(filepath.Join(r.base, baseRoot, called))
+			in.Files(filepath.Join(r.base, baseRoot, called))
 		}
 	}
-	key, err := in.key()
+	key, err := in.Key()
 	if err != nil {
 		return err
 	}
-	r.store, err = r.stages.run("store", "preloading container images", key, func(dir string) error {
+	r.store, err = r.stages.Run("store", "preloading container images", key, func(dir string) error {
 		scratch, err := os.MkdirTemp("", "ingot-bake-") // short, because a socket path may have 107 characters
 		if err != nil {
 			return err

@@ -27,20 +27,20 @@ const (
 
 // buildTree puts packages, programs and our own files together.
 func (r *build) buildTree(ctx context.Context) error {
-	in := &inputs{}
-	in.value("recipe", treeRecipe)
-	in.value("base", filepath.Base(r.base))
-	in.value("sandbox", r.sandboxImage())
-	in.value("modules", bootModules())
-	in.files(r.source("rootfs"), r.source("masked-units.txt"))
+	in := &assembly.Inputs{}
+	in.Value("recipe", treeRecipe)
+	in.Value("base", filepath.Base(r.base))
+	in.Value("sandbox", r.sandboxImage())
+	in.Value("modules", bootModules())
+	in.Files(r.source("rootfs"), r.source("masked-units.txt"))
 	for name := range nodePrograms() {
-		in.programs(r.programs[name])
+		in.Programs(r.programs[name])
 	}
-	key, err := in.key()
+	key, err := in.Key()
 	if err != nil {
 		return err
 	}
-	r.tree, err = r.stages.run("tree", "assembling the root file system", key, func(dir string) error {
+	r.tree, err = r.stages.Run("tree", "assembling the root file system", key, func(dir string) error {
 		root := filepath.Join(dir, treeRoot)
 		copied := assembly.Tool{Name: "cp", Args: []string{"-a", "--reflink=auto", filepath.Join(r.base, baseRoot), root}}
 		if err := copied.Run(ctx); err != nil {

@@ -1,10 +1,9 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package nodeimage
+package assembly
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -18,16 +17,16 @@ import (
 // Two images are built one after another for years on one machine: a stage must never hand out half a result, and the
 // cache must not grow for ever.
 
-func newStages(t *testing.T) (*stages, *clocktesting.FakeClock) {
+func newStages(t *testing.T) (*Stages, *clocktesting.FakeClock) {
 	t.Helper()
 	clock := clocktesting.NewFakeClock(time.Unix(1_800_000_000, 0))
-	return &stages{root: t.TempDir(), report: func(string, ...any) {}, clock: clock}, clock
+	return &Stages{Root: t.TempDir(), Report: func(string, ...any) {}, Clock: clock}, clock
 }
 
 func TestAFailedStageLeavesNothingThatPassesForFinished(t *testing.T) {
 	s, _ := newStages(t)
 	broken := errors.New("disk full")
-	_, err := s.run("root", "writing", "k1", func(dir string) error {
+	_, err := s.Run("root", "writing", "k1", func(dir string) error {
 		if err := os.WriteFile(filepath.Join(dir, "half"), []byte("x"), 0o600); err != nil {
 			return err
 		}
@@ -36,7 +35,7 @@ func TestAFailedStageLeavesNothingThatPassesForFinished(t *testing.T) {
 	if !errors.Is(err, broken) {
 		t.Fatalf("error = %v, want the cause", err)
 	}
-	entries, _ := os.ReadDir(s.root)
+	entries, _ := os.ReadDir(s.Root)
 	if len(entries) != 0 {
 		t.Fatalf("left behind: %v", entries)
 	}
@@ -44,11 +43,11 @@ func TestAFailedStageLeavesNothingThatPassesForFinished(t *testing.T) {
 
 func TestAStageThatWasKilledIsBuiltAnew(t *testing.T) {
 	s, _ := newStages(t)
-	scratch := filepath.Join(s.root, "root"+scratchMark+"123")
+	scratch := filepath.Join(s.Root, "root"+scratchMark+"123")
 	if err := os.MkdirAll(scratch, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.sweep(); err != nil {
+	if err := s.Sweep(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(scratch); err == nil {
@@ -56,7 +55,7 @@ func TestAStageThatWasKilledIsBuiltAnew(t *testing.T) {
 	}
 	builds := 0
 	for range 2 {
-		if _, err := s.run("root", "writing", "123", func(string) error { builds++; return nil }); err != nil {
+		if _, err := s.Run("root", "writing", "123", func(string) error { builds++; return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -69,7 +68,7 @@ func TestTheCacheKeepsOnlyTheLastUsedResultsOfAStage(t *testing.T) {
 	s, clock := newStages(t)
 	use := func(key string) string {
 		clock.Step(time.Minute)
-		dir, err := s.run("disk", "writing", key, func(string) error { return nil })
+		dir, err := s.Run("disk", "writing", key, func(string) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +82,7 @@ func TestTheCacheKeepsOnlyTheLastUsedResultsOfAStage(t *testing.T) {
 	use("c")
 	use("d")
 	use("a") // used again: now b is the oldest
-	if err := s.sweep(); err != nil {
+	if err := s.Sweep(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(first); err != nil {
@@ -94,29 +93,6 @@ func TestTheCacheKeepsOnlyTheLastUsedResultsOfAStage(t *testing.T) {
 	}
 }
 
-func TestBuildersOfOneCacheTakeTurns(t *testing.T) {
-	root := t.TempDir()
-	unlock, err := lock(t.Context(), root, func() { t.Error("the first one waited") })
-	if err != nil {
-		t.Fatal(err)
-	}
-	waited := false
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if _, err := lock(ctx, root, func() { waited = true }); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("the second one got the lock too: %v", err)
-	}
-	if !waited {
-		t.Error("nobody was told about the wait")
-	}
-	unlock()
-	again, err := lock(t.Context(), root, func() {})
-	if err != nil {
-		t.Fatalf("after the first one was done: %v", err)
-	}
-	again()
-}
-
 func TestAKeyChangesWithEveryInputAndWithNothingElse(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "overlay", "etc", "motd")
@@ -124,17 +100,20 @@ func TestAKeyChangesWithEveryInputAndWithNothingElse(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := writeFile(file, []byte(content), mode); err != nil {
+		if err := os.WriteFile(file, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, mode); err != nil { // which writing does not change
 			t.Fatal(err)
 		}
 	}
 	key := func(order ...string) string {
-		in := &inputs{}
+		in := &Inputs{}
 		for _, name := range order {
-			in.value(name, "v")
+			in.Value(name, "v")
 		}
-		in.files(filepath.Join(dir, "overlay"))
-		k, err := in.key()
+		in.Files(filepath.Join(dir, "overlay"))
+		k, err := in.Key()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,9 +141,9 @@ func TestAKeyChangesWithEveryInputAndWithNothingElse(t *testing.T) {
 }
 
 func TestAMissingInputIsAnErrorAndNotAKey(t *testing.T) {
-	in := &inputs{}
-	in.files(filepath.Join(t.TempDir(), "nowhere"))
-	if _, err := in.key(); err == nil || !strings.Contains(err.Error(), "nowhere") {
+	in := &Inputs{}
+	in.Files(filepath.Join(t.TempDir(), "nowhere"))
+	if _, err := in.Key(); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Fatalf("error = %v, want one that names the file", err)
 	}
 }

@@ -1,10 +1,9 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package nodeimage
+package assembly
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -17,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"k8s.io/utils/clock"
 )
 
@@ -27,29 +25,32 @@ const keepPerStage = 3
 // scratchMark is in the name of every unfinished result.
 const scratchMark = ".building-"
 
-// stages is the cache of finished stages below one folder. Its owner must hold the lock of that folder.
-type stages struct {
-	root   string
-	report func(format string, args ...any)
-	clock  clock.PassiveClock
+// Stages is the cache of finished stages of a build below one folder. Who uses it must hold a lock of that folder.
+type Stages struct {
+	// Root is the folder.
+	Root string
+	// Report receives what a person may have to wait for.
+	Report func(format string, args ...any)
+	// Clock measures how long stages take, and says which results were used last.
+	Clock clock.PassiveClock
 }
 
-// run returns the folder with the result of a stage. If the cache has none for this key, fill writes it into a scratch folder
+// Run returns the folder with the result of a stage. If the cache has none for this key, fill writes it into a scratch folder
 // which then takes the final name, so a result under its final name is always whole.
-func (s *stages) run(name, what, key string, fill func(dir string) error) (string, error) {
-	final := filepath.Join(s.root, name+"-"+key)
+func (s *Stages) Run(name, what, key string, fill func(dir string) error) (string, error) {
+	final := filepath.Join(s.Root, name+"-"+key)
 	if _, err := os.Stat(final); err == nil {
-		now := s.clock.Now()
+		now := s.Clock.Now()
 		return final, os.Chtimes(final, now, now)
 	}
-	scratch, err := os.MkdirTemp(s.root, name+scratchMark)
+	scratch, err := os.MkdirTemp(s.Root, name+scratchMark)
 	if err != nil {
 		return "", fmt.Errorf("stage %s: %w", name, err)
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
 
-	s.report("%s", what)
-	began := s.clock.Now()
+	s.Report("%s", what)
+	began := s.Clock.Now()
 	if err := fill(scratch); err != nil {
 		return "", fmt.Errorf("stage %s (%s): %w", name, what, err)
 	}
@@ -59,13 +60,13 @@ func (s *stages) run(name, what, key string, fill func(dir string) error) (strin
 	if err := os.Rename(scratch, final); err != nil {
 		return "", fmt.Errorf("stage %s: keeping the result: %w", name, err)
 	}
-	s.report("%s: done in %s", what, s.clock.Since(began).Round(time.Second))
+	s.Report("%s: done in %s", what, s.Clock.Since(began).Round(time.Second))
 	return final, nil
 }
 
-// sweep removes what interrupted builds left, and all but the last used results of each stage.
-func (s *stages) sweep() error {
-	entries, err := os.ReadDir(s.root)
+// Sweep removes what interrupted builds left, and all but the last used results of each stage.
+func (s *Stages) Sweep() error {
+	entries, err := os.ReadDir(s.Root)
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
@@ -75,7 +76,7 @@ func (s *stages) sweep() error {
 	}
 	results := map[string][]result{}
 	for _, e := range entries {
-		path := filepath.Join(s.root, e.Name())
+		path := filepath.Join(s.Root, e.Name())
 		if strings.Contains(e.Name(), scratchMark) {
 			if err := os.RemoveAll(path); err != nil {
 				return fmt.Errorf("cache: removing what an interrupted build left: %w", err)
@@ -100,48 +101,20 @@ func (s *stages) sweep() error {
 	return nil
 }
 
-// lock takes the build lock of the folder root and waits for it as long as ctx lives. The kernel drops it when its
-// holder dies.
-func lock(ctx context.Context, root string, waiting func()) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(root, ".lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("lock file: %w", err)
-	}
-	for first := true; ; first = false {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
-		if first {
-			waiting()
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, fmt.Errorf("waiting for %s: %w", f.Name(), context.Cause(ctx))
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-}
-
-// inputs collects what decides the result of a stage.
-type inputs struct {
+// Inputs collects what decides the result of a stage. The zero value has none.
+type Inputs struct {
 	parts []string
 	err   error
 }
 
-// value adds a named value.
-func (in *inputs) value(name string, value any) {
+// Value adds a named value.
+func (in *Inputs) Value(name string, value any) {
 	in.parts = append(in.parts, fmt.Sprintf("%s=%q", name, fmt.Sprint(value)))
 }
 
-// files adds the content, the names and the executable bits of files and of all files below folders. Go tests do not
+// Files adds the content, the names and the executable bits of files and of all files below folders. Go tests do not
 // count.
-func (in *inputs) files(paths ...string) {
+func (in *Inputs) Files(paths ...string) {
 	for _, root := range paths {
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") {
@@ -158,28 +131,28 @@ func (in *inputs) files(paths ...string) {
 // smallProgram is the size in bytes up to which a program counts by its content.
 const smallProgram = 16 << 20
 
-// programs adds programs: small ones by content, large ones by place, size and time, which is quick. A large program
+// Programs adds programs: small ones by content, large ones by place, size and time, which is quick. A large program
 // that was built again counts as another one.
-func (in *inputs) programs(paths ...string) {
+func (in *Inputs) Programs(paths ...string) {
 	for _, path := range paths {
 		info, err := os.Stat(path)
 		switch {
 		case err != nil:
 			in.err = errors.Join(in.err, fmt.Errorf("input: %w", err))
 		case info.Size() <= smallProgram:
-			in.files(path)
+			in.Files(path)
 		default:
-			in.value(path, fmt.Sprintf("%d bytes of %d", info.Size(), info.ModTime().UnixNano()))
+			in.Value(path, fmt.Sprintf("%d bytes of %d", info.Size(), info.ModTime().UnixNano()))
 		}
 	}
 }
 
-func (in *inputs) file(root, path string) error {
+func (in *Inputs) file(root, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	sum, err := fileDigest(path)
+	sum, err := FileDigest(path)
 	if err != nil {
 		return err
 	}
@@ -187,12 +160,12 @@ func (in *inputs) file(root, path string) error {
 	if err != nil {
 		return err
 	}
-	in.value(name, fmt.Sprintf("%s executable=%t", sum, info.Mode()&0o111 != 0))
+	in.Value(name, fmt.Sprintf("%s executable=%t", sum, info.Mode()&0o111 != 0))
 	return nil
 }
 
-// key is the hash over everything added, in any order, or the first error met while adding.
-func (in *inputs) key() (string, error) {
+// Key is the hash over everything added, in any order, or the first error met while adding.
+func (in *Inputs) Key() (string, error) {
 	if in.err != nil {
 		return "", in.err
 	}
@@ -201,8 +174,8 @@ func (in *inputs) key() (string, error) {
 	return hex.EncodeToString(sum[:])[:16], nil
 }
 
-// fileDigest is the SHA-256 of a file in hexadecimal.
-func fileDigest(path string) (string, error) {
+// FileDigest is the SHA-256 of a file in hexadecimal.
+func FileDigest(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
