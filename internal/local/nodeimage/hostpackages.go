@@ -25,5 +25,6 @@ func HostPackages() []string {
 		"qemu-utils",
 		"tar",
 		"util-linux",
+		"xorriso", // a test reads bootstrap carriers with it
 	}
 }
