@@ -77,18 +77,8 @@ func (s *Session) checkHost(ctx context.Context, c *client, req platform.Request
 	if err := checkPool(p); err != nil {
 		return copyName{}, err
 	}
-	for _, nic := range req.Interfaces {
-		name := nic.Network
-		active, err := c.network(ctx, name)
-		switch {
-		case errors.Is(err, errNotFound):
-			return copyName{}, fmt.Errorf("%w: there is no network %s on the host", platform.ErrInvalid, name)
-		case err != nil:
-			return copyName{}, err
-		case !active:
-			return copyName{}, fmt.Errorf("%w: network %s is not active: start it on the host (virsh net-start, virsh net-autostart)",
-				platform.ErrInvalid, name)
-		}
+	if err := checkNetworks(ctx, c, req); err != nil {
+		return copyName{}, err
 	}
 	name := domainName(req.Identity, req.Name)
 	other, err := c.domainNamed(ctx, name)

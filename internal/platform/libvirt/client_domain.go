@@ -11,6 +11,7 @@ import (
 
 	"github.com/digitalocean/go-libvirt"
 	"github.com/google/uuid"
+	"libvirt.org/go/libvirtxml"
 )
 
 // power is what a domain does.
@@ -192,18 +193,37 @@ func (c *client) withDomain(ctx context.Context, what, id string, fn func(*libvi
 	})
 }
 
-// network returns errNotFound when there is no network of that name, and whether it is active otherwise.
-func (c *client) network(ctx context.Context, name string) (active bool, err error) {
-	err = c.do(ctx, "look up network "+name, func(l *libvirt.Libvirt) error {
+// network is a network of the host.
+type network struct {
+	active     bool
+	definition *libvirtxml.Network
+}
+
+// network reads a network, or returns errNotFound.
+func (c *client) network(ctx context.Context, name string) (network, error) {
+	var found network
+	var doc string
+	err := c.do(ctx, "look up network "+name, func(l *libvirt.Libvirt) error {
 		n, err := l.NetworkLookupByName(name)
 		if err != nil {
 			return err
 		}
 		is, err := l.NetworkIsActive(n)
-		active = is == 1
+		if err != nil {
+			return err
+		}
+		found.active = is == 1
+		doc, err = l.NetworkGetXMLDesc(n, 0)
 		return err
 	})
-	return active, err
+	if err != nil {
+		return network{}, err
+	}
+	found.definition = &libvirtxml.Network{}
+	if err := found.definition.Unmarshal(doc); err != nil {
+		return network{}, fmt.Errorf("definition of network %s: %w", name, err)
+	}
+	return found, nil
 }
 
 func uuidString(id libvirt.UUID) string { return uuid.UUID(id).String() }

@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/digitalocean/go-libvirt"
 	"libvirt.org/go/libvirtxml"
@@ -76,6 +79,25 @@ func (c *client) present(ctx context.Context, poolName string, names ...string) 
 		return nil
 	})
 	return found, err
+}
+
+// ownVolumes returns the volumes of an instance: what the listing has of its stem, and the names that are known beforehand
+// looked up as present does.
+func (c *client) ownVolumes(ctx context.Context, poolName string, n volumeNames) (map[string]bool, error) {
+	names, err := c.volumes(ctx, poolName)
+	if err != nil {
+		return nil, err
+	}
+	own := map[string]bool{}
+	for _, name := range names {
+		if strings.HasPrefix(name, n.stem) {
+			own[name] = true
+		}
+	}
+	unseen := slices.DeleteFunc(n.all(), func(name string) bool { return own[name] })
+	looked, err := c.present(ctx, poolName, unseen...)
+	maps.Copy(own, looked)
+	return own, err
 }
 
 // volume reads a volume, or returns errNotFound.

@@ -118,6 +118,19 @@ func fwCfgKey(b platform.Bootstrap) (string, bool) {
 	return "", false
 }
 
+// volumes are the names of the volumes that the definition refers to.
+func (h hardware) volumes() []string {
+	names := namesOf(h.req.Identity)
+	volumes := []string{names.root, names.console}
+	if len(h.req.Bootstrap.Data) > 0 {
+		volumes = append(volumes, names.bootstrap)
+	}
+	for _, disk := range h.req.Disks {
+		volumes = append(volumes, names.disk(disk.Name))
+	}
+	return volumes
+}
+
 func (h hardware) path(volume string) string { return h.poolPath + "/" + volume }
 
 func (h hardware) devices() *libvirtxml.DomainDeviceList {

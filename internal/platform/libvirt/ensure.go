@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
@@ -33,12 +34,11 @@ const (
 const maxSteps = 8
 
 // next decides what to do, from what is there alone. See stage for why the order is safe against a crash at any point.
-func next(v view, want mark, needsBootstrap bool) step {
+func next(v view, want mark, volumes []string) step {
 	if v.domain == nil {
 		return stepBuild
 	}
-	names := namesOf(v.id)
-	complete := v.volumes[names.root] && v.volumes[names.console] && (v.volumes[names.bootstrap] || !needsBootstrap)
+	complete := !slices.ContainsFunc(volumes, func(name string) bool { return !v.volumes[name] })
 	switch {
 	case v.mark.Stage == stageStarted:
 		return stepNone
@@ -95,7 +95,7 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 	if err != nil {
 		return false, err
 	}
-	switch next(v, want, len(req.Bootstrap.Data) > 0) {
+	switch next(v, want, h.volumes()) {
 	case stepBuild:
 		return false, s.build(ctx, c, req, v, definition)
 	case stepStart:

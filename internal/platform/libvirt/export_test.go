@@ -41,7 +41,7 @@ func Next(w World) string {
 	if w.OfAnotherRevision {
 		want.Revision = "q"
 	}
-	return [...]string{"none", "build", "start", "mark starting", "resume", "mark started"}[next(v, want, true)]
+	return [...]string{"none", "build", "start", "mark starting", "resume", "mark started"}[next(v, want, namesOf(id).all())]
 }
 
 // Owner reads the owner token and stage out of a definition.

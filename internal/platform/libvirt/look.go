@@ -23,7 +23,8 @@ type view struct {
 	mark   mark
 	// definition is the parsed definition of domain.
 	definition *libvirtxml.Domain
-	volumes    map[string]bool
+	// volumes are all volumes that carry the owner token in their names.
+	volumes map[string]bool
 }
 
 // look gathers the view of an instance. A domain with the machine's uuid that does not carry the owner token is
@@ -52,7 +53,7 @@ func look(ctx context.Context, c *client, id platform.Identity) (view, error) {
 		return v, err
 	}
 	v.pool = &p
-	v.volumes, err = c.present(ctx, id.Storage, namesOf(id).all()...)
+	v.volumes, err = c.ownVolumes(ctx, id.Storage, namesOf(id))
 	return v, err
 }
 

@@ -18,8 +18,10 @@ import (
 // management cluster's id.
 //
 //	ingot-<uuid>-<owner>-root.qcow2        root disk, a copy-on-write layer over an image
+//	ingot-<uuid>-<owner>-disk-<name>.qcow2 a further disk
 //	ingot-<uuid>-<owner>-bootstrap         content of the fw_cfg file, secret
 //	ingot-<uuid>-<owner>-console.log       what the guest wrote to its serial console
+//	ingot-<uuid>-<owner>-<anything else>   made by tools from one of these, for example a snapshot: goes with them
 //	ingot-image-<sha256>-<attempt>.<fmt>           one attempt to copy an artefact
 //	ingot-image-<sha256>-<attempt>.<fmt>.verified  its seal: empty, made after the copy was verified
 const (
@@ -37,15 +39,19 @@ func owner(managementClusterID string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// volumeNames are the names of the volumes of one instance.
-type volumeNames struct{ root, bootstrap, console string }
+// volumeNames are the names of the volumes of one instance. All of them start with stem, and nothing else does.
+type volumeNames struct{ stem, root, bootstrap, console string }
 
 func namesOf(id platform.Identity) volumeNames {
 	stem := volumePrefix + id.UUID + "-" + owner(id.ManagementClusterID) + "-"
-	return volumeNames{root: stem + "root.qcow2", bootstrap: stem + "bootstrap", console: stem + "console.log"}
+	return volumeNames{stem: stem, root: stem + "root.qcow2", bootstrap: stem + "bootstrap", console: stem + "console.log"}
 }
 
+// all are the names that are the same for every instance.
 func (n volumeNames) all() []string { return []string{n.root, n.bootstrap, n.console} }
+
+// disk is the name of a further disk.
+func (n volumeNames) disk(name string) string { return n.stem + "disk-" + name + ".qcow2" }
 
 // foreignVolume returns a volume that claims the machine's uuid for another management cluster.
 func foreignVolume(id platform.Identity, names []string) (string, bool) {

@@ -6,8 +6,8 @@ package libvirt
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	"libvirt.org/go/libvirtxml"
 
@@ -48,27 +48,28 @@ func remove(ctx context.Context, c *client, v view) error {
 	if v.pool == nil {
 		return nil
 	}
-	rotated, err := rotatedLogs(ctx, c, v.id)
+	return removeVolumes(ctx, c, v.id)
+}
+
+// removeVolumes removes everything in the pool that carries the owner token, the root disk last. Other programs make files
+// beside the volumes (virtlogd the older parts of a console log, people snapshots); libvirt sees those only when it reads
+// the directory anew.
+func removeVolumes(ctx context.Context, c *client, id platform.Identity) error {
+	if err := c.refreshPool(ctx, id.Storage); err != nil {
+		return err
+	}
+	names := namesOf(id)
+	own, err := c.ownVolumes(ctx, id.Storage, names)
 	if err != nil {
 		return err
 	}
-	for _, name := range append(rotated, namesOf(v.id).all()...) {
-		if err := c.deleteVolume(ctx, v.id.Storage, name); err != nil {
+	delete(own, names.root)
+	for _, name := range append(slices.Sorted(maps.Keys(own)), names.root) {
+		if err := c.deleteVolume(ctx, id.Storage, name); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// rotatedLogs returns the older parts of the console log. virtlogd makes them beside the volume when it has grown, and
-// libvirt sees them only when it reads the directory anew.
-func rotatedLogs(ctx context.Context, c *client, id platform.Identity) ([]string, error) {
-	if err := c.refreshPool(ctx, id.Storage); err != nil {
-		return nil, err
-	}
-	volumes, err := c.volumes(ctx, id.Storage)
-	part := namesOf(id).console + "."
-	return slices.DeleteFunc(volumes, func(name string) bool { return !strings.HasPrefix(name, part) }), err
 }
 
 // ScrubBootstrap implements platform.BootstrapScrubber. What QEMU has read at its start stays in its memory, where the
