@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -21,7 +22,7 @@ import (
 // bootstrap waits for the bootstrap data and checks that the pinned image reads its format. A machine whose instance was
 // provisioned needs no data any more: the Secret may be gone.
 func (r *Reconciler) bootstrap(ctx context.Context, w *world) flow.Outcome {
-	if w.wasProvisioned() {
+	if w.wasProvisioned() || w.started() {
 		return flow.Advance(infrav1.BootstrapDataAvailableReason, "")
 	}
 	if !ptr.Deref(w.cluster.Status.Initialization.InfrastructureProvisioned, false) {
@@ -30,7 +31,10 @@ func (r *Reconciler) bootstrap(ctx context.Context, w *world) flow.Outcome {
 	if w.machine.Spec.Bootstrap.DataSecretName == nil {
 		return flow.Wait(infrav1.WaitingForBootstrapDataReason, "the bootstrap provider has not published the data yet", 0)
 	}
-	_, format, err := r.bootstrapData(ctx, w)
+	data, format, err := r.bootstrapData(ctx, w)
+	if apierrors.IsNotFound(err) && r.runs(ctx, w) {
+		return flow.Advance(infrav1.BootstrapDataAvailableReason, "") // it has the data already
+	}
 	if err != nil {
 		return flow.Fail(infrav1.WaitingForBootstrapDataReason, "", err)
 	}
@@ -38,7 +42,14 @@ func (r *Reconciler) bootstrap(ctx context.Context, w *world) flow.Outcome {
 		r.warnOnce(w, infrav1.BootstrapAvailableCondition, refusal.Reason, "CheckBootstrapData", refusal.Message)
 		return flow.Stall(refusal.Reason, refusal.Message)
 	}
+	w.data, w.format = data, format
 	return flow.Advance(infrav1.BootstrapDataAvailableReason, "")
+}
+
+// runs is whether the instance was started already, as far as can be told.
+func (r *Reconciler) runs(ctx context.Context, w *world) bool {
+	seen, err := r.observe(ctx, w)
+	return err == nil && seen.Started
 }
 
 // bootstrapData reads the Secret that Machine.spec.bootstrap.dataSecretName names. The error never holds its content.
@@ -60,15 +71,11 @@ func (r *Reconciler) bootstrapData(ctx context.Context, w *world) ([]byte, ingot
 }
 
 // bootstrapRequest is the data with the channels that the image's family reads.
-func (r *Reconciler) bootstrapRequest(ctx context.Context, w *world) (platform.Bootstrap, error) {
-	data, format, err := r.bootstrapData(ctx, w)
-	if err != nil {
-		return platform.Bootstrap{}, err
-	}
+func (r *Reconciler) bootstrapRequest(w *world) (platform.Bootstrap, error) {
 	family, known := r.Families[w.pinned.Spec.OS.Family]
 	if !known {
 		return platform.Bootstrap{}, fmt.Errorf("%w: this version cannot deliver bootstrap data to images of family %s",
 			platform.ErrUnsupported, w.pinned.Spec.OS.Family)
 	}
-	return platform.Bootstrap{Data: data, Channels: family.Channels(format)}, nil
+	return platform.Bootstrap{Data: w.data, Channels: family.Channels(w.format)}, nil
 }

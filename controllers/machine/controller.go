@@ -1,22 +1,24 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package machine reconciles IngotMachine: it resolves and pins the image, has it replicated, takes the bootstrap data,
-// ensures the instance, sees the Node join, and on deletion proves the instance gone. It knows platforms and operating
-// system families only through their ports. It never decides when a machine is to be replaced.
+// Package machine reconciles IngotMachine: it resolves and pins the image, chooses the endpoint, has the image
+// replicated, claims addresses, takes the bootstrap data, ensures the instance, sees the Node join, and on deletion proves
+// the instance gone. It knows platforms and operating system families only through their ports. It never decides when a
+// machine is to be replaced.
 package machine
 
 import (
 	"context"
+	"sync"
 	"time"
 
-	"github.com/google/uuid"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
-	"sigs.k8s.io/cluster-api/util/finalizers"
-	"sigs.k8s.io/cluster-api/util/patch"
+	"sigs.k8s.io/cluster-api/util/annotations"
+	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/cluster-api/util/paused"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -53,6 +55,25 @@ type Reconciler struct {
 	Recorder         events.EventRecorder
 	Clock            clock.PassiveClock
 	WatchFilterValue string
+
+	// What one manager remembers. All of it may be lost at any time.
+	assumed assumptions
+	absent  absences
+	turns   *budget
+	once    sync.Once
+	wake    func(client.ObjectKey) // puts a machine into the queue; nil without a manager
+}
+
+// budget returns who has their turn to be made.
+func (r *Reconciler) budget() *budget {
+	r.once.Do(func() {
+		r.turns = newBudget(r.Clock, func(key client.ObjectKey) {
+			if r.wake != nil {
+				r.wake(key)
+			}
+		})
+	})
+	return r.turns
 }
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=ingotmachines,verbs=get;list;watch;update;patch
@@ -75,52 +96,62 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 	if err != nil || w == nil {
 		return ctrl.Result{}, err
 	}
-	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, w.infra, infrav1.IngotMachineFinalizer); err != nil || added {
+	if isPaused, err := r.paused(ctx, w); err != nil || isPaused {
 		return ctrl.Result{}, err
 	}
-	if w.cluster != nil {
-		if isPaused, requeue, err := paused.EnsurePausedCondition(ctx, r.Client, w.cluster, w.infra); err != nil || isPaused || requeue {
-			return ctrl.Result{}, err
-		}
+	run := r.run
+	if !w.infra.DeletionTimestamp.IsZero() {
+		run = r.release
 	}
-	if err := r.ensureIdentity(ctx, w.infra); err != nil {
+	outcome, err := run(ctx, w)
+	if err != nil || w.gone {
 		return ctrl.Result{}, err
 	}
-	helper, err := patch.NewHelper(w.infra, r.Client)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	outcome := r.run(ctx, w)
-	summarise(w.infra, outcome)
 	result, reterr = outcome.Result()
-	err = helper.Patch(ctx, w.infra, patch.WithOwnedConditions{Conditions: ownedConditions()})
-	return result, kerrors.NewAggregate([]error{reterr, client.IgnoreNotFound(err)})
+	if outcome.Reason() == infrav1.ProvingAbsenceReason {
+		return result, reterr // it takes two seconds and is not worth a write
+	}
+	summarise(w.infra, outcome)
+	return result, kerrors.NewAggregate([]error{reterr, client.IgnoreNotFound(r.report(ctx, w))})
 }
 
-// run runs the phases in the order that a machine needs: nothing is made before its image is pinned, and nothing is
-// started before its bootstrap data fits that image. The first phase that does not advance ends the pass.
-func (r *Reconciler) run(ctx context.Context, w *world) flow.Outcome {
-	if !w.infra.DeletionTimestamp.IsZero() {
-		return r.release(ctx, w)
+// paused is whether the machine is not to be touched. That is written at once; that it is not paused is written with
+// whatever there is to say about the machine next.
+func (r *Reconciler) paused(ctx context.Context, w *world) (bool, error) {
+	if w.cluster == nil {
+		return false, nil
+	}
+	if annotations.IsPaused(w.cluster, w.infra) {
+		_, _, err := paused.EnsurePausedCondition(ctx, r.Client, w.cluster, w.infra)
+		return true, err
+	}
+	if !conditions.IsFalse(w.infra, clusterv1.PausedCondition) {
+		conditions.Set(w.infra, metav1.Condition{Type: clusterv1.PausedCondition, Status: metav1.ConditionFalse, Reason: clusterv1.NotPausedReason})
+	}
+	return false, nil
+}
+
+// run runs the phases in the order that a machine needs: identity, image and place are written down before anything is
+// made, and nothing is started before its bootstrap data fits the image. The first phase that does not advance ends the
+// pass. An error means that nothing more may be done or said in this pass.
+func (r *Reconciler) run(ctx context.Context, w *world) (flow.Outcome, error) {
+	outcome := flow.Run(ctx, w.infra,
+		phase(infrav1.ImageResolvedCondition, w, r.image),
+		phase(infrav1.PlacedCondition, w, r.place),
+	)
+	if err := r.writeDown(ctx, w); err != nil || !outcome.Done() {
+		return outcome, err
 	}
 	return flow.Run(ctx, w.infra,
-		flow.Phase{Condition: infrav1.ImageResolvedCondition, Do: func(ctx context.Context) flow.Outcome { return r.image(ctx, w) }},
-		flow.Phase{Condition: infrav1.ImageReplicatedCondition, Do: func(ctx context.Context) flow.Outcome { return r.replica(ctx, w) }},
-		flow.Phase{Condition: infrav1.BootstrapAvailableCondition, Do: func(ctx context.Context) flow.Outcome { return r.bootstrap(ctx, w) }},
-		flow.Phase{Condition: infrav1.InstanceReadyCondition, Do: func(ctx context.Context) flow.Outcome { return r.instance(ctx, w) }},
-		flow.Phase{Condition: infrav1.NodeJoinedCondition, Do: func(ctx context.Context) flow.Outcome { return r.node(ctx, w) }},
-	)
+		phase(infrav1.ImageReplicatedCondition, w, r.replica),
+		phase(infrav1.BootstrapAvailableCondition, w, r.bootstrap),
+		phase(infrav1.InstanceReadyCondition, w, r.instance),
+		phase(infrav1.NodeJoinedCondition, w, r.node),
+	), nil
 }
 
-// ensureIdentity writes the machine's identity before anything is made for it. The optimistic lock makes sure that of
-// two managers only one chooses.
-func (r *Reconciler) ensureIdentity(ctx context.Context, infra *infrav1.IngotMachine) error {
-	if infra.Spec.ProviderID != "" || !infra.DeletionTimestamp.IsZero() {
-		return nil
-	}
-	before := client.MergeFromWithOptions(infra.DeepCopy(), client.MergeFromWithOptimisticLock{})
-	infra.Spec.ProviderID = providerIDPrefix + uuid.NewString()
-	return r.Client.Patch(ctx, infra, before)
+func phase(condition string, w *world, do func(context.Context, *world) flow.Outcome) flow.Phase {
+	return flow.Phase{Condition: condition, Do: func(ctx context.Context) flow.Outcome { return do(ctx, w) }}
 }
 
 // summarise writes the Ready condition, which says what the machine waits for or that it waits for nothing, and the
@@ -131,11 +162,4 @@ func summarise(infra *infrav1.IngotMachine, outcome flow.Outcome) {
 	}
 	flow.Record(infra, infrav1.ReadyCondition, outcome)
 	infra.Status.ObservedGeneration = infra.Generation
-}
-
-func ownedConditions() []string {
-	return []string{
-		infrav1.ReadyCondition, infrav1.ImageResolvedCondition, infrav1.ImageReplicatedCondition, infrav1.BootstrapAvailableCondition,
-		infrav1.InstanceReadyCondition, infrav1.NodeJoinedCondition, infrav1.DeletingCondition,
-	}
 }

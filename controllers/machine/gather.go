@@ -5,14 +5,8 @@ package machine
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,24 +22,28 @@ const providerIDPrefix = "ingot://"
 // world is everything that a pass over one machine reads from the management cluster, and what the platform showed.
 type world struct {
 	infra   *infrav1.IngotMachine
-	machine *clusterv1.Machine // nil when the owner is gone
-	cluster *clusterv1.Cluster // nil when the Cluster is gone
+	found   *infrav1.IngotMachine // infra as the API has it
+	machine *clusterv1.Machine    // nil when the owner is gone
+	cluster *clusterv1.Cluster    // nil when the Cluster is gone
 
-	endpoint *ingotv1.PlatformEndpoint // nil when it does not exist
-	allowed  bool                      // whether the namespace may use the endpoint
+	endpoint *ingotv1.PlatformEndpoint // nil when none is chosen or it does not exist
+	pinned   *ingotv1.NodeImage        // the pinned image, set by the image phase
 
-	pinned    *ingotv1.NodeImage // the pinned image, set by the image phase
-	pinnedNow bool               // whether it was pinned in this pass, and is not in the API yet
+	data   []byte                  // the bootstrap data, set by the bootstrap phase of an instance that is to be made
+	format ingotv1.BootstrapFormat // its format
 
 	observed *platform.Observation // set by observe
+	gone     bool                  // whether the pass let the machine go
 }
 
 // gather reads everything that a pass needs. It returns nil when there is nothing to do yet.
 func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*world, error) {
 	w := &world{infra: &infrav1.IngotMachine{}}
 	if err := r.Client.Get(ctx, key, w.infra); err != nil {
+		r.budget().leave(key)
 		return nil, client.IgnoreNotFound(err)
 	}
+	w.found = w.infra.DeepCopy()
 	deleting := !w.infra.DeletionTimestamp.IsZero()
 	var err error
 	if w.machine, err = util.GetOwnerMachine(ctx, r.Client, w.infra.ObjectMeta); client.IgnoreNotFound(err) != nil {
@@ -65,44 +63,18 @@ func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*world, 
 	return w, r.gatherEndpoint(ctx, w)
 }
 
+// gatherEndpoint reads the endpoint that the machine was placed on.
 func (r *Reconciler) gatherEndpoint(ctx context.Context, w *world) error {
-	endpoint := &ingotv1.PlatformEndpoint{}
-	err := r.Client.Get(ctx, client.ObjectKey{Name: w.endpointName()}, endpoint)
-	if apierrors.IsNotFound(err) {
+	if w.endpointName() == "" {
 		return nil
 	}
+	endpoint := &ingotv1.PlatformEndpoint{}
+	err := r.Client.Get(ctx, client.ObjectKey{Name: w.endpointName()}, endpoint)
 	if err != nil {
-		return err
+		return client.IgnoreNotFound(err)
 	}
 	w.endpoint = endpoint
-	if w.wasProvisioned() || !w.infra.DeletionTimestamp.IsZero() {
-		return nil // who may place machines there does not matter any more
-	}
-	w.allowed, err = r.mayUse(ctx, w.infra.Namespace, endpoint.Spec.AllowedNamespaces)
-	return err
-}
-
-// mayUse is whether machines of a namespace may be placed on an endpoint.
-func (r *Reconciler) mayUse(ctx context.Context, namespace string, allowed ingotv1.AllowedNamespaces) (bool, error) {
-	if len(allowed.Names) == 0 && allowed.Selector == nil {
-		return true, nil
-	}
-	if slices.Contains(allowed.Names, namespace) {
-		return true, nil
-	}
-	if allowed.Selector == nil {
-		return false, nil
-	}
-	selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
-	if err != nil {
-		return false, fmt.Errorf("spec.allowedNamespaces.selector: %w", err)
-	}
-	ns := &metav1.PartialObjectMetadata{}
-	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := r.Client.Get(ctx, client.ObjectKey{Name: namespace}, ns); err != nil {
-		return false, err
-	}
-	return selector.Matches(labels.Set(ns.Labels)), nil
+	return nil
 }
 
 // observe asks the platform about the instance, at most once per pass.
@@ -122,7 +94,11 @@ func (r *Reconciler) observe(ctx context.Context, w *world) (platform.Observatio
 	return seen, nil
 }
 
-func (w *world) endpointName() string { return w.infra.Spec.Platform.Libvirt.EndpointName }
+// endpointName is where the machine was placed; empty before that.
+func (w *world) endpointName() string { return placedOn(w.infra) }
+
+// key is what the machine is queued by.
+func (w *world) key() client.ObjectKey { return client.ObjectKeyFromObject(w.infra) }
 
 func (w *world) storage() string { return w.infra.Spec.Platform.Libvirt.StoragePool }
 
@@ -134,6 +110,10 @@ func (w *world) identity() platform.Identity {
 		Storage:             w.storage(),
 	}
 }
+
+// started is whether the instance was seen started: only then the power state is told. It has its bootstrap data, and
+// nobody makes it again.
+func (w *world) started() bool { return w.found.Status.Power != "" }
 
 // wasProvisioned is whether Cluster API was ever told that the instance is there. Machine.spec.providerID says it too,
 // because status does not survive a move to another management cluster.

@@ -41,6 +41,7 @@ func (r *Reconciler) image(ctx context.Context, w *world) flow.Outcome {
 		KubernetesVersion: w.machine.Spec.Version,
 		Platform:          ingotv1.ArtefactPlatformLibvirt,
 		Firmware:          w.infra.Spec.Firmware,
+		SecureBoot:        ptr.Deref(w.infra.Spec.TrustedBoot.SecureBoot, false),
 	}, r.Clock.Now())
 	if refusal != nil && r.alreadyStarted(ctx, w, images.Items) {
 		return flow.Advance(infrav1.ImagePinnedReason, "")
@@ -76,17 +77,13 @@ func (r *Reconciler) alreadyStarted(ctx context.Context, w *world, images []ingo
 	return false
 }
 
-// pin writes the resolved image. It ends the pass, so that the image is in the API before anything is made from it; a
-// validation rule keeps a second manager from pinning another one.
+// pin takes the resolved image into the spec. It is written down before anything is made from it; a validation rule keeps
+// a second manager from pinning another one.
 func (r *Reconciler) pin(w *world, choice image.Choice) {
-	pinned := infrav1.PinnedImage{Name: choice.Image.Name, SHA256: choice.Artefact.SHA256}
-	w.infra.Spec.PinnedImage = pinned
-	w.pinnedNow = true
-	r.Recorder.Eventf(w.infra, choice.Image, corev1.EventTypeNormal, "ImagePinned", "ResolveImage",
-		"NodeImage %s with digest %s", pinned.Name, pinned.SHA256)
+	w.infra.Spec.PinnedImage = infrav1.PinnedImage{Name: choice.Image.Name, SHA256: choice.Artefact.SHA256}
 	if choice.Image.Spec.Lifecycle.State == ingotv1.LifecycleDeprecated {
 		r.Recorder.Eventf(w.infra, choice.Image, corev1.EventTypeWarning, "ImageDeprecated", "ResolveImage",
-			"NodeImage %s is deprecated: %s", pinned.Name, choice.Image.Spec.Lifecycle.Reason)
+			"NodeImage %s is deprecated: %s", choice.Image.Name, choice.Image.Spec.Lifecycle.Reason)
 	}
 }
 
@@ -95,15 +92,8 @@ func (r *Reconciler) replica(ctx context.Context, w *world) flow.Outcome {
 	if w.wasProvisioned() {
 		return flow.Advance(infrav1.ImageReplicaReadyReason, "")
 	}
-	if w.pinnedNow {
-		return flow.Wait(infrav1.ImageReplicatingReason, "the image was pinned just now", 0) // the write wakes us
-	}
 	if w.endpoint == nil {
-		return flow.Stall(infrav1.EndpointNotFoundReason, fmt.Sprintf("PlatformEndpoint %s does not exist: create it", w.endpointName()))
-	}
-	if !w.allowed {
-		return flow.Stall(infrav1.EndpointNotAllowedReason, fmt.Sprintf(
-			"namespace %s may not use PlatformEndpoint %s: add it to spec.allowedNamespaces there", w.infra.Namespace, w.endpointName()))
+		return flow.Stall(infrav1.EndpointNotFoundReason, fmt.Sprintf("PlatformEndpoint %s does not exist any more: create it again", w.endpointName()))
 	}
 	if w.endpoint.Spec.ManagementClusterID == "" {
 		return flow.Wait(infrav1.EndpointUnavailableReason, fmt.Sprintf("PlatformEndpoint %s is not ready yet", w.endpointName()), shortWait)
@@ -114,9 +104,11 @@ func (r *Reconciler) replica(ctx context.Context, w *world) flow.Outcome {
 	}
 	ready := conditions.Get(replica, ingotv1.ImageReplicaReadyCondition)
 	switch {
+	case !replica.DeletionTimestamp.IsZero():
+		return flow.Wait(infrav1.ImageReplicatingReason, fmt.Sprintf("ImageReplica %s is being removed; it is made anew when it is gone", replica.Name), 0)
 	case ready == nil:
 		return flow.Wait(infrav1.ImageReplicatingReason, replicating(w, replica), 0)
-	case ready.Status == metav1.ConditionTrue && replica.DeletionTimestamp.IsZero():
+	case ready.Status == metav1.ConditionTrue:
 		return flow.Advance(infrav1.ImageReplicaReadyReason, "")
 	case ready.Reason == ingotv1.ImageReplicaCopyingReason:
 		return flow.Wait(infrav1.ImageReplicatingReason, replicating(w, replica), 0)
@@ -125,9 +117,10 @@ func (r *Reconciler) replica(ctx context.Context, w *world) flow.Outcome {
 	}
 }
 
-// replicating says how far the copy is.
+// replicating says where to see how far the copy is. The progress itself is the replica's: a thousand machines that wait
+// for one copy would all write it.
 func replicating(w *world, replica *ingotv1.ImageReplica) string {
-	return fmt.Sprintf("%d %% of %s copied to %s", ptr.Deref(replica.Status.Percent, 0), w.pinned.Name, w.endpointName())
+	return fmt.Sprintf("%s is being copied to %s: ImageReplica %s tells how far", w.pinned.Name, w.endpointName(), replica.Name)
 }
 
 // ensureReplica returns the replica of the pinned image on the machine's storage, and makes it if there is none. The

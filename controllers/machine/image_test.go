@@ -114,12 +114,13 @@ func (s *story) copy() platform.ImageIdentity {
 	return platform.ImageIdentity{SHA256: builder.Digest(s.namespace), Storage: "default"}
 }
 
-// tellsProgress: a copy takes minutes on a slow link, and a machine that says nothing for minutes looks broken.
+// tellsProgress: a copy takes minutes on a slow link, and a machine that says nothing for minutes looks broken. The
+// progress itself is told by the replica.
 func tellsProgress(s *story) {
 	s.platform.HoldCopy(s.copy(), builder.ArtefactBytes/2)
 	s.begin()
 	s.settle()
-	s.expectMessage(s.expect(infrav1.ImageReplicatedCondition, metav1.ConditionFalse, infrav1.ImageReplicatingReason), "49 %")
+	s.expectMessage(s.expect(infrav1.ImageReplicatedCondition, metav1.ConditionFalse, infrav1.ImageReplicatingReason), "ImageReplica "+s.replicas()[0].Name)
 	s.expect(infrav1.ReadyCondition, metav1.ConditionFalse, infrav1.ImageReplicatingReason)
 	s.expectCalls("EnsureImage")
 	s.platform.LetCopy(s.copy())
@@ -226,19 +227,19 @@ func TestRefusals(t *testing.T) {
 		"endpoint that does not exist": {
 			why:       "the remedy is to create it, and only the message can say so",
 			given:     func(s *story) { s.endpoint = nil },
-			condition: infrav1.ImageReplicatedCondition, reason: infrav1.EndpointNotFoundReason, says: "create it",
+			condition: infrav1.PlacedCondition, reason: infrav1.EndpointNotFoundReason, says: "create it",
 		},
 		"namespace that is not named": {
 			why:       "one tenant must not place machines on another's host",
 			given:     func(s *story) { s.endpoint.Spec.AllowedNamespaces.Names = []string{"somebody-else"} },
-			condition: infrav1.ImageReplicatedCondition, reason: infrav1.EndpointNotAllowedReason, says: "allowedNamespaces",
+			condition: infrav1.PlacedCondition, reason: infrav1.EndpointNotAllowedReason, says: "allowedNamespaces",
 		},
 		"namespace that is not selected": {
 			why: "the same, by label",
 			given: func(s *story) {
 				s.endpoint.Spec.AllowedNamespaces.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"tenant": "other"}}
 			},
-			condition: infrav1.ImageReplicatedCondition, reason: infrav1.EndpointNotAllowedReason, says: "allowedNamespaces",
+			condition: infrav1.PlacedCondition, reason: infrav1.EndpointNotAllowedReason, says: "allowedNamespaces",
 		},
 		"bootstrap data that the image cannot read": {
 			why:       "the guest would boot, ignore the data and never join, and nobody would know why",

@@ -11,9 +11,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/util"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
@@ -23,6 +27,8 @@ const (
 	shortWait = 3 * time.Second
 	// unreachableWait is how soon an endpoint that did not answer is asked again; an event comes earlier when it is back.
 	unreachableWait = 30 * time.Second
+	// defaultCreatesInFlight is how many instances an endpoint makes at once unless it says otherwise.
+	defaultCreatesInFlight = 8
 )
 
 // instance makes the instance run, or looks at the one that does. An instance that Cluster API was told of is only ever
@@ -34,16 +40,24 @@ func (r *Reconciler) instance(ctx context.Context, w *world) flow.Outcome {
 	if w.endpoint == nil {
 		return flow.Stall(infrav1.EndpointNotFoundReason, fmt.Sprintf("PlatformEndpoint %s does not exist: create it", w.endpointName())).Unknown()
 	}
-	seen, err := r.look(ctx, w)
+	seen, waits, err := r.look(ctx, w)
+	if waits != nil {
+		return *waits
+	}
 	if err != nil {
 		return r.instanceFailed(w, err)
 	}
 	w.observed = &seen
-	w.infra.Status.Power = powerState(seen.Power)
+	if seen.Started || w.started() {
+		w.infra.Status.Power = powerState(seen.Power)
+	}
 	if addresses := machineAddresses(w.infra.Name, seen.Addresses); len(addresses) > 0 {
 		w.infra.Status.Addresses = addresses
 	}
 	outcome := r.judgeInstance(w, seen)
+	if !inTheMaking(outcome) {
+		r.budget().leave(w.key())
+	}
 	if outcome.Done() && !w.wasProvisioned() {
 		r.Recorder.Eventf(w.infra, nil, corev1.EventTypeNormal, "InstanceProvisioned", "EnsureInstance",
 			"instance runs with address %s", seen.Addresses[0])
@@ -57,37 +71,101 @@ func (r *Reconciler) instance(ctx context.Context, w *world) flow.Outcome {
 func tellProvisioned(w *world) {
 	w.infra.Status.Initialization.Provisioned = new(true)
 	w.infra.Status.FailureDomain = w.machine.Spec.FailureDomain
+	if placed := w.infra.Spec.Placement.FailureDomain; placed != "" {
+		w.infra.Status.FailureDomain = placed
+	}
 }
 
-// look ensures an instance that is not provisioned yet, and only observes one that is.
-func (r *Reconciler) look(ctx context.Context, w *world) (platform.Observation, error) {
+// look ensures an instance that does not run yet when its turn has come, and only observes one that does.
+func (r *Reconciler) look(ctx context.Context, w *world) (platform.Observation, *flow.Outcome, error) {
 	if w.wasProvisioned() {
-		return r.observe(ctx, w)
+		seen, err := r.observe(ctx, w)
+		return seen, nil, err
 	}
+	if w.started() || w.observed != nil && w.observed.Started {
+		r.budget().occupy(w.endpointName(), w.key())
+		seen, err := r.observe(ctx, w)
+		return seen, nil, err
+	}
+	if granted, ahead := r.budget().enter(w.endpointName(), w.key(), createsInFlight(w.endpoint), util.IsControlPlaneMachine(w.machine)); !granted {
+		queued := flow.Wait(infrav1.InstanceQueuedReason, queued(w, ahead), unreachableWait)
+		return platform.Observation{}, &queued, nil
+	}
+	seen, err := r.ensure(ctx, w)
+	return seen, nil, err
+}
+
+// queued says what the machine waits for. How many are ahead changes with every turn and is not written each time.
+func queued(w *world, _ int) string {
+	return fmt.Sprintf("PlatformEndpoint %s makes %d instances at once (spec.budget.createsInFlight); the machine waits for its turn",
+		w.endpointName(), createsInFlight(w.endpoint))
+}
+
+func createsInFlight(e *ingotv1.PlatformEndpoint) int {
+	return int(ptr.Deref(e.Spec.Budget.CreatesInFlight, defaultCreatesInFlight))
+}
+
+// ensure makes the instance.
+func (r *Reconciler) ensure(ctx context.Context, w *world) (platform.Observation, error) {
 	p, err := r.Sessions.Platform(w.endpointName())
 	if err != nil {
 		return platform.Observation{}, err
 	}
-	bootstrap, err := r.bootstrapRequest(ctx, w)
+	if w.data == nil {
+		return platform.Observation{}, errors.New("an instance is to be made and its bootstrap data was not read")
+	}
+	bootstrap, err := r.bootstrapRequest(w)
 	if err != nil {
 		return platform.Observation{}, err
 	}
-	request := platform.Request{
-		Identity:    w.identity(),
-		Name:        w.infra.Name,
-		ImageSHA256: w.infra.Spec.PinnedImage.SHA256,
-		CPUs:        w.infra.Spec.Resources.CPUs,
-		MemoryBytes: w.infra.Spec.Resources.Memory.Value(),
-		Firmware:    platform.Firmware(w.infra.Spec.Firmware),
-		Bootstrap:   bootstrap,
-	}
-	if size := w.infra.Spec.RootDisk.Size; size != nil {
-		request.RootDiskBytes = size.Value()
-	}
-	for _, network := range w.infra.Spec.Networks {
-		request.Interfaces = append(request.Interfaces, platform.Interface{Network: network.Name})
+	request, err := w.request(bootstrap)
+	if err != nil {
+		return platform.Observation{}, err
 	}
 	return p.Ensure(ctx, request)
+}
+
+// request is what the spec asks of the platform.
+func (w *world) request(bootstrap platform.Bootstrap) (platform.Request, error) {
+	spec := w.infra.Spec
+	request := platform.Request{
+		Identity:       w.identity(),
+		Name:           w.infra.Name,
+		ImageSHA256:    spec.PinnedImage.SHA256,
+		CPUs:           spec.Resources.CPUs,
+		MemoryBytes:    spec.Resources.Memory.Value(),
+		Firmware:       platform.Firmware(spec.Firmware),
+		SecureBoot:     ptr.Deref(spec.TrustedBoot.SecureBoot, false),
+		VirtualTPM:     ptr.Deref(spec.TrustedBoot.VirtualTPM, false),
+		DedicatedCPUs:  spec.Resources.CPUPolicy == infrav1.CPUPolicyDedicated,
+		SingleNUMANode: spec.Resources.NUMAPolicy == infrav1.NUMAPolicySingle,
+		Bootstrap:      bootstrap,
+	}
+	if size := spec.RootDisk.Size; size != nil {
+		request.RootDiskBytes = size.Value()
+	}
+	if pages := spec.Resources.HugePages; pages != "" {
+		size, err := resource.ParseQuantity(string(pages))
+		if err != nil {
+			return platform.Request{}, fmt.Errorf("%w: spec.resources.hugePages: %w", platform.ErrInvalid, err)
+		}
+		request.HugePageBytes = size.Value()
+	}
+	for _, disk := range spec.Disks {
+		request.Disks = append(request.Disks, platform.Disk{Name: disk.Name, Bytes: disk.Size.Value()})
+	}
+	for _, network := range spec.Networks {
+		request.Interfaces = append(request.Interfaces, platform.Interface{Network: network.Name, MTU: network.MTU})
+	}
+	for _, device := range spec.Platform.Libvirt.PCIDevices {
+		request.PCIDevices = append(request.PCIDevices, platform.PCIDevice{VendorID: device.VendorID, DeviceID: device.DeviceID, Count: max(device.Count, 1)})
+	}
+	return request, nil
+}
+
+// inTheMaking is whether the instance still takes part of the endpoint's budget.
+func inTheMaking(outcome flow.Outcome) bool {
+	return !outcome.Done() && (outcome.Reason() == infrav1.InstanceCreatingReason || outcome.Reason() == infrav1.InstanceWaitingForAddressReason)
 }
 
 // judgeInstance says what an observation means for the machine.
@@ -99,7 +177,7 @@ func (r *Reconciler) judgeInstance(w *world, seen platform.Observation) flow.Out
 	switch {
 	case seen.Existence == platform.Unknown:
 		return flow.Wait(infrav1.EndpointUnavailableReason, "the platform could not tell: "+seen.Detail, unreachableWait).Unknown()
-	case seen.Existence == platform.Absent && w.wasProvisioned():
+	case seen.Existence == platform.Absent && (w.wasProvisioned() || w.started()):
 		message := "the instance is not on the endpoint any more; it is never made a second time. Delete the Machine to have it replaced"
 		r.warnOnce(w, infrav1.InstanceReadyCondition, infrav1.InstanceGoneReason, "ObserveInstance", message)
 		return flow.Stall(infrav1.InstanceGoneReason, message)
@@ -118,9 +196,12 @@ func (r *Reconciler) judgeInstance(w *world, seen platform.Observation) flow.Out
 
 // instanceFailed translates the platform's errors. What could not be told leaves everything as it was last seen.
 func (r *Reconciler) instanceFailed(w *world, err error) flow.Outcome {
+	r.budget().leave(w.key())
 	switch {
 	case errors.Is(err, platform.ErrUnreachable):
-		w.infra.Status.Power = infrav1.PowerStateUnknown
+		if w.started() {
+			w.infra.Status.Power = infrav1.PowerStateUnknown
+		}
 		return flow.Wait(infrav1.EndpointUnavailableReason, err.Error(), unreachableWait).Unknown()
 	case errors.Is(err, platform.ErrForeign):
 		r.warnOnce(w, infrav1.InstanceReadyCondition, infrav1.InstanceForeignReason, "EnsureInstance", err.Error())

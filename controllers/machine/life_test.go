@@ -66,7 +66,7 @@ func joins(s *story) {
 		s.Errorf("the node's OS is %q, power is %q", infra.Status.NodeOSImage, infra.Status.Power)
 	}
 	s.expectRunning()
-	s.expectEvents("ImagePinned", "InstanceProvisioned", "BootstrapDataScrubbed")
+	s.expectEvents("InstanceProvisioned")
 }
 
 // expectEvents checks that each event was told exactly once.
@@ -241,7 +241,7 @@ func refused(s *story) {
 	if result.RequeueAfter == 0 {
 		s.Error("nobody would notice that the host was repaired")
 	}
-	s.expectEvents("ImagePinned", "Refused")
+	s.expectEvents("Refused")
 }
 
 // scrubs: the data holds a token and, on control planes, the cluster's keys. It has no business on the host afterwards.

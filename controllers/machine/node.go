@@ -67,7 +67,7 @@ func (r *Reconciler) scrub(ctx context.Context, w *world) flow.Outcome {
 	if err != nil {
 		return flow.Wait(infrav1.ScrubbingReason, err.Error(), unreachableWait)
 	}
-	scrubber, can := p.(platform.BootstrapScrubber)
+	scrubber, can := platform.As[platform.BootstrapScrubber](p)
 	if !can {
 		return flow.Advance(infrav1.NodeFoundReason, "")
 	}
@@ -78,7 +78,5 @@ func (r *Reconciler) scrub(ctx context.Context, w *world) flow.Outcome {
 	if err != nil {
 		return flow.Fail(infrav1.ScrubbingReason, "", fmt.Errorf("removing bootstrap data from the platform: %w", err))
 	}
-	r.Recorder.Eventf(w.infra, nil, corev1.EventTypeNormal, "BootstrapDataScrubbed", "ScrubBootstrapData",
-		"Node %s joined; bootstrap data removed from the platform", w.machine.Status.NodeRef.Name)
 	return flow.Advance(infrav1.NodeFoundReason, "")
 }

@@ -7,10 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
@@ -19,19 +22,33 @@ import (
 )
 
 // release removes the instance. The finalizer goes only after absence was observed twice by a session that can see, or
-// when nothing can ever have been made: the image is pinned before the first call to a platform.
-func (r *Reconciler) release(ctx context.Context, w *world) flow.Outcome {
+// when nothing can ever have been made: image and place are on record before the first call to a platform.
+func (r *Reconciler) release(ctx context.Context, w *world) (flow.Outcome, error) {
+	r.budget().leave(w.key())
 	outcome := r.releaseInstance(ctx, w)
+	if outcome.Reason() != infrav1.ProvingAbsenceReason {
+		r.absent.forget(w.infra.UID)
+	}
 	if outcome.Done() {
-		controllerutil.RemoveFinalizer(w.infra, infrav1.IngotMachineFinalizer)
-		return outcome
+		return outcome, r.letGo(ctx, w)
 	}
 	recordDeleting(w.infra, outcome)
-	return outcome
+	return outcome, nil
+}
+
+// letGo takes the finalizer away, and with it all that the manager remembers of the machine.
+func (r *Reconciler) letGo(ctx context.Context, w *world) error {
+	w.gone = true
+	r.unplace(w.infra.UID)
+	r.absent.forget(w.infra.UID)
+	if !controllerutil.RemoveFinalizer(w.infra, infrav1.IngotMachineFinalizer) {
+		return nil
+	}
+	return client.IgnoreNotFound(r.patchRecord(ctx, w))
 }
 
 func (r *Reconciler) releaseInstance(ctx context.Context, w *world) flow.Outcome {
-	if w.infra.Spec.PinnedImage.Name == "" {
+	if w.endpointName() == "" || w.infra.Spec.PinnedImage.Name == "" {
 		return flow.Advance(infrav1.ReleasingReason, "")
 	}
 	if w.endpoint == nil {
@@ -45,7 +62,8 @@ func (r *Reconciler) releaseInstance(ctx context.Context, w *world) flow.Outcome
 	if err != nil {
 		return flow.Wait(infrav1.EndpointUnavailableReason, err.Error(), unreachableWait)
 	}
-	seen, err := p.Release(ctx, platform.ReleaseRequest{Identity: w.identity()})
+	forceAfter := w.forceAfter()
+	seen, err := p.Release(ctx, platform.ReleaseRequest{Identity: w.identity(), ForceAfter: forceAfter})
 	switch {
 	case errors.Is(err, platform.ErrUnreachable):
 		return flow.Wait(infrav1.EndpointUnavailableReason, err.Error(), unreachableWait)
@@ -54,20 +72,30 @@ func (r *Reconciler) releaseInstance(ctx context.Context, w *world) flow.Outcome
 		return flow.Wait(infrav1.InstanceForeignReason, err.Error(), unreachableWait)
 	case err != nil:
 		return flow.Fail(infrav1.ReleasingReason, "", err)
+	case seen.Existence != platform.Absent && seen.Power == platform.PowerOn && r.Clock.Now().Before(forceAfter):
+		return flow.Wait(infrav1.ShuttingDownReason, fmt.Sprintf("the guest was asked to shut down; it is switched off after %s", forceAfter.UTC().Format(time.RFC3339)),
+			min(shutdownLook, forceAfter.Sub(r.Clock.Now())))
 	case seen.Existence != platform.Absent:
 		return flow.Wait(infrav1.ReleasingReason, seen.Detail, shortWait)
-	case !provingAbsence(w.infra):
-		return flow.Wait(infrav1.ProvingAbsenceReason, "the instance is gone; looking a second time", shortWait)
-	default:
-		r.Recorder.Eventf(w.infra, nil, corev1.EventTypeNormal, "InstanceReleased", "ReleaseInstance", "nothing of %s is left on %s", w.infra.Spec.ProviderID, w.endpointName())
-		return flow.Advance(infrav1.ProvingAbsenceReason, "")
 	}
+	if wait := r.absent.prove(w.infra.UID, r.Clock.Now()); wait > 0 {
+		return flow.Wait(infrav1.ProvingAbsenceReason, "the instance is gone; looking a second time", wait)
+	}
+	r.Recorder.Eventf(w.infra, nil, corev1.EventTypeNormal, "InstanceReleased", "ReleaseInstance", "nothing of %s is left on %s", w.infra.Spec.ProviderID, w.endpointName())
+	return flow.Advance(infrav1.ProvingAbsenceReason, "")
 }
 
-// provingAbsence is whether an earlier pass already saw the instance absent.
-func provingAbsence(infra *infrav1.IngotMachine) bool {
-	condition := conditions.Get(infra, infrav1.DeletingCondition)
-	return condition != nil && condition.Reason == infrav1.ProvingAbsenceReason
+// shutdownLook is how often a guest that shuts down is looked at; its end is told by an event.
+const shutdownLook = 10 * time.Second
+
+// forceAfter is when a running guest is switched off. It counts from the deletion, so that a restart of the manager does
+// not prolong it; the zero time means at once.
+func (w *world) forceAfter() time.Time {
+	grace := ptr.Deref(w.infra.Spec.PowerOff.GracePeriodSeconds, 0)
+	if grace <= 0 {
+		return time.Time{}
+	}
+	return w.infra.DeletionTimestamp.Add(time.Duration(grace) * time.Second)
 }
 
 // recordDeleting records an outcome in the Deleting condition, which is True while deletion is under way.

@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 
 const machineName = "demo-1"
 
+// proving is the longest pause between two looks that prove an absence; nothing else waits for less.
+const proving = 2 * time.Second
+
 // story is one Machine and the world around it. The objects are those that begin creates; a story changes them before,
 // and sets to nil what is not to exist.
 type story struct {
@@ -132,7 +135,7 @@ func (s *story) begin() {
 func (s *story) restart() {
 	s.Helper()
 	s.writes = &builder.Writes{}
-	s.sessions = session.NewRegistry(s.open)
+	s.sessions = session.NewRegistry(s.open).WithClock(s.clock)
 	s.reconciler = &machine.Reconciler{
 		Client:       s.writes.Through(s.client),
 		SecretReader: s.client,
@@ -175,9 +178,13 @@ func (s *story) settle() ctrl.Result {
 			s.Fatalf("a pass failed: %v", err)
 		}
 		s.replicate()
-		if s.versions() == before {
+		if s.versions() != before {
+			continue
+		}
+		if result.RequeueAfter == 0 || result.RequeueAfter > proving {
 			return result
 		}
+		s.clock.SetTime(s.clock.Now().Add(result.RequeueAfter))
 	}
 	s.Fatalf("the machine does not settle: %v", s.now().Status.Conditions)
 	return ctrl.Result{}

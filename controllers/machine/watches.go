@@ -17,7 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -29,8 +31,12 @@ import (
 // Names of the cache indexes that events are mapped with.
 const (
 	providerIDIndex = "spec.providerID"
-	endpointIndex   = "spec.platform.endpointName"
+	endpointIndex   = "placement.endpointName"
+	artefactIndex   = "spec.pinnedImage.sha256"
 )
+
+// unplaced is the value of endpointIndex for machines that select their endpoint and have none yet.
+const unplaced = "\x00"
 
 // SetupWithManager registers the reconciler, its indexes and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, options controller.Options) error {
@@ -51,7 +57,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, opt
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(clusterToUs),
 			builder.WithPredicates(predicates.ClusterPausedTransitionsOrInfrastructureProvisioned(mgr.GetScheme(), log))).
 		Watches(&ingotv1.NodeImage{}, handler.EnqueueRequestsFromMapFunc(r.unprovisioned)).
-		Watches(&ingotv1.ImageReplica{}, handler.EnqueueRequestsFromMapFunc(r.unprovisioned)).
+		Watches(&ingotv1.ImageReplica{}, handler.EnqueueRequestsFromMapFunc(r.onReplica), builder.WithPredicates(replicaTurns())).
 		Watches(&ingotv1.PlatformEndpoint{}, handler.EnqueueRequestsFromMapFunc(r.onEndpoint)).
 		WatchesRawSource(r.platformEvents()).
 		Complete(r)
@@ -60,7 +66,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, opt
 func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
 	indexes := map[string]func(*infrav1.IngotMachine) string{
 		providerIDIndex: func(m *infrav1.IngotMachine) string { return m.Spec.ProviderID },
-		endpointIndex:   func(m *infrav1.IngotMachine) string { return m.Spec.Platform.Libvirt.EndpointName },
+		endpointIndex:   indexedEndpoint,
+		artefactIndex:   func(m *infrav1.IngotMachine) string { return m.Spec.PinnedImage.SHA256 },
 	}
 	for name, value := range indexes {
 		err := mgr.GetFieldIndexer().IndexField(ctx, &infrav1.IngotMachine{}, name, func(o client.Object) []string {
@@ -77,10 +84,51 @@ func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
 	return nil
 }
 
-// unprovisioned wakes machines whose instance is not made yet: only they care about images and replicas.
+// indexedEndpoint is the endpoint whose events wake a machine.
+func indexedEndpoint(m *infrav1.IngotMachine) string {
+	if name := placedOn(m); name != "" {
+		return name
+	}
+	if name := m.Spec.Platform.Libvirt.EndpointName; name != "" {
+		return name
+	}
+	return unplaced
+}
+
+// replicaTurns lets through what a machine can act on: a replica's readiness or its end, not its progress.
+func replicaTurns() predicate.Predicate {
+	turn := func(o client.Object) string {
+		replica, ok := o.(*ingotv1.ImageReplica)
+		if !ok {
+			return ""
+		}
+		reason := ""
+		if ready := conditions.Get(replica, ingotv1.ImageReplicaReadyCondition); ready != nil {
+			reason = ready.Reason + ready.Message
+		}
+		return fmt.Sprint(replica.DeletionTimestamp.IsZero(), reason)
+	}
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return turn(e.ObjectOld) != turn(e.ObjectNew) }}
+}
+
+// onReplica wakes the machines that wait for an artefact.
+func (r *Reconciler) onReplica(ctx context.Context, o client.Object) []reconcile.Request {
+	replica, ok := o.(*ingotv1.ImageReplica)
+	if !ok {
+		return nil
+	}
+	return r.waiting(ctx, client.MatchingFields{artefactIndex: replica.Spec.Artefact.SHA256})
+}
+
+// unprovisioned wakes machines whose instance is not made yet: only they care about images.
 func (r *Reconciler) unprovisioned(ctx context.Context, _ client.Object) []reconcile.Request {
+	return r.waiting(ctx)
+}
+
+// waiting returns those machines whose instance is not made yet.
+func (r *Reconciler) waiting(ctx context.Context, options ...client.ListOption) []reconcile.Request {
 	machines := &infrav1.IngotMachineList{}
-	if err := r.Client.List(ctx, machines); err != nil {
+	if err := r.Client.List(ctx, machines, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot list IngotMachines for an event; the next sweep will see it")
 		return nil
 	}
@@ -93,15 +141,17 @@ func (r *Reconciler) unprovisioned(ctx context.Context, _ client.Object) []recon
 	return requests
 }
 
-// onEndpoint wakes the machines of an endpoint.
+// onEndpoint wakes the machines of an endpoint, and those that look for one.
 func (r *Reconciler) onEndpoint(ctx context.Context, endpoint client.Object) []reconcile.Request {
-	return r.requests(ctx, client.MatchingFields{endpointIndex: endpoint.GetName()})
+	return append(r.requests(ctx, client.MatchingFields{endpointIndex: endpoint.GetName()}),
+		r.requests(ctx, client.MatchingFields{endpointIndex: unplaced})...)
 }
 
 // platformEvents wakes the machine that an event of a platform is about, or all machines of an endpoint whose session
 // was made or lost.
 func (r *Reconciler) platformEvents() source.Source {
 	return source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		r.wake = func(key client.ObjectKey) { queue.Add(reconcile.Request{NamespacedName: key}) }
 		r.Sessions.Listen(func(endpoint string, event platform.Event) {
 			var fields client.MatchingFields
 			switch {
@@ -122,7 +172,7 @@ func (r *Reconciler) platformEvents() source.Source {
 
 func (r *Reconciler) requests(ctx context.Context, fields client.MatchingFields) []reconcile.Request {
 	machines := &infrav1.IngotMachineList{}
-	if err := r.Client.List(ctx, machines, fields); err != nil {
+	if err := r.Client.List(ctx, machines, fields, client.UnsafeDisableDeepCopy); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot list IngotMachines for an event; the next sweep will see it")
 		return nil
 	}

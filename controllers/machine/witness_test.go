@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,7 +33,8 @@ var (
 	_ platform.BootstrapScrubber = witness{}
 )
 
-func (s *story) open(session.Settings, func(platform.Event)) (session.Session, error) {
+func (s *story) open(_ session.Settings, events func(platform.Event)) (session.Session, error) {
+	s.platform.Listen(events)
 	return witness{Platform: s.platform, story: s}, nil
 }
 
@@ -60,6 +62,12 @@ func (w witness) Ensure(ctx context.Context, req platform.Request) (platform.Obs
 	}
 	if written.Spec.ProviderID != "ingot://"+req.UUID {
 		w.story.Errorf("instance %s is made, and the provider ID in the API is %q", req.UUID, written.Spec.ProviderID)
+	}
+	if written.Spec.Placement.EndpointName != w.story.namespace {
+		w.story.Errorf("an instance is made on %s, and the place in the API is %q", w.story.namespace, written.Spec.Placement.EndpointName)
+	}
+	if !slices.Contains(written.Finalizers, infrav1.IngotMachineFinalizer) {
+		w.story.Error("an instance is made for a machine without a finalizer")
 	}
 	if written.Spec.PinnedImage.SHA256 != req.ImageSHA256 {
 		w.story.Errorf("an instance is made from %s, and %q is pinned in the API", req.ImageSHA256, written.Spec.PinnedImage.SHA256)

@@ -26,6 +26,8 @@ type Needs struct {
 	Platform ingotv1.ArtefactPlatform
 	// Firmware is the firmware interface that the machine boots with.
 	Firmware ingotv1.Firmware
+	// SecureBoot is whether the machine boots only what is signed.
+	SecureBoot bool
 }
 
 // Refusal says why an image cannot be used. It is an answer, not an error: retrying does not help, a change does.
@@ -147,6 +149,10 @@ func fit(image *ingotv1.NodeImage, needs Needs, now time.Time) (Choice, *Refusal
 	if !slices.Contains(image.Spec.Firmware, needs.Firmware) {
 		return Choice{}, refuse(infrav1.ImageIncompatibleReason, "NodeImage %s boots with %v, not with %s: change spec.firmware or the image",
 			image.Name, image.Spec.Firmware, needs.Firmware)
+	}
+	if needs.SecureBoot && (image.Spec.SecureBoot == nil || !*image.Spec.SecureBoot) {
+		return Choice{}, refuse(infrav1.ImageIncompatibleReason,
+			"NodeImage %s does not say spec.secureBoot, so it cannot be expected to boot with it: unset spec.trustedBoot.secureBoot or change the image", image.Name)
 	}
 	for _, artefact := range image.Spec.Artefacts {
 		if artefact.Platform == needs.Platform {

@@ -54,7 +54,7 @@ type IngotMachineSpec struct {
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:MaxItems=8
 	Disks []MachineDisk `json:"disks,omitempty"`
 
 	// networks are the network interfaces, in order. The first one is the interface of the Node's address.

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/utils/clock"
 
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
@@ -43,7 +44,8 @@ type Listener func(endpoint string, event platform.Event)
 
 // Registry holds the sessions of all endpoints. It is safe for concurrent use.
 type Registry struct {
-	open Opener
+	open  Opener
+	clock clock.PassiveClock
 
 	mu       sync.Mutex
 	sessions map[string]entry
@@ -60,7 +62,13 @@ type entry struct {
 
 // NewRegistry returns an empty registry that opens sessions with open.
 func NewRegistry(open Opener) *Registry {
-	return &Registry{open: open, sessions: map[string]entry{}}
+	return &Registry{open: open, clock: clock.RealClock{}, sessions: map[string]entry{}}
+}
+
+// WithClock replaces the clock, by which the registry tells how old an observation is.
+func (r *Registry) WithClock(clk clock.PassiveClock) *Registry {
+	r.clock = clk
+	return r
 }
 
 // Apply makes the session of an endpoint match its spec and credentials: it opens one, or replaces one that was opened
@@ -82,7 +90,12 @@ func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint, credentials map[str
 		delete(r.sessions, endpoint.Name)
 	}
 	name := endpoint.Name
-	opened, err := r.open(wanted, func(event platform.Event) { r.publish(name, event) })
+	opened, err := remember(r.clock, func(hear func(platform.Event)) (Session, error) {
+		return r.open(wanted, func(event platform.Event) {
+			hear(event)
+			r.publish(name, event)
+		})
+	})
 	if err != nil {
 		return nil, fmt.Errorf("PlatformEndpoint %s: %w", name, err)
 	}

@@ -1,0 +1,135 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package machine
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// turnBound is how long a machine may keep its turn. A guest that never takes an address must not keep others out for
+// ever.
+const turnBound = 10 * time.Minute
+
+// budget lets a limited number of machines per endpoint be in the making at once: from the first call that makes
+// something until the first address. Those that wait get their turn in the order in which they came, control planes
+// first. It is memory of one manager: after a restart machines that are in the making take their turn again. The zero
+// value is not usable; see newBudget.
+type budget struct {
+	clock clock.PassiveClock
+	// wake is told of a machine whose turn has come. It must not call back.
+	wake func(client.ObjectKey)
+
+	mu    sync.Mutex
+	lanes map[string]*lane
+}
+
+// lane is the budget of one endpoint.
+type lane struct {
+	making  map[client.ObjectKey]time.Time // since when
+	waiting []waiter
+}
+
+type waiter struct {
+	key          client.ObjectKey
+	controlPlane bool
+}
+
+func newBudget(clk clock.PassiveClock, wake func(client.ObjectKey)) *budget {
+	return &budget{clock: clk, wake: wake, lanes: map[string]*lane{}}
+}
+
+// enter asks for a turn. A machine that has one keeps it; one that gets none is remembered and woken. One more place
+// than limit is there for control planes. ahead is how many wait in front of the machine.
+func (b *budget) enter(endpoint string, key client.ObjectKey, limit int, controlPlane bool) (granted bool, ahead int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.lane(endpoint)
+	if _, has := l.making[key]; has {
+		return true, 0
+	}
+	if !slices.ContainsFunc(l.waiting, func(w waiter) bool { return w.key == key }) {
+		l.queue(waiter{key: key, controlPlane: controlPlane})
+	}
+	for _, woken := range l.admit(b.clock.Now(), limit) {
+		if woken != key {
+			b.wake(woken)
+		}
+	}
+	if _, has := l.making[key]; has {
+		return true, 0
+	}
+	return false, slices.IndexFunc(l.waiting, func(w waiter) bool { return w.key == key })
+}
+
+// occupy gives a machine its turn without asking: it is in the making already.
+func (b *budget) occupy(endpoint string, key client.ObjectKey) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.lane(endpoint)
+	if _, has := l.making[key]; !has {
+		l.making[key] = b.clock.Now()
+	}
+	l.waiting = slices.DeleteFunc(l.waiting, func(w waiter) bool { return w.key == key })
+}
+
+func (b *budget) lane(endpoint string) *lane {
+	l := b.lanes[endpoint]
+	if l == nil {
+		l = &lane{making: map[client.ObjectKey]time.Time{}}
+		b.lanes[endpoint] = l
+	}
+	return l
+}
+
+// leave gives a turn back, wherever the machine has one or waits for one. Who is next asks again when woken.
+func (b *budget) leave(key client.ObjectKey) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.lanes {
+		delete(l.making, key)
+		l.waiting = slices.DeleteFunc(l.waiting, func(w waiter) bool { return w.key == key })
+		if len(l.waiting) > 0 {
+			b.wake(l.waiting[0].key)
+		}
+	}
+}
+
+// queue puts a machine behind those of its kind; control planes stand before all others.
+func (l *lane) queue(w waiter) {
+	at := len(l.waiting)
+	if w.controlPlane {
+		if i := slices.IndexFunc(l.waiting, func(other waiter) bool { return !other.controlPlane }); i >= 0 {
+			at = i
+		}
+	}
+	l.waiting = slices.Insert(l.waiting, at, w)
+}
+
+// admit gives turns to those at the head of the queue while there is room, and returns them.
+func (l *lane) admit(now time.Time, limit int) []client.ObjectKey {
+	for key, since := range l.making {
+		if now.Sub(since) >= turnBound {
+			delete(l.making, key)
+		}
+	}
+	var admitted []client.ObjectKey
+	for len(l.waiting) > 0 {
+		room := limit
+		if l.waiting[0].controlPlane {
+			room++
+		}
+		if len(l.making) >= room {
+			break
+		}
+		admitted = append(admitted, l.waiting[0].key)
+		l.making[l.waiting[0].key] = now
+		l.waiting = l.waiting[1:]
+	}
+	return admitted
+}
