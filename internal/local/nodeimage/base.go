@@ -4,7 +4,6 @@
 package nodeimage
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -31,11 +30,11 @@ const unpackedStatus = "unpacked.status"
 
 // buildBase installs the Debian packages into a folder.
 func (r *build) buildBase(ctx context.Context) error {
-	installed, err := readList(r.source("packages.txt"))
+	installed, err := assembly.ReadList(r.source("packages.txt"))
 	if err != nil {
 		return err
 	}
-	unpacked, err := readList(r.source("packages-unpacked.txt"))
+	unpacked, err := assembly.ReadList(r.source("packages-unpacked.txt"))
 	if err != nil {
 		return err
 	}
@@ -83,25 +82,4 @@ func (r *build) debootstrap(ctx context.Context, dir string, installed, unpacked
 		}
 	}
 	return os.RemoveAll(filepath.Join(root, ".ingot"))
-}
-
-// readList reads a file with one entry per line; empty lines and lines that start with # do not count.
-func readList(path string) ([]string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("sources of the node image: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	var list []string
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		line := strings.TrimSpace(lines.Text())
-		if line != "" && !strings.HasPrefix(line, "#") {
-			list = append(list, line)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("sources of the node image: %s: %w", path, err)
-	}
-	return list, nil
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
 // debianPackage is one entry of a dpkg status file.
@@ -122,7 +124,7 @@ func (r *build) compareLock() error {
 	if r.updateLock {
 		return os.WriteFile(path, []byte(lockText(packages)), 0o644)
 	}
-	lock, err := readList(path)
+	lock, err := assembly.ReadList(path)
 	if err != nil {
 		return err
 	}

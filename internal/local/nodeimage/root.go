@@ -116,7 +116,7 @@ func (r *build) espFiles() (map[string][]byte, error) {
 		}
 		files[name] = content
 	}
-	modules, err := readList(filepath.Join(boot, "modules.order"))
+	modules, err := assembly.ReadList(filepath.Join(boot, "modules.order"))
 	if err != nil {
 		return nil, err
 	}

@@ -193,7 +193,7 @@ func (r *build) installPrograms(root string) error {
 }
 
 func (r *build) maskUnits(root string) error {
-	units, err := readList(r.source("masked-units.txt"))
+	units, err := assembly.ReadList(r.source("masked-units.txt"))
 	if err != nil {
 		return err
 	}
