@@ -11,10 +11,14 @@ import (
 	"os"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/hostpackages"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/probeguest"
 )
 
 func main() {
-	installer := hostpackages.Installer{Report: func(line string) { _, _ = fmt.Fprintln(os.Stderr, line) }}
+	installer := hostpackages.Installer{
+		Report: func(line string) { _, _ = fmt.Fprintln(os.Stderr, line) },
+		More:   probeguest.HostPackages(),
+	}
 	if err := installer.Ensure(context.Background()); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "Error:", err)
 		os.Exit(1)

@@ -35,6 +35,8 @@ type Installer struct {
 	Run Run
 	// Missing are requirements of guests that are not met; nil asks the machine.
 	Missing []hypervisor.Requirement
+	// More are packages beside those that node images and guests need.
+	More []string
 }
 
 // Ensure installs the packages that are missing. It does nothing, and needs no rights, when there are none.
@@ -66,6 +68,7 @@ func (i Installer) Ensure(ctx context.Context) error {
 // missing returns the names of the packages to install, sorted.
 func (i Installer) missing(ctx context.Context) []string {
 	wanted := append(nodeimage.HostPackages(), hypervisor.HostPackages(i.Missing, i.known(ctx))...)
+	wanted = append(wanted, i.More...)
 	slices.Sort(wanted)
 	return slices.DeleteFunc(slices.Compact(wanted), func(name string) bool {
 		out, err := i.Run(ctx, "dpkg-query", "-W", "-f", "${db:Status-Status}", name)

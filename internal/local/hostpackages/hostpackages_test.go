@@ -60,6 +60,7 @@ func TestEnsure(t *testing.T) {
 		why     string
 		machine machine
 		missing []hypervisor.Requirement
+		more    []string
 		decline bool
 
 		changes int
@@ -75,6 +76,11 @@ func TestEnsure(t *testing.T) {
 			machine: machine{offers: []string{"driver-old"}},
 			missing: []hypervisor.Requirement{driver},
 			changes: 2, install: " driver-old ",
+		},
+		"what tests need besides is installed with it": {
+			why:     "a quickstart needs no emulated TPM, and a test that lacks one fails",
+			machine: machine{}, more: []string{"swtpm"},
+			changes: 2, install: " swtpm ",
 		},
 		"a machine without apt-get is told what it lacks": {
 			machine: machine{noApt: true},
@@ -94,6 +100,7 @@ func TestEnsure(t *testing.T) {
 			installer := hostpackages.Installer{
 				Run:     tc.machine.run,
 				Missing: append([]hypervisor.Requirement{}, tc.missing...),
+				More:    tc.more,
 				Confirm: func([]string) bool { return !tc.decline },
 			}
 			err := installer.Ensure(t.Context())
