@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,17 +51,33 @@ type testCase struct {
 	Stored map[string]any `json:"stored"`
 }
 
+// leastRefused is how many wrong specs of machines, their templates, endpoints and images must be refused at admission.
+const leastRefused = 40
+
 func TestAPI(t *testing.T) {
 	c := newClient(t)
+	refused := 0
 	for file, suite := range readSuites(t) {
 		t.Run(strings.TrimSuffix(file, ".yaml"), func(t *testing.T) {
 			for i, testCase := range suite.Cases {
 				t.Run(testCase.Name, func(t *testing.T) {
 					testCase.run(t, c, suite.Base, fmt.Sprintf("case-%d", i))
 				})
+				if testCase.Refused != "" && ofMachines(file) {
+					refused++
+				}
 			}
 		})
 	}
+	t.Logf("%d wrong specs of machines, their templates, endpoints and images were put to the API server to be refused", refused)
+	if refused < leastRefused {
+		t.Errorf("that is less than %d", leastRefused)
+	}
+}
+
+// ofMachines is whether a suite is about what decides how a machine is made.
+func ofMachines(file string) bool {
+	return slices.Contains([]string{"ingotmachine.yaml", "ingotmachinetemplate.yaml", "platformendpoint.yaml", "nodeimage.yaml"}, file)
 }
 
 func (tc testCase) run(t *testing.T, c client.Client, base map[string]any, name string) {
@@ -104,6 +121,11 @@ func (tc testCase) check(t *testing.T, object *unstructured.Unstructured, err er
 		t.Fatalf("accepted, want it refused with %q", tc.Refused)
 	case tc.Refused != "" && !strings.Contains(err.Error(), tc.Refused):
 		t.Fatalf("refused with %q, want %q", err, tc.Refused)
+	case tc.Refused != "" && !apierrors.IsInvalid(err) && !strings.Contains(tc.Refused, "unknown field"):
+		t.Fatalf("refused, and not by a rule: %v", err) // a case with a slip of the pen proves nothing
+	}
+	if err != nil {
+		t.Log(err) // what a person reads
 	}
 	if tc.Stored == nil {
 		return

@@ -58,6 +58,7 @@ func complaints(path string, schema node) []string {
 func foreign(path string) bool {
 	for _, part := range []string{
 		".metadata", ".apiVersion", ".kind", ".status.conditions", ".taints", ".selector.match", ".allowedNamespaces.selector",
+		".endpointSelector",
 	} {
 		if strings.Contains(path, part) {
 			return true

@@ -15,10 +15,16 @@ import (
 // IngotMachineFinalizer keeps an IngotMachine until its instance is proved gone from the platform.
 const IngotMachineFinalizer = "infrastructure.cluster.x-k8s.io/ingotmachine"
 
+// AddressFinalizer keeps an IPAddressClaim of an IngotMachine until its instance is proved gone: an address that is given
+// back while somebody answers under it is given to a second machine.
+const AddressFinalizer = "infrastructure.cluster.x-k8s.io/ingotmachine-address"
+
 // IngotMachineSpec describes one machine. Everything that decides what the machine is made of is immutable once set;
 // another machine is another IngotMachine. The rules for that are on IngotMachine's spec, not here: a template has a
 // policy of its own.
-// +kubebuilder:validation:XValidation:rule="!has(self.trustedBoot) || !has(self.trustedBoot.secureBoot) || !self.trustedBoot.secureBoot || !has(self.firmware) || self.firmware == 'UEFI'",message="spec.trustedBoot.secureBoot needs spec.firmware UEFI"
+// +kubebuilder:validation:XValidation:rule="!has(self.trustedBoot) || !has(self.trustedBoot.secureBoot) || !self.trustedBoot.secureBoot || !has(self.firmware) || self.firmware == 'UEFI'",message="trustedBoot.secureBoot needs firmware UEFI: set firmware to UEFI, or remove secureBoot"
+// +kubebuilder:validation:XValidation:rule="!has(self.pinnedImage) || !has(self.image.name) || self.pinnedImage.name == self.image.name",message="pinnedImage.name must be image.name: remove pinnedImage, Ingot writes it"
+// +kubebuilder:validation:XValidation:rule="!has(self.placement) || !has(self.platform.libvirt) || !has(self.platform.libvirt.endpointName) || self.placement.endpointName == self.platform.libvirt.endpointName",message="placement.endpointName must be platform.libvirt.endpointName: remove placement, Ingot writes it"
 type IngotMachineSpec struct {
 	// providerID is the identity of the machine, ingot://<uuid>. Ingot chooses it in the first reconcile, before any
 	// call to a platform. The uuid becomes the UUID of the instance and of its SMBIOS system table. Do not set it.
@@ -54,7 +60,7 @@ type IngotMachineSpec struct {
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:MaxItems=16
 	Disks []MachineDisk `json:"disks,omitempty"`
 
 	// networks are the network interfaces, in order. The first one is the interface of the Node's address.
@@ -89,6 +95,7 @@ type ImageReference struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="name must be the name of a NodeImage as kubectl get nodeimages shows it: a-z, 0-9, - and ."
 	Name string `json:"name,omitempty"`
 
 	// selector selects the newest usable NodeImage that carries the Machine's Kubernetes version.
@@ -132,6 +139,7 @@ type PinnedImage struct {
 }
 
 // MachineResources are CPUs and memory.
+// +kubebuilder:validation:XValidation:rule="!has(self.hugePages) || (quantity(string(self.memory)).isInteger() && quantity(string(self.memory)).asInteger() % (self.hugePages == '1Gi' ? 1073741824 : 2097152) == 0)",message="memory must be a multiple of hugePages: round memory, or choose smaller pages"
 type MachineResources struct {
 	// cpus is the number of virtual CPUs.
 	// +required
@@ -141,7 +149,10 @@ type MachineResources struct {
 
 	// memory is the amount of memory, for example 4Gi.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('255Mi'))",message="memory must be at least 256Mi"
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="!quantity(string(self)).isLessThan(quantity('256Mi'))",message="memory must be at least 256Mi"
+	// +kubebuilder:validation:XValidation:rule="!quantity(string(self)).isGreaterThan(quantity('64Ti'))",message="memory must be at most 64Ti"
 	Memory resource.Quantity `json:"memory,omitempty,omitzero"`
 
 	// cpuPolicy says whether the machine shares the CPUs of its host with others. Defaults to Shared. Dedicated needs a
@@ -212,13 +223,16 @@ type MachineDisk struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
-	// +kubebuilder:validation:XValidation:rule="self != 'root'",message="the disk name root is taken by the disk that holds the image"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="name must be made of a-z, 0-9 and -, and begin and end with a letter or digit: guests find the disk by it"
+	// +kubebuilder:validation:XValidation:rule="self != 'root'",message="the name root is taken by the disk that holds the image: give the disk another name"
 	Name string `json:"name,omitempty"`
 
 	// size is the size that the guest sees, for example 20Gi.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('1023Ki'))",message="size must be at least 1Mi"
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="!quantity(string(self)).isLessThan(quantity('1Mi'))",message="size must be at least 1Mi"
+	// +kubebuilder:validation:XValidation:rule="!quantity(string(self)).isGreaterThan(quantity('64Ti'))",message="size must be at most 64Ti"
 	Size resource.Quantity `json:"size,omitempty,omitzero"`
 }
 
@@ -251,7 +265,10 @@ type PowerOff struct {
 type RootDisk struct {
 	// size is the size that the guest sees, for example 20Gi. It cannot be smaller than the image.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="size must be positive"
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="!quantity(string(self)).isLessThan(quantity('1Mi'))",message="size must be at least 1Mi"
+	// +kubebuilder:validation:XValidation:rule="!quantity(string(self)).isGreaterThan(quantity('64Ti'))",message="size must be at most 64Ti"
 	Size *resource.Quantity `json:"size,omitempty"`
 }
 
@@ -261,6 +278,7 @@ type MachineNetwork struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="name must be the name of a libvirt network as virsh net-list shows it, without a slash"
 	Name string `json:"name,omitempty"`
 
 	// mtu is the largest packet in bytes. Unset means what the network has.
@@ -276,6 +294,7 @@ type MachineNetwork struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:XValidation:rule="self.all(p, self.exists_one(q, q == p))",message="addressesFromPools must name a pool once: an interface gets one address from each"
 	AddressesFromPools []AddressPoolReference `json:"addressesFromPools,omitempty"`
 }
 
@@ -285,18 +304,21 @@ type AddressPoolReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="apiGroup must be a group without a version, for example ipam.cluster.x-k8s.io"
 	APIGroup string `json:"apiGroup,omitempty"`
 
 	// kind is the kind of the pool, for example InClusterIPPool.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$')",message="kind must be the kind of a pool, for example InClusterIPPool"
 	Kind string `json:"kind,omitempty"`
 
 	// name is the name of the pool.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="name must be the name of a pool: a-z, 0-9, - and ."
 	Name string `json:"name,omitempty"`
 }
 
@@ -315,12 +337,14 @@ type LibvirtMachine struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="endpointName must be the name of a PlatformEndpoint as kubectl get platformendpoints shows it: a-z, 0-9, - and ."
 	EndpointName string `json:"endpointName,omitempty"`
 
 	// endpointSelector selects PlatformEndpoints by their labels; {} selects all. Of those that are Ready, that the
 	// namespace may use and that are in the Machine's failure domain, if it has one, the machine gets the one with the most
 	// room. What was chosen is written to spec.placement.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator == 'In' || e.operator == 'NotIn' ? has(e.values) && e.values.size() > 0 : (e.operator == 'Exists' || e.operator == 'DoesNotExist') && (!has(e.values) || e.values.size() == 0))",message="endpointSelector has the operators In and NotIn with values, and Exists and DoesNotExist without"
 	EndpointSelector *metav1.LabelSelector `json:"endpointSelector,omitempty"`
 
 	// storagePool is the storage pool for the image replica and the machine's volumes. Defaults to default.
@@ -328,6 +352,7 @@ type LibvirtMachine struct {
 	// +kubebuilder:default=default
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="storagePool must be the name of a libvirt storage pool as virsh pool-list shows it, not a path"
 	StoragePool string `json:"storagePool,omitempty"`
 
 	// pciDevices are devices of the host that are handed to the machine. The host needs an IOMMU, and a device that no
@@ -336,6 +361,7 @@ type LibvirtMachine struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.all(d, self.exists_one(e, e.vendorID == d.vendorID && e.deviceID == d.deviceID))",message="pciDevices must name a device once: set count to have more of it"
 	PCIDevices []PCIDevice `json:"pciDevices,omitempty"`
 }
 
@@ -343,14 +369,16 @@ type LibvirtMachine struct {
 type PCIDevice struct {
 	// vendorID is the vendor of the device, four hexadecimal digits as lspci -n shows them, for example 10de.
 	// +required
-	// +kubebuilder:validation:Pattern=`^[0-9a-f]{4}$`
+	// +kubebuilder:validation:MinLength=4
 	// +kubebuilder:validation:MaxLength=4
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{4}$')",message="vendorID must be four hexadecimal digits in lower case as lspci -n shows them, for example 10de"
 	VendorID string `json:"vendorID,omitempty"`
 
 	// deviceID is the model of the device, four hexadecimal digits, for example 1eb8.
 	// +required
-	// +kubebuilder:validation:Pattern=`^[0-9a-f]{4}$`
+	// +kubebuilder:validation:MinLength=4
 	// +kubebuilder:validation:MaxLength=4
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{4}$')",message="deviceID must be four hexadecimal digits in lower case as lspci -n shows them, for example 1eb8"
 	DeviceID string `json:"deviceID,omitempty"`
 
 	// count is how many such devices the machine gets. Defaults to 1.

@@ -120,6 +120,9 @@ const (
 // NodeImageSpec is one version of one immutable image. Everything but lifecycle is immutable once created: an image
 // with other content is another NodeImage.
 // +kubebuilder:validation:XValidation:rule="has(self.secureBoot) == has(oldSelf.secureBoot) && has(self.signature) == has(oldSelf.signature) && has(self.sbom) == has(oldSelf.sbom) && has(self.owner) == has(oldSelf.owner) && has(self.releaseDate) == has(oldSelf.releaseDate) && has(self.fixedCVEs) == has(oldSelf.fixedCVEs)",message="the content of a NodeImage is immutable (only spec.lifecycle may change): create a new NodeImage"
+// +kubebuilder:validation:XValidation:rule="!has(self.secureBoot) || !self.secureBoot || 'UEFI' in self.firmware",message="secureBoot needs UEFI in firmware: add UEFI, or remove secureBoot"
+// +kubebuilder:validation:XValidation:rule="(self.os.family == 'Talos') == ('talos' in self.bootstrapFormats)",message="bootstrapFormats has talos if os.family is Talos, and only then: correct one of them"
+// +kubebuilder:validation:XValidation:rule="(self.os.family == 'Bottlerocket') == ('bottlerocket' in self.bootstrapFormats)",message="bootstrapFormats has bottlerocket if os.family is Bottlerocket, and only then: correct one of them"
 type NodeImageSpec struct {
 	// os is the operating system in the image.
 	// +required
@@ -142,6 +145,7 @@ type NodeImageSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:XValidation:rule="self.all(x, self.exists_one(y, y == x))",message="bootstrapFormats must name a format once"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the content of a NodeImage is immutable (only spec.lifecycle may change): create a new NodeImage"
 	BootstrapFormats []BootstrapFormat `json:"bootstrapFormats,omitempty"`
 
@@ -150,6 +154,7 @@ type NodeImageSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=2
+	// +kubebuilder:validation:XValidation:rule="self.all(x, self.exists_one(y, y == x))",message="firmware must name an interface once"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the content of a NodeImage is immutable (only spec.lifecycle may change): create a new NodeImage"
 	Firmware []Firmware `json:"firmware,omitempty"`
 
@@ -238,8 +243,8 @@ type NodeImageKubernetes struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:Pattern=`^v[0-9]+\.[0-9]+\.[0-9]+([-+].*)?$`
 	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^v[0-9]+[.][0-9]+[.][0-9]+([-+].*)?$')",message="versions must be exact with a leading v, for example v1.36.3: use range for more"
 	Versions []string `json:"versions,omitempty"`
 
 	// range is a semantic version range for images that fetch Kubernetes themselves, for example ">=1.35.0 <1.37.0".
@@ -266,6 +271,8 @@ type NodeIdentity struct {
 }
 
 // Artefact is one file that holds an image for one platform.
+// +kubebuilder:validation:XValidation:rule="self.platform != 'libvirt' || self.format in ['qcow2', 'raw']",message="format must be qcow2 or raw for platform libvirt: convert the artefact"
+// +kubebuilder:validation:XValidation:rule="self.format != 'raw' || (has(self.compression) && self.compression != 'None') || !has(self.virtualSizeBytes) || self.virtualSizeBytes == self.sizeBytes",message="virtualSizeBytes must be sizeBytes when format is raw without compression: correct one of them, or remove virtualSizeBytes"
 type Artefact struct {
 	// platform is the platform that can boot this file.
 	// +required
@@ -285,14 +292,16 @@ type Artefact struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^(https?|file|oci)://.+`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?://[^/?#]+/|file:///|oci://[^/?#]+/[^?#]+[:@])[^?#]')",message="source must be https://host/path, http://host/path, file:///path, oci://registry/repository:tag or oci://registry/repository@sha256:digest"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[^/]*//[^/@]*:[^/@]*@')",message="source must not hold a password, which everybody who can read the NodeImage would see: serve the artefact without one"
 	Source string `json:"source,omitempty"`
 
 	// sha256 is the digest of the file as it is at the source, in lower-case hexadecimal. It is the identity of the
 	// artefact: the same file from another source has the same digest.
 	// +required
-	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	// +kubebuilder:validation:MinLength=64
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="sha256 must be 64 hexadecimal digits in lower case, as sha256sum prints them"
 	SHA256 string `json:"sha256,omitempty"`
 
 	// sizeBytes is the size of the file as it is at the source, in bytes.
@@ -313,6 +322,7 @@ type DocumentReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z][a-z0-9+.-]*://.')",message="url must begin with a scheme, for example https://images.example.org/sbom.spdx.json"
 	URL string `json:"url,omitempty"`
 
 	// format is the format of the document, for example spdx-json or cosign.
@@ -323,8 +333,9 @@ type DocumentReference struct {
 
 	// sha256 is the digest of the document in lower-case hexadecimal.
 	// +optional
-	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	// +kubebuilder:validation:MinLength=64
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="sha256 must be 64 hexadecimal digits in lower case, as sha256sum prints them"
 	SHA256 string `json:"sha256,omitempty"`
 }
 

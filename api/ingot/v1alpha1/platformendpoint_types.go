@@ -26,6 +26,8 @@ const PlatformEndpointFinalizer = "ingot.dev/platformendpoint"
 // PlatformEndpointSpec says where one platform is and who may use it. Exactly one platform is set.
 // +kubebuilder:validation:XValidation:rule="has(self.libvirt)",message="exactly one platform must be set; this version knows libvirt"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.managementClusterID) || (has(self.managementClusterID) && self.managementClusterID == oldSelf.managementClusterID)",message="spec.managementClusterID proves what is ours on this endpoint and cannot change once set"
+// +kubebuilder:validation:XValidation:rule="!has(self.libvirt) || !self.libvirt.uri.matches('^qemu[+](tls|libssh)://') || has(self.credentialsRef)",message="libvirt.uri needs credentialsRef: name a Secret with ca.crt, tls.crt and tls.key for qemu+tls, or with ssh-privatekey and known_hosts for qemu+libssh"
+// +kubebuilder:validation:XValidation:rule="!has(self.credentialsRef) || !has(self.libvirt) || !self.libvirt.uri.matches('^qemu([+](unix|tcp))?://')",message="libvirt.uri has no use for credentialsRef: remove credentialsRef, or connect by qemu+tls or qemu+libssh"
 type PlatformEndpointSpec struct {
 	// libvirt is a host that runs libvirtd.
 	// +optional
@@ -87,8 +89,12 @@ type LibvirtEndpoint struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.matches('^qemu([+]unix)?:///system([?].*)?$') || self.matches('^qemu[+](tcp|tls|libssh)://[^/?#]+/system([?].*)?$')",message="uri must be qemu:///system, qemu+unix:///system, or qemu+tcp://, qemu+tls:// or qemu+libssh:// followed by host and /system"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^qemu([+]unix)?:///system([?].*)?$') || self.matches('^qemu[+](tcp|tls|libssh)://([^/?#@]*@)?([^][/?#@:]+|[[][0-9A-Fa-f:.]+[]])(:[0-9]+)?/system([?].*)?$')",message="uri must be qemu:///system, qemu+unix:///system, or qemu+tcp://, qemu+tls:// or qemu+libssh:// followed by host and /system"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^[^/]*//[^/@]*:[^/@]*@')",message="uri must not hold a password: put credentials into the Secret of spec.credentialsRef"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('qemu+libssh://') || self.matches('^[^/]*//[^/@]+@')",message="uri must name the user to log in as: qemu+libssh://user@host/system"
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('qemu+libssh://') || !self.matches('^[^/]*//[^/]*@')",message="uri must not name a user: only qemu+libssh logs in"
+	// +kubebuilder:validation:XValidation:rule="!isURL(self) || url(self).getPort() == '' || (url(self).getPort().size() < 6 && int(url(self).getPort()) > 0 && int(url(self).getPort()) < 65536)",message="the port in uri must be between 1 and 65535"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('?') || self.matches('^qemu([+]unix)?:[^?]*[?]socket=/[^?&#]+$') || self.matches('^qemu[+]libssh:[^?]*[?]socket=/[^?&#]+$')",message="uri may have the parameter socket=/PATH of qemu, qemu+unix and qemu+libssh, and no other: keys and certificates come from spec.credentialsRef"
 	URI string `json:"uri,omitempty"`
 
 	// acceleration says how guests run. Defaults to KVM. There is no fallback: a host without KVM refuses machines
@@ -104,12 +110,14 @@ type SecretReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="namespace must be the name of a namespace: a-z, 0-9 and -"
 	Namespace string `json:"namespace,omitempty"`
 
 	// name is the name of the Secret.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="name must be the name of a Secret: a-z, 0-9, - and ."
 	Name string `json:"name,omitempty"`
 }
 
@@ -125,7 +133,9 @@ type EndpointCapacity struct {
 
 	// memory is how much memory all machines may have. Unset means what the host has, as status.capacity tells it.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="memory must be positive"
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="!quantity(string(self)).isLessThan(quantity('256Mi'))",message="capacity.memory must be at least 256Mi, which the smallest machine has: set unschedulable to keep machines away"
 	Memory *resource.Quantity `json:"memory,omitempty"`
 
 	// reservedForControlPlanePercent is the part of CPUs and memory that only control plane machines may use, so that one
@@ -154,7 +164,7 @@ type OrphanMode string
 const (
 	// OrphanModeReport reports orphans in status, by an event and as a metric, and leaves them alone.
 	OrphanModeReport OrphanMode = "Report"
-	// OrphanModeCollect also removes them once they have been orphans for spec.orphans.minAge.
+	// OrphanModeCollect also removes them once they have been orphans for spec.orphans.minAgeMinutes.
 	OrphanModeCollect OrphanMode = "Collect"
 )
 
@@ -195,10 +205,12 @@ type AllowedNamespaces struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="names must be names of namespaces, a-z, 0-9 and -: use selector to allow namespaces by their labels"
 	Names []string `json:"names,omitempty"`
 
 	// selector selects namespaces by their labels. A namespace may use the endpoint when it is named or selected.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator == 'In' || e.operator == 'NotIn' ? has(e.values) && e.values.size() > 0 : (e.operator == 'Exists' || e.operator == 'DoesNotExist') && (!has(e.values) || e.values.size() == 0))",message="selector has the operators In and NotIn with values, and Exists and DoesNotExist without"
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
@@ -245,6 +257,8 @@ type ObservedCapacity struct {
 
 	// memory is how much memory the host has.
 	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=32
 	Memory *resource.Quantity `json:"memory,omitempty"`
 }
 
