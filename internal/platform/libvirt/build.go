@@ -4,7 +4,6 @@
 package libvirt
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,13 +28,20 @@ func (s *Session) build(ctx context.Context, c *client, req platform.Request, v 
 	if err != nil {
 		return err
 	}
+	plan, err := c.planAddresses(ctx, req)
+	if err != nil {
+		return err
+	}
 	if err := makeRoot(ctx, c, req, p, image); err != nil {
 		return err
 	}
 	if moved, err := v.movedOn(ctx, c); moved || err != nil {
 		return err
 	}
-	if err := s.makeCarrier(ctx, c, req, p); err != nil {
+	if err := makeReservations(ctx, c, req.Identity, plan.reservations); err != nil {
+		return err
+	}
+	if err := s.makeCarrier(ctx, c, req, p, plan); err != nil {
 		return err
 	}
 	if err := makeConsole(ctx, c, req, p); err != nil {
@@ -188,26 +194,6 @@ func sameOverlay(have, want *libvirtxml.StorageVolume) bool {
 	return have.Target != nil && have.Target.Format != nil && have.Target.Format.Type == want.Target.Format.Type &&
 		have.Capacity != nil && have.Capacity.Value == want.Capacity.Value &&
 		have.BackingStore != nil && have.BackingStore.Path == want.BackingStore.Path
-}
-
-// makeCarrier writes the bootstrap data into a volume, from scratch: a volume that is there may be half written.
-func (s *Session) makeCarrier(ctx context.Context, c *client, req platform.Request, p pool) error {
-	name := namesOf(req.Identity).bootstrap
-	if err := c.deleteVolume(ctx, p.name, name); err != nil {
-		return err
-	}
-	if len(req.Bootstrap.Data) == 0 {
-		return nil
-	}
-	carrier := &libvirtxml.StorageVolume{
-		Name:     name,
-		Capacity: &libvirtxml.StorageVolumeSize{Unit: "bytes", Value: uint64(len(req.Bootstrap.Data))},
-		Target:   target("raw", "0600"),
-	}
-	if err := c.createVolume(ctx, p.name, carrier); err != nil {
-		return blameCapacity(ctx, c, p.name, err)
-	}
-	return blameCapacity(ctx, c, p.name, upload(ctx, s.config.Clock, s.socket, p.name, name, bytes.NewReader(req.Bootstrap.Data)))
 }
 
 // blameCapacity turns a failure to write into platform.ErrCapacity when the pool is full.

@@ -7,9 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/digitalocean/go-libvirt"
@@ -20,8 +18,6 @@ import (
 )
 
 const (
-	// defaultSocket is where libvirtd of the system instance listens.
-	defaultSocket = "/var/run/libvirt/libvirt-sock"
 	// systemInstance is the instance that all machines live in.
 	systemInstance = "qemu:///system"
 	// callBound is how long one call may take before the connection is given up. Starting QEMU on a busy host is the
@@ -36,6 +32,7 @@ var (
 	errNotFound = errors.New("not found")
 	errExists   = errors.New("exists already")
 	errState    = errors.New("not possible in this state")
+	errLost     = errors.New("the connection was lost")
 )
 
 // client is one connection to libvirtd. The files client*.go are the only ones that know go-libvirt, which has neither
@@ -44,58 +41,29 @@ type client struct {
 	rpc   *libvirt.Libvirt
 	wire  *wire
 	clock clock.WithDelayedExecution
+	meter meter
 	slots chan struct{}
 }
 
-// wire is a connection that tells when it is gone, whoever ended it.
-type wire struct {
-	net.Conn
-	lost chan struct{}
-	once sync.Once
-}
-
-// Read implements net.Conn.
-func (w *wire) Read(p []byte) (int, error) {
-	n, err := w.Conn.Read(p)
+// connect opens a connection and introduces it to libvirtd.
+func connect(ctx context.Context, d dialer, clk clock.WithDelayedExecution, m meter) (c *client, err error) {
+	defer m.begin("connect")(&err)
+	conn, err := dialWithin(ctx, d)
 	if err != nil {
-		w.once.Do(func() { close(w.lost) })
+		return nil, err
 	}
-	return n, err
-}
-
-// socketOf returns the unix socket that a connection URI means.
-func socketOf(uri string) (string, error) {
-	u, err := url.Parse(uri)
-	if err != nil {
-		return "", fmt.Errorf("%w: the libvirt URI cannot be read: %w", platform.ErrInvalid, err)
-	}
-	if (u.Scheme != "qemu" && u.Scheme != "qemu+unix") || u.Host != "" || u.Path != "/system" {
-		return "", fmt.Errorf("%w: libvirt URI %s: only qemu:///system and qemu+unix:///system are supported by this version",
-			platform.ErrInvalid, u.Redacted())
-	}
-	if socket := u.Query().Get("socket"); socket != "" {
-		return socket, nil
-	}
-	return defaultSocket, nil
-}
-
-// dial connects to libvirtd.
-func dial(ctx context.Context, socket string, clk clock.WithDelayedExecution) (*client, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", platform.ErrUnreachable, err)
-	}
-	w := &wire{Conn: conn, lost: make(chan struct{})}
-	c := &client{
+	w := newWire(conn)
+	c = &client{
 		rpc:   libvirt.NewWithDialer(dialers.NewAlreadyConnected(w)),
 		wire:  w,
 		clock: clk,
+		meter: m,
 		slots: make(chan struct{}, maxCalls),
 	}
-	err = c.do(ctx, "connect", func(l *libvirt.Libvirt) error { return l.ConnectToURI(systemInstance) })
+	err = c.exchange(ctx, callBound, func(l *libvirt.Libvirt) error { return l.ConnectToURI(systemInstance) })
 	if err != nil {
 		c.drop()
-		return nil, err
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return c, nil
 }
@@ -107,22 +75,40 @@ func (c *client) drop() { _ = c.wire.Close() }
 func (c *client) lost() <-chan struct{} { return c.wire.lost }
 
 // do runs fn, which may call libvirtd several times, and returns when it has ended or ctx is done, whichever is first.
-// A call that was abandoned still ends, or takes the connection with it after callBound.
-func (c *client) do(ctx context.Context, what string, fn func(*libvirt.Libvirt) error) error {
+// A call that was abandoned still ends, or takes the connection with it after callBound. The verb says what is done, in
+// the same few words every time, and the subject to what.
+func (c *client) do(ctx context.Context, verb, subject string, fn func(*libvirt.Libvirt) error) error {
+	what := strings.TrimSpace(verb + " " + subject)
 	select {
 	case c.slots <- struct{}{}:
+	case <-c.lost():
+		return fmt.Errorf("%s: %w: %w", what, platform.ErrUnreachable, errLost)
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w: %w", what, platform.ErrUnreachable, ctx.Err())
 	}
-	return c.bounded(ctx, what, callBound, func(l *libvirt.Libvirt) error {
+	err := c.bounded(ctx, verb, callBound, func(l *libvirt.Libvirt) error {
 		defer func() { <-c.slots }()
 		return fn(l)
 	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
 }
 
-// bounded is do without a slot and with an own bound.
-func (c *client) bounded(ctx context.Context, what string, bound time.Duration, fn func(*libvirt.Libvirt) error) error {
-	guard := c.clock.AfterFunc(bound, c.drop)
+// bounded is do without a slot and a subject, and with an own bound.
+func (c *client) bounded(ctx context.Context, verb string, bound time.Duration, fn func(*libvirt.Libvirt) error) (err error) {
+	defer c.meter.begin(verb)(&err)
+	return c.exchange(ctx, bound, fn)
+}
+
+// exchange runs fn and returns after bound at the latest, also when go-libvirt does not.
+func (c *client) exchange(ctx context.Context, bound time.Duration, fn func(*libvirt.Libvirt) error) error {
+	late := make(chan struct{})
+	guard := c.clock.AfterFunc(bound, func() {
+		c.drop()
+		close(late)
+	})
 	done := make(chan error, 1)
 	go func() {
 		defer guard.Stop()
@@ -130,31 +116,33 @@ func (c *client) bounded(ctx context.Context, what string, bound time.Duration, 
 	}()
 	select {
 	case err := <-done:
-		return classify(what, err)
+		return classify(err)
+	case <-late:
+		return fmt.Errorf("%w: libvirtd has not answered within %s", platform.ErrUnreachable, bound)
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %w: %w", what, platform.ErrUnreachable, ctx.Err())
+		return fmt.Errorf("%w: %w", platform.ErrUnreachable, ctx.Err())
 	}
 }
 
 // classify turns what go-libvirt returned into an error that callers can judge. An error that libvirtd itself sent is
 // an answer; everything else means that there was none.
-func classify(what string, err error) error {
+func classify(err error) error {
 	var answer libvirt.Error
 	switch {
 	case err == nil:
 		return nil
 	case !errors.As(err, &answer):
-		return fmt.Errorf("%s: %w: %w", what, platform.ErrUnreachable, err)
+		return fmt.Errorf("%w: %w", platform.ErrUnreachable, err)
 	}
 	switch libvirt.ErrorNumber(answer.Code) {
 	case libvirt.ErrNoDomain, libvirt.ErrNoNetwork, libvirt.ErrNoStoragePool, libvirt.ErrNoStorageVol:
-		return fmt.Errorf("%s: %w: %s", what, errNotFound, answer.Message)
+		return fmt.Errorf("%w: %s", errNotFound, answer.Message)
 	case libvirt.ErrStorageVolExist:
-		return fmt.Errorf("%s: %w: %s", what, errExists, answer.Message)
+		return fmt.Errorf("%w: %s", errExists, answer.Message)
 	case libvirt.ErrOperationInvalid:
-		return fmt.Errorf("%s: %w: %s", what, errState, answer.Message)
+		return fmt.Errorf("%w: %s", errState, answer.Message)
 	default:
-		return fmt.Errorf("%s: libvirt refused: %s", what, answer.Message)
+		return fmt.Errorf("libvirt refused: %s", answer.Message)
 	}
 }
 
@@ -174,7 +162,7 @@ func (c *client) ping(ctx context.Context, bound time.Duration) error {
 
 // versions returns the versions of libvirt and QEMU, and the host's capabilities as XML.
 func (c *client) versions(ctx context.Context) (lib, qemu uint64, capabilities string, err error) {
-	err = c.do(ctx, "read versions", func(l *libvirt.Libvirt) error {
+	err = c.do(ctx, "read versions", "", func(l *libvirt.Libvirt) (err error) {
 		if lib, err = l.ConnectGetLibVersion(); err != nil {
 			return err
 		}
@@ -191,7 +179,7 @@ func (c *client) versions(ctx context.Context) (lib, qemu uint64, capabilities s
 // subscription ignores the context on purpose: go-libvirt would go on sending to a reader that is gone.
 func (c *client) subscribe(ctx context.Context, changed func(uuid string)) error {
 	var events <-chan any
-	err := c.do(ctx, "subscribe", func(l *libvirt.Libvirt) (err error) {
+	err := c.do(ctx, "subscribe", "", func(l *libvirt.Libvirt) (err error) {
 		events, err = l.SubscribeEvents(context.WithoutCancel(ctx), libvirt.DomainEventIDLifecycle, nil)
 		return err
 	})

@@ -7,7 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
+	"strings"
 
 	"github.com/digitalocean/go-libvirt"
 	"github.com/google/uuid"
@@ -30,8 +30,8 @@ type domainInfo struct {
 	power power
 	// detail says in a few words what the domain does and why.
 	detail string
-	// addresses are the leases of a running domain.
-	addresses []string
+	// leases are the addresses that libvirt's own networks lent to a running domain.
+	leases []lease
 }
 
 // undefineFlags remove everything that libvirtd keeps beside a definition.
@@ -52,7 +52,7 @@ func (c *client) domain(ctx context.Context, id string) (domainInfo, error) {
 		info.power = powerOf(libvirt.DomainState(state))
 		info.detail = detailOf(info.power, reason)
 		if info.power == powerOn {
-			info.addresses = leases(l, d)
+			info.leases = leases(l, d)
 		}
 		return nil
 	})
@@ -97,27 +97,24 @@ func detailOf(p power, reason int32) string {
 
 // leases returns the addresses that libvirt's own networks gave out. No source of addresses is ever required: without
 // an answer there are none.
-func leases(l *libvirt.Libvirt, d libvirt.Domain) []string {
+func leases(l *libvirt.Libvirt, d libvirt.Domain) []lease {
 	interfaces, err := l.DomainInterfaceAddresses(d, uint32(libvirt.DomainInterfaceAddressesSrcLease), 0)
 	if err != nil {
 		return nil
 	}
-	var addresses []string
+	var leases []lease
 	for _, i := range interfaces {
 		for _, a := range i.Addrs {
-			ip, err := netip.ParseAddr(a.Addr)
-			if err == nil && ip.IsGlobalUnicast() {
-				addresses = append(addresses, ip.String())
-			}
+			leases = append(leases, lease{mac: strings.Join(i.Hwaddr, ""), address: a.Addr})
 		}
 	}
-	return addresses
+	return leases
 }
 
 // domainNamed returns the UUID of the domain of that name, or errNotFound.
 func (c *client) domainNamed(ctx context.Context, name string) (string, error) {
 	var id string
-	err := c.do(ctx, "look up domain "+name, func(l *libvirt.Libvirt) error {
+	err := c.do(ctx, "look up domain", name, func(l *libvirt.Libvirt) error {
 		d, err := l.DomainLookupByName(name)
 		id = uuidString(d.UUID)
 		return err
@@ -127,7 +124,7 @@ func (c *client) domainNamed(ctx context.Context, name string) (string, error) {
 
 // define writes a definition; a domain of the same UUID is replaced.
 func (c *client) define(ctx context.Context, xml string) error {
-	return c.do(ctx, "define domain", func(l *libvirt.Libvirt) error {
+	return c.do(ctx, "define domain", "", func(l *libvirt.Libvirt) error {
 		_, err := l.DomainDefineXMLFlags(xml, libvirt.DomainDefineValidate)
 		return err
 	})
@@ -179,12 +176,12 @@ func (c *client) undefine(ctx context.Context, id string) error {
 }
 
 // withDomain looks the domain up by its UUID, the only key that this package ever uses, and runs fn on it.
-func (c *client) withDomain(ctx context.Context, what, id string, fn func(*libvirt.Libvirt, libvirt.Domain) error) error {
+func (c *client) withDomain(ctx context.Context, verb, id string, fn func(*libvirt.Libvirt, libvirt.Domain) error) error {
 	key, err := uuid.Parse(id)
 	if err != nil {
-		return fmt.Errorf("%s domain %s: %w", what, id, err)
+		return fmt.Errorf("%s domain %s: %w", verb, id, err)
 	}
-	return c.do(ctx, what+" domain "+id, func(l *libvirt.Libvirt) error {
+	return c.do(ctx, verb+" domain", id, func(l *libvirt.Libvirt) error {
 		d, err := l.DomainLookupByUUID(libvirt.UUID(key))
 		if err != nil {
 			return err
@@ -203,7 +200,7 @@ type network struct {
 func (c *client) network(ctx context.Context, name string) (network, error) {
 	var found network
 	var doc string
-	err := c.do(ctx, "look up network "+name, func(l *libvirt.Libvirt) error {
+	err := c.do(ctx, "look up network", name, func(l *libvirt.Libvirt) error {
 		n, err := l.NetworkLookupByName(name)
 		if err != nil {
 			return err

@@ -30,7 +30,7 @@ var errPoolInactive = errors.New("the storage pool is not active: start it on th
 func (c *client) pool(ctx context.Context, name string) (pool, error) {
 	p := pool{name: name}
 	var doc string
-	err := c.withPool(ctx, "look", name, func(l *libvirt.Libvirt, handle libvirt.StoragePool) (err error) {
+	err := c.withPool(ctx, "read storage pool", "", name, func(l *libvirt.Libvirt, handle libvirt.StoragePool) (err error) {
 		doc, err = l.StoragePoolGetXMLDesc(handle, 0)
 		return err
 	})
@@ -54,7 +54,7 @@ func (c *client) pool(ctx context.Context, name string) (pool, error) {
 // volumes lists the names of all volumes of a pool.
 func (c *client) volumes(ctx context.Context, poolName string) ([]string, error) {
 	var names []string
-	err := c.withPool(ctx, "list volumes", poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
+	err := c.withPool(ctx, "list volumes of storage pool", "", poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
 		all, _, err := l.StoragePoolListAllVolumes(p, 1, 0)
 		for _, v := range all {
 			names = append(names, v.Name)
@@ -68,7 +68,7 @@ func (c *client) volumes(ctx context.Context, poolName string) ([]string, error)
 // session may not see, a look-up says that it may not.
 func (c *client) present(ctx context.Context, poolName string, names ...string) (map[string]bool, error) {
 	found := make(map[string]bool, len(names))
-	err := c.withPool(ctx, "look up volumes", poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
+	err := c.withPool(ctx, "look up volumes in storage pool", "", poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
 		for _, name := range names {
 			_, err := l.StorageVolLookupByName(p, name)
 			if err != nil && !isCode(err, libvirt.ErrNoStorageVol) {
@@ -103,7 +103,7 @@ func (c *client) ownVolumes(ctx context.Context, poolName string, n volumeNames)
 // volume reads a volume, or returns errNotFound.
 func (c *client) volume(ctx context.Context, poolName, name string) (*libvirtxml.StorageVolume, error) {
 	var parsed *libvirtxml.StorageVolume
-	err := c.withPool(ctx, "read volume "+name, poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
+	err := c.withPool(ctx, "read volume", name, poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
 		v, err := l.StorageVolLookupByName(p, name)
 		if err != nil {
 			return err
@@ -120,7 +120,7 @@ func (c *client) createVolume(ctx context.Context, poolName string, volume *libv
 	if err != nil {
 		return fmt.Errorf("volume %s: %w", volume.Name, err)
 	}
-	return c.withPool(ctx, "create volume "+volume.Name, poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
+	return c.withPool(ctx, "create volume", volume.Name, poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
 		_, err := l.StorageVolCreateXML(p, doc, 0)
 		return err
 	})
@@ -128,7 +128,7 @@ func (c *client) createVolume(ctx context.Context, poolName string, volume *libv
 
 // deleteVolume removes a volume. It is no error when there is none.
 func (c *client) deleteVolume(ctx context.Context, poolName, name string) error {
-	err := c.withPool(ctx, "delete volume "+name, poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
+	err := c.withPool(ctx, "delete volume", name, poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
 		v, err := l.StorageVolLookupByName(p, name)
 		if err != nil {
 			return err
@@ -144,7 +144,7 @@ func (c *client) deleteVolume(ctx context.Context, poolName, name string) error 
 // dependants returns the names of the volumes of a pool that are layers over the volume base.
 func (c *client) dependants(ctx context.Context, poolName, base string) ([]string, error) {
 	var users []string
-	err := c.withPool(ctx, "look for layers over "+base, poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
+	err := c.withPool(ctx, "look for layers over volume", base, poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
 		all, _, err := l.StoragePoolListAllVolumes(p, 1, 0)
 		if err != nil {
 			return err
@@ -190,15 +190,19 @@ func readVolume(l *libvirt.Libvirt, v libvirt.StorageVol) (*libvirtxml.StorageVo
 
 // refreshPool makes libvirtd read the pool's directory anew.
 func (c *client) refreshPool(ctx context.Context, poolName string) error {
-	return c.withPool(ctx, "refresh", poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
+	return c.withPool(ctx, "refresh storage pool", "", poolName, func(l *libvirt.Libvirt, p libvirt.StoragePool) error {
 		return l.StoragePoolRefresh(p, 0)
 	})
 }
 
-// withPool looks a pool up and runs fn on it. An inactive pool is ErrUnreachable: it shows nothing, which is not the
-// same as holding nothing.
-func (c *client) withPool(ctx context.Context, what, name string, fn func(*libvirt.Libvirt, libvirt.StoragePool) error) error {
-	return c.do(ctx, fmt.Sprintf("%s in storage pool %s", what, name), func(l *libvirt.Libvirt) error {
+// withPool looks a pool up and runs fn on it, about one volume or, without a name, about the pool. An inactive pool is
+// ErrUnreachable: it shows nothing, which is not the same as holding nothing.
+func (c *client) withPool(ctx context.Context, verb, volume, name string, fn func(*libvirt.Libvirt, libvirt.StoragePool) error) error {
+	subject := name
+	if volume != "" {
+		subject = volume + " in storage pool " + name
+	}
+	return c.do(ctx, verb, subject, func(l *libvirt.Libvirt) error {
 		p, err := l.StoragePoolLookupByName(name)
 		if err != nil {
 			return err

@@ -10,7 +10,6 @@ import (
 
 	"libvirt.org/go/libvirtxml"
 
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
@@ -35,7 +34,9 @@ func (h hardware) render() (text string, m mark, err error) {
 	m = mark{
 		Machine:           h.req.UUID,
 		ManagementCluster: h.req.ManagementClusterID,
+		Storage:           h.req.Storage,
 		Revision:          hex.EncodeToString(sum[:16]),
+		Addresses:         staticAddresses(h.req),
 	}
 	if domain.Metadata, err = m.metadata(); err != nil {
 		return "", mark{}, fmt.Errorf("domain definition: %w", err)
@@ -52,7 +53,6 @@ func (h hardware) domain() *libvirtxml.Domain {
 		Description: "Managed by Ingot. Changes are lost with the machine; delete the Machine object instead of this domain.",
 		Memory:      &libvirtxml.DomainMemory{Value: uint(h.req.MemoryBytes >> 10), Unit: "KiB"},
 		VCPU:        &libvirtxml.DomainVCPU{Placement: "static", Value: uint(h.req.CPUs)},
-		SysInfo:     h.bootstrap(),
 		OS:          h.firmware(),
 		Features:    &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
 		CPU:         &libvirtxml.DomainCPU{Mode: "host-passthrough", Check: "none"},
@@ -62,6 +62,7 @@ func (h hardware) domain() *libvirtxml.Domain {
 		OnCrash:     "destroy",
 		Devices:     h.devices(),
 	}
+	h.deliver(d)
 	if h.emulated {
 		emulate(d)
 	}
@@ -97,32 +98,11 @@ func (h hardware) firmware() *libvirtxml.DomainOS {
 	return os
 }
 
-// bootstrap hands the carrier to the guest as a firmware configuration file.
-func (h hardware) bootstrap() []libvirtxml.DomainSysInfo {
-	key, ok := fwCfgKey(h.req.Bootstrap)
-	if !ok || len(h.req.Bootstrap.Data) == 0 {
-		return nil
-	}
-	return []libvirtxml.DomainSysInfo{{FWCfg: &libvirtxml.DomainSysInfoFWCfg{
-		Entry: []libvirtxml.DomainSysInfoEntry{{Name: key, File: h.path(namesOf(h.req.Identity).bootstrap)}},
-	}}}
-}
-
-// fwCfgKey returns the key of the first channel that this platform implements.
-func fwCfgKey(b platform.Bootstrap) (string, bool) {
-	for _, c := range b.Channels {
-		if c.Kind == delivery.FWCfg {
-			return c.Key, true
-		}
-	}
-	return "", false
-}
-
 // volumes are the names of the volumes that the definition refers to.
 func (h hardware) volumes() []string {
 	names := namesOf(h.req.Identity)
 	volumes := []string{names.root, names.console}
-	if len(h.req.Bootstrap.Data) > 0 {
+	if hasCarrier(h.req.Bootstrap) {
 		volumes = append(volumes, names.bootstrap)
 	}
 	for _, disk := range h.req.Disks {

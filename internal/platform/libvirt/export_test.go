@@ -81,7 +81,6 @@ var (
 	DomainName        = domainName
 	MAC               = mac
 	CheckDisk         = checkDisk
-	SocketOf          = socketOf
 	DomainTypes       = domainTypes
 	CheckAcceleration = checkAcceleration
 	DecodeError       = decodeError

@@ -86,7 +86,7 @@ func (s *Session) write(ctx context.Context, c *client, req platform.ImageReques
 	if err := c.createVolume(ctx, req.Storage, volume); err != nil {
 		return blameCapacity(ctx, c, req.Storage, err)
 	}
-	if err := upload(ctx, s.config.Clock, s.socket, req.Storage, n.volume(), content); err != nil {
+	if err := s.upload(ctx, req.Storage, n.volume(), content); err != nil {
 		return blameCapacity(ctx, c, req.Storage, err)
 	}
 	if err := s.settle(ctx, c, req.Storage, n, content.count); err != nil {

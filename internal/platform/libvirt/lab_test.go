@@ -84,7 +84,7 @@ func (l *lab) connect(t *testing.T, socket string) *golibvirt.Libvirt {
 	return admin
 }
 
-// open opens a session through a proxy.
+// open opens a session through a proxy. A libvirtd that was just started needs seconds until it knows its QEMU.
 func (l *lab) open(t *testing.T, p *proxy, change func(*libvirt.Config)) *libvirt.Session {
 	t.Helper()
 	config := libvirt.Config{URI: p.uri(), Acceleration: libvirt.Emulated, Log: testr.New(t)}
@@ -96,6 +96,7 @@ func (l *lab) open(t *testing.T, p *proxy, change func(*libvirt.Config)) *libvir
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
+	eventually(t, "the session is connected", func() bool { return s.Status().Connected })
 	return s
 }
 

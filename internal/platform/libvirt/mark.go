@@ -41,9 +41,13 @@ type mark struct {
 	// Machine and ManagementCluster are the owner token.
 	Machine           string `xml:"machine,attr"`
 	ManagementCluster string `xml:"management-cluster,attr"`
+	// Storage is where the volumes are, the rest of the identity.
+	Storage string `xml:"storage,attr"`
 	// Revision is a digest over everything that the definition was rendered from.
 	Revision string `xml:"revision,attr"`
 	Stage    stage  `xml:"stage,attr,omitempty"`
+	// Addresses are the static addresses, each with the number of its interface.
+	Addresses string `xml:"addresses,attr,omitempty"`
 }
 
 // owns returns whether the mark is the owner token of id.

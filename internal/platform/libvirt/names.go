@@ -64,6 +64,17 @@ func foreignVolume(id platform.Identity, names []string) (string, bool) {
 	return names[i], true
 }
 
+var ownedPattern = regexp.MustCompile("^" + volumePrefix + "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9a-f]{12})-.")
+
+// ownerOf returns the uuid of the machine that a volume was made for, if it was made for one of this management cluster.
+func ownerOf(volume, managementClusterID string) (uuid string, ours bool) {
+	m := ownedPattern.FindStringSubmatch(volume)
+	if m == nil || m[2] != owner(managementClusterID) {
+		return "", false
+	}
+	return m[1], true
+}
+
 // domainName is what people see in virsh list. The start of the uuid keeps machines of the same name apart.
 func domainName(id platform.Identity, name string) string {
 	clean := strings.Map(func(r rune) rune {

@@ -33,22 +33,37 @@ const (
 	architecture = "x86_64"
 
 	pingInterval = 10 * time.Second
-	pingBound    = 30 * time.Second
-	dialBound    = 60 * time.Second
-	minBackoff   = time.Second
-	maxBackoff   = 30 * time.Second
+	// pingBound is how long libvirtd may be silent. Together with pingInterval it is how long a host that freezes can hold
+	// a call.
+	pingBound = 15 * time.Second
+	// dialBound is how long it may take to be ready for calls. The first question for the capabilities makes libvirtd start
+	// every QEMU that it finds.
+	dialBound = 60 * time.Second
+	// firstBound is how long after Open calls wait for the first connection. A host that accepts and never answers would
+	// hold every worker otherwise.
+	firstBound = 2 * time.Second
+	// closeBound is how long Close lets copies clean up behind themselves.
+	closeBound = 5 * time.Second
+	minBackoff = time.Second
+	maxBackoff = 30 * time.Second
 )
 
 // Config is what a session needs to know.
 type Config struct {
-	// URI is the libvirt connection URI, for example qemu+unix:///system?socket=/run/libvirt/libvirt-sock.
+	// URI is the libvirt connection URI, for example qemu+tls://host/system.
 	URI string
+	// Credentials are what the URI needs beside itself: ca.crt, tls.crt and tls.key for qemu+tls, ssh-privatekey and
+	// known_hosts for qemu+libssh.
+	Credentials map[string][]byte
 	// Acceleration says how guests run. There is no fallback from KVM to Emulated.
 	Acceleration Acceleration
 	// Clock is the time; nil means the real one.
 	Clock clock.WithDelayedExecution
 	// Log receives one line per change of the session.
 	Log logr.Logger
+	// Calls is told of every exchange with libvirtd: what was done in a few fixed words, the error if there was no answer
+	// or a refusal, and how long it took. It is called from many goroutines and must not block. Nil tells nobody.
+	Calls func(verb string, err error, took time.Duration)
 }
 
 // Status is what is known about the endpoint without asking it.
@@ -61,13 +76,15 @@ type Status struct {
 	Err error
 }
 
-// Session is the one connection to one endpoint, kept up until Close. It implements platform.Platform and
-// platform.BootstrapScrubber.
+// Session is the one connection to one endpoint, kept up until Close. It implements platform.Platform and all of the
+// port's capabilities.
 type Session struct {
 	config Config
-	socket string
+	dialer dialer
+	meter  meter
 	events func(platform.Event)
-	// disconnect ends the connection for good; done is closed after that, first after the first attempt to connect.
+	// disconnect ends the connection for good; done is closed after that, first after the first attempt to connect or
+	// firstBound.
 	disconnect  context.CancelFunc
 	done, first chan struct{}
 	// copying is the life of all image copies, which Close ends first so that they can clean up.
@@ -76,6 +93,8 @@ type Session struct {
 
 	locks  keyedLocks
 	images imageJobs
+
+	shutdowns shutdowns
 
 	mu     sync.Mutex
 	client *client
@@ -86,13 +105,16 @@ type Session struct {
 var (
 	_ platform.Platform          = (*Session)(nil)
 	_ platform.BootstrapScrubber = (*Session)(nil)
+	_ platform.ConsoleReader     = (*Session)(nil)
+	_ platform.Inventory         = (*Session)(nil)
+	_ platform.CapacityReporter  = (*Session)(nil)
 )
 
 // Open starts a session. It connects in the background and again whenever the connection is lost; events is called
 // from other goroutines and must not block. The context only carries values: the session lives until Close. Open
-// fails only when the configuration can never work (platform.ErrInvalid).
+// fails only when the configuration can never work as it is (platform.ErrInvalid).
 func Open(ctx context.Context, config Config, events func(platform.Event)) (*Session, error) {
-	socket, err := socketOf(config.URI)
+	dialer, err := newDialer(config.URI, config.Credentials)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +126,8 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 	}
 	s := &Session{
 		config: config,
-		socket: socket,
+		dialer: dialer,
+		meter:  meter{clock: config.Clock, calls: config.Calls},
 		events: events,
 		done:   make(chan struct{}),
 		first:  make(chan struct{}),
@@ -118,10 +141,12 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 }
 
 // Close ends the session: running copies are abandoned and removed, the connection is dropped. Instances are left as
-// they are.
+// they are. A host that does not answer keeps what it has of a copy; the next session sweeps it.
 func (s *Session) Close() {
 	s.stopCopying()
+	late := s.config.Clock.AfterFunc(closeBound, s.disconnect)
 	s.images.wait()
+	late.Stop()
 	s.disconnect()
 	<-s.done
 }
@@ -141,7 +166,7 @@ func (s *Session) Check(ctx context.Context) (version string, err error) {
 		return "", err
 	}
 	if err := c.ping(ctx, pingBound); err != nil {
-		return "", err
+		return "", fmt.Errorf("ping: %w", err)
 	}
 	return s.Status().Version, s.checkHostRuns()
 }
@@ -161,7 +186,8 @@ func checkAcceleration(want Acceleration, offered []string) error {
 	return nil
 }
 
-// acquire returns the connection. It waits for the first attempt to connect and for no other.
+// acquire returns the connection. It waits for the first attempt to connect, for at most firstBound after Open, and for
+// no other.
 func (s *Session) acquire(ctx context.Context) (*client, error) {
 	select {
 	case <-s.first:
@@ -182,6 +208,7 @@ func (s *Session) run(ctx context.Context) {
 	backoff := minBackoff
 	attempted := sync.OnceFunc(func() { close(s.first) })
 	defer attempted()
+	defer s.config.Clock.AfterFunc(firstBound, attempted).Stop()
 	for ctx.Err() == nil {
 		c, err := s.connect(ctx)
 		if err == nil {
@@ -210,7 +237,7 @@ func (s *Session) run(ctx context.Context) {
 func (s *Session) connect(ctx context.Context) (*client, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialBound)
 	defer cancel()
-	c, err := dial(ctx, s.socket, s.config.Clock)
+	c, err := connect(ctx, s.dialer, s.config.Clock, s.meter)
 	if err != nil {
 		return nil, err
 	}
@@ -246,10 +273,10 @@ func (s *Session) watch(ctx context.Context, c *client) error {
 			return fmt.Errorf("%w: the session was closed", platform.ErrUnreachable)
 		case <-c.lost():
 			timer.Stop()
-			return fmt.Errorf("%w: the connection was lost", platform.ErrUnreachable)
+			return fmt.Errorf("%w: %w", platform.ErrUnreachable, errLost)
 		case <-timer.C():
 			if err := c.ping(ctx, pingBound); err != nil {
-				return err
+				return fmt.Errorf("ping: %w", err)
 			}
 		}
 	}
