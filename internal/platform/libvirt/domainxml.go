@@ -30,7 +30,7 @@ func (h hardware) render() (text string, m mark, err error) {
 	if err != nil {
 		return "", mark{}, fmt.Errorf("domain definition: %w", err)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d\n%s", body, h.req.ImageSHA256, h.req.RootDiskBytes, h.req.Bootstrap.Data))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d\n%s%s", body, h.req.ImageSHA256, h.req.RootDiskBytes, h.req.Bootstrap.Data, carried(h.req)))
 	m = mark{
 		Machine:           h.req.UUID,
 		ManagementCluster: h.req.ManagementClusterID,

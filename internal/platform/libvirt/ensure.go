@@ -147,9 +147,5 @@ func checkRequest(req platform.Request) error {
 	case req.Firmware != platform.FirmwareUEFI && req.Firmware != platform.FirmwareBIOS:
 		return fmt.Errorf("%w: firmware %q is neither UEFI nor BIOS", platform.ErrInvalid, req.Firmware)
 	}
-	if _, ok := fwCfgKey(req.Bootstrap); !ok && len(req.Bootstrap.Data) > 0 {
-		return fmt.Errorf("%w: the OS family reads bootstrap data from %v; libvirt machines deliver it by fw_cfg only",
-			platform.ErrUnsupported, req.Bootstrap.Channels)
-	}
-	return nil
+	return checkBootstrap(req)
 }

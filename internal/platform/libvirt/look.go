@@ -90,7 +90,9 @@ func (v view) observation() platform.Observation {
 	}
 	o.Existence = platform.Exists
 	o.Started = v.mark.Stage != stageNone
-	o.Addresses = v.domain.addresses
+	if v.domain.power == powerOn {
+		o.Addresses = addresses(v.id, v.mark.Addresses, v.domain.leases)
+	}
 	o.Power, o.Detail = v.power()
 	return o
 }
@@ -109,19 +111,6 @@ func (v view) power() (platform.Power, string) {
 func (v view) anyVolume() bool {
 	for _, there := range v.volumes {
 		if there {
-			return true
-		}
-	}
-	return false
-}
-
-// refersToBootstrap returns whether the definition still names a firmware configuration file.
-func (v view) refersToBootstrap() bool {
-	if v.definition == nil {
-		return false
-	}
-	for _, info := range v.definition.SysInfo {
-		if info.FWCfg != nil {
 			return true
 		}
 	}

@@ -5,11 +5,8 @@ package libvirt
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
-
-	"libvirt.org/go/libvirtxml"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
@@ -18,7 +15,15 @@ import (
 func (s *Session) Release(ctx context.Context, req platform.ReleaseRequest) (platform.Observation, error) {
 	var last platform.Observation
 	err := s.withOwn(ctx, req.Identity, func(c *client, v view) error {
-		if err := remove(ctx, c, v); err != nil {
+		graceful := v.graceful(s.config.Clock.Now(), req.ForceAfter)
+		var err error
+		if graceful {
+			err = s.shutDown(ctx, c, req.UUID)
+		} else {
+			s.shutdowns.forget(req.UUID)
+			err = remove(ctx, c, v)
+		}
+		if err != nil {
 			return err
 		}
 		after, err := look(ctx, c, req.Identity)
@@ -26,13 +31,16 @@ func (s *Session) Release(ctx context.Context, req platform.ReleaseRequest) (pla
 			return err
 		}
 		last = after.observation()
+		if graceful {
+			last = shuttingDown(last, req.ForceAfter)
+		}
 		return nil
 	})
 	return last, err
 }
 
-// remove takes an instance away: the domain first, so that nothing uses the volumes any more, and the volumes that Ensure
-// made last, so that as long as anything is left the next call finds one of them.
+// remove takes an instance away: the guest first, so that nothing uses the volumes and addresses any more, then the
+// addresses, and what proves that they were ours last, so that as long as anything is left the next call finds it.
 func remove(ctx context.Context, c *client, v view) error {
 	if v.domain == nil && !v.anyVolume() {
 		return nil
@@ -41,6 +49,11 @@ func remove(ctx context.Context, c *client, v view) error {
 		if err := c.destroy(ctx, v.id.UUID); err != nil {
 			return err
 		}
+	}
+	if err := removeReservations(ctx, c, v.id); err != nil {
+		return err
+	}
+	if v.domain != nil {
 		if err := c.undefine(ctx, v.id.UUID); err != nil {
 			return err
 		}
@@ -70,39 +83,6 @@ func removeVolumes(ctx context.Context, c *client, id platform.Identity) error {
 		}
 	}
 	return nil
-}
-
-// ScrubBootstrap implements platform.BootstrapScrubber. What QEMU has read at its start stays in its memory, where the
-// guest's root user can read it, until the guest is powered off; the definition of the running process still names
-// the file, which is gone.
-func (s *Session) ScrubBootstrap(ctx context.Context, id platform.Identity) error {
-	return s.withOwn(ctx, id, func(c *client, v view) error {
-		if v.refersToBootstrap() {
-			if err := forgetBootstrap(ctx, c, v.definition); err != nil {
-				return err
-			}
-		}
-		if name := namesOf(id).bootstrap; v.volumes[name] {
-			return c.deleteVolume(ctx, id.Storage, name)
-		}
-		return nil
-	})
-}
-
-// forgetBootstrap takes the firmware configuration file out of a definition.
-func forgetBootstrap(ctx context.Context, c *client, d *libvirtxml.Domain) error {
-	var kept []libvirtxml.DomainSysInfo
-	for _, info := range d.SysInfo {
-		if info.FWCfg == nil {
-			kept = append(kept, info)
-		}
-	}
-	d.SysInfo = kept
-	text, err := d.Marshal()
-	if err != nil {
-		return fmt.Errorf("definition of domain %s: %w", d.Name, err)
-	}
-	return c.define(ctx, text)
 }
 
 // withOwn runs fn on an instance that was just proved to be ours, alone.
