@@ -10,8 +10,11 @@ package fake
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
+
+	"k8s.io/utils/clock"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
@@ -22,11 +25,14 @@ type Effect string
 // The effects, in the order in which Ensure and Release make them.
 const (
 	CreateDisk     Effect = "CreateDisk"
+	Reserve        Effect = "Reserve"
 	WriteBootstrap Effect = "WriteBootstrap"
 	Define         Effect = "Define"
 	Start          Effect = "Start"
 
+	AskToShutDown   Effect = "AskToShutDown"
 	PowerOff        Effect = "PowerOff"
+	FreeAddresses   Effect = "FreeAddresses"
 	Undefine        Effect = "Undefine"
 	DeleteDisk      Effect = "DeleteDisk"
 	DeleteBootstrap Effect = "DeleteBootstrap"
@@ -51,6 +57,10 @@ type Fault struct {
 type Options struct {
 	// Storages and Networks are the names that exist; nil means all.
 	Storages, Networks []string
+	// Subnets are what a network has addresses of, by its name. A network that is not named has all.
+	Subnets map[string]netip.Prefix
+	// Clock tells when guests that were asked to shut down have had their time; nil means the real one.
+	Clock clock.PassiveClock
 	// ReadSources is whether copies are read from their sources and verified. Otherwise each copy succeeds.
 	ReadSources bool
 	// ImageDiskBytes is the size of the disk in every image: smaller root disks are refused.
@@ -66,6 +76,7 @@ type Platform struct {
 	unreachable bool
 	instances   map[string]*instance
 	images      map[platform.ImageIdentity]*image
+	reserved    map[netip.Addr]string // the uuid of the instance that has the address; empty for somebody else
 	faults      []*fault
 	calls       []Call
 	listeners   []func(platform.Event)
@@ -91,10 +102,14 @@ var (
 
 // New returns an empty endpoint.
 func New(options Options) *Platform {
+	if options.Clock == nil {
+		options.Clock = clock.RealClock{}
+	}
 	return &Platform{
 		options:   options,
 		instances: map[string]*instance{},
 		images:    map[platform.ImageIdentity]*image{},
+		reserved:  map[netip.Addr]string{},
 	}
 }
 

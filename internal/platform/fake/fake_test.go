@@ -5,8 +5,10 @@ package fake_test
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/fake"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/platformtest"
@@ -17,6 +19,7 @@ import (
 func TestConformance(t *testing.T) {
 	platformtest.Run(t, lab{fake.New(fake.Options{
 		Storages: []string{"pool"}, Networks: []string{"net"}, ReadSources: true, ImageDiskBytes: 1 << 20,
+		Subnets: map[string]netip.Prefix{"net": netip.MustParsePrefix("192.0.2.0/24")},
 	})})
 }
 
@@ -47,6 +50,22 @@ func (l lab) PutForeign(t *testing.T, uuid string) {
 	t.Cleanup(func() { l.p.Vanish(uuid) })
 }
 
+func (l lab) Channels() []delivery.Kind {
+	return []delivery.Kind{delivery.FWCfg, delivery.NoCloud, delivery.ConfigDrive, delivery.SMBIOS}
+}
+
+func (l lab) Address() platform.Address {
+	return platform.Address{Prefix: netip.MustParsePrefix("192.0.2.20/24"), Gateway: netip.MustParseAddr("192.0.2.1")}
+}
+
+func (l lab) TakeAddress(t *testing.T, address netip.Addr) {
+	t.Helper()
+	l.p.TakeAddress(address)
+	t.Cleanup(func() { l.p.GiveAddress(address) })
+}
+
+func (l lab) Asked(_ *testing.T, uuid string) int { return l.p.AskedToShutDown(uuid) }
+
 func (l lab) PowerOff(_ *testing.T, uuid string) { l.p.PowerOffGuest(uuid) }
 
 func (l lab) Inventory(*testing.T) []string {
@@ -57,6 +76,9 @@ func (l lab) Inventory(*testing.T) []string {
 	}
 	for _, image := range l.p.Images() {
 		lines = append(lines, fmt.Sprintf("%+v", image))
+	}
+	for _, address := range l.p.Reserved() {
+		lines = append(lines, "reserved "+address.String())
 	}
 	return lines
 }

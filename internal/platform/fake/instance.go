@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
@@ -18,10 +19,15 @@ type instance struct {
 	req       platform.Request
 	disk      bool
 	bootstrap []byte
+	channel   delivery.Channel
 	defined   bool
 	starts    int
 	running   bool
 	addresses []string
+	// asked is how often the guest was asked to shut down, lastAsked when; obeys is whether it does.
+	asked     int
+	lastAsked time.Time
+	obeys     bool
 }
 
 func (i *instance) empty() bool { return !i.disk && i.bootstrap == nil && !i.defined }
@@ -38,7 +44,7 @@ func (i *instance) observe() platform.Observation {
 	}
 	switch {
 	case i.running:
-		o.Power, o.Detail, o.Addresses = platform.PowerOn, "running", slices.Clone(i.addresses)
+		o.Power, o.Detail, o.Addresses = platform.PowerOn, "running", i.allAddresses()
 		o.ConsoleLog = "/fake/" + i.req.UUID + "/console.log"
 	case i.defined:
 		o.Power, o.Detail = platform.PowerOff, "shut off"
@@ -74,8 +80,9 @@ func (p *Platform) ensure(req platform.Request) (platform.Observation, error) {
 		change func()
 	}{
 		{CreateDisk, !i.disk, func() { i.disk, i.req = true, req }},
+		{Reserve, len(staticAddresses(req)) > 0, func() { p.reserve(req) }},
 		{WriteBootstrap, len(req.Bootstrap.Data) > 0, func() { i.bootstrap = slices.Clone(req.Bootstrap.Data) }},
-		{Define, true, func() { i.defined, i.req = true, req }},
+		{Define, true, func() { i.defined, i.req, i.channel = true, req, channelOf(req.Bootstrap) }},
 		{Start, true, func() { i.running = true; i.starts++ }},
 	}
 	for _, s := range steps {
@@ -98,7 +105,7 @@ func (p *Platform) admit(req platform.Request) error {
 		return fmt.Errorf("%w: an instance needs CPUs and memory", platform.ErrInvalid)
 	case req.Firmware != platform.FirmwareUEFI && req.Firmware != platform.FirmwareBIOS:
 		return fmt.Errorf("%w: firmware %q", platform.ErrInvalid, req.Firmware)
-	case len(req.Bootstrap.Data) > 0 && !slices.ContainsFunc(req.Bootstrap.Channels, func(c delivery.Channel) bool { return c.Kind == delivery.FWCfg }):
+	case len(req.Bootstrap.Data) > 0 && channelOf(req.Bootstrap).Kind == "":
 		return fmt.Errorf("%w: no channel for bootstrap data", platform.ErrUnsupported)
 	case !p.hasStorage(req.Storage):
 		return fmt.Errorf("%w: there is no storage %s", platform.ErrInvalid, req.Storage)
@@ -107,6 +114,9 @@ func (p *Platform) admit(req platform.Request) error {
 		if p.options.Networks != nil && !slices.Contains(p.options.Networks, nic.Network) {
 			return fmt.Errorf("%w: there is no network %s", platform.ErrInvalid, nic.Network)
 		}
+	}
+	if err := p.admitAddresses(req); err != nil {
+		return err
 	}
 	img := p.images[platform.ImageIdentity{SHA256: req.ImageSHA256, Storage: req.Storage}]
 	if img == nil || !img.ready {
@@ -132,16 +142,26 @@ func (p *Platform) Observe(ctx context.Context, id platform.Identity) (platform.
 func (p *Platform) Release(ctx context.Context, req platform.ReleaseRequest) (platform.Observation, error) {
 	var o platform.Observation
 	err := p.onInstance(ctx, "Release", req.Identity, func() (err error) {
-		o, err = p.release(req.Identity)
+		o, err = p.release(req)
 		return err
 	})
 	return o, err
 }
 
-func (p *Platform) release(id platform.Identity) (platform.Observation, error) {
-	i := p.instances[id.UUID]
+func (p *Platform) release(req platform.ReleaseRequest) (platform.Observation, error) {
+	i := p.instances[req.UUID]
 	if i == nil {
 		return i.observe(), nil
+	}
+	if now := p.options.Clock.Now(); i.running && now.Before(req.ForceAfter) {
+		if err := p.askToShutDown(i, now); err != nil {
+			return platform.Observation{}, err
+		}
+		o := i.observe()
+		if i.running {
+			o.Detail = "asked to shut down"
+		}
+		return o, nil
 	}
 	steps := []struct {
 		effect Effect
@@ -149,6 +169,7 @@ func (p *Platform) release(id platform.Identity) (platform.Observation, error) {
 		change func()
 	}{
 		{PowerOff, i.running, func() { i.running = false }},
+		{FreeAddresses, p.hasAddresses(req.UUID), func() { p.freeAddresses(req.UUID) }},
 		{Undefine, i.defined, func() { i.defined, i.starts = false, 0 }},
 		{DeleteDisk, i.disk, func() { i.disk = false }},
 		{DeleteBootstrap, i.bootstrap != nil, func() { i.bootstrap = nil }},
@@ -161,7 +182,7 @@ func (p *Platform) release(id platform.Identity) (platform.Observation, error) {
 			return platform.Observation{}, err
 		}
 	}
-	delete(p.instances, id.UUID)
+	delete(p.instances, req.UUID)
 	return platform.Observation{Existence: platform.Absent}, nil
 }
 

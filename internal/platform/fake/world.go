@@ -4,9 +4,12 @@
 package fake
 
 import (
+	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
@@ -20,6 +23,8 @@ type Instance struct {
 	Running bool
 	// Bootstrap is the bootstrap data that is still on the platform.
 	Bootstrap []byte
+	// Channel is how the bootstrap data is delivered.
+	Channel delivery.Channel
 }
 
 // Instance returns an instance, also one that is half made, or false.
@@ -30,7 +35,7 @@ func (p *Platform) Instance(uuid string) (Instance, bool) {
 	if i == nil || i.empty() {
 		return Instance{}, false
 	}
-	return Instance{Request: i.req, Starts: i.starts, Running: i.running, Bootstrap: slices.Clone(i.bootstrap)}, true
+	return Instance{Request: i.req, Starts: i.starts, Running: i.running, Bootstrap: slices.Clone(i.bootstrap), Channel: i.channel}, true
 }
 
 // Instances returns the uuids of everything that is there, foreign instances included, sorted.
@@ -54,7 +59,7 @@ func (p *Platform) PlantForeign(uuid string) {
 	})
 }
 
-// SetAddresses gives a running instance its addresses.
+// SetAddresses gives a running instance its addresses, beside those that are reserved for it.
 func (p *Platform) SetAddresses(uuid string, addresses ...string) {
 	p.change(uuid, func(i *instance) { i.addresses = addresses })
 }
@@ -64,10 +69,54 @@ func (p *Platform) PowerOffGuest(uuid string) {
 	p.change(uuid, func(i *instance) { i.running = false })
 }
 
-// Vanish removes an instance with all its volumes behind the manager's back.
+// ObeyShutdown makes the guest of an instance shut down when it is asked to, also if it was asked before.
+func (p *Platform) ObeyShutdown(uuid string) {
+	p.change(uuid, func(i *instance) {
+		i.obeys = true
+		if i.asked > 0 {
+			i.running = false
+		}
+	})
+}
+
+// AskedToShutDown returns how often the guest of an instance was asked to shut down.
+func (p *Platform) AskedToShutDown(uuid string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := p.instances[uuid]; i != nil {
+		return i.asked
+	}
+	return 0
+}
+
+// TakeAddress reserves an address for somebody else.
+func (p *Platform) TakeAddress(address netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reserved[address] = ""
+}
+
+// GiveAddress undoes TakeAddress.
+func (p *Platform) GiveAddress(address netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reserved[address] == "" {
+		delete(p.reserved, address)
+	}
+}
+
+// Reserved returns the addresses that are reserved, for whomever, sorted.
+func (p *Platform) Reserved() []netip.Addr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(p.reserved), netip.Addr.Compare)
+}
+
+// Vanish removes an instance with all its volumes and addresses behind the manager's back.
 func (p *Platform) Vanish(uuid string) {
 	p.mu.Lock()
 	delete(p.instances, uuid)
+	p.freeAddresses(uuid)
 	p.mu.Unlock()
 	p.emit(platform.Event{UUID: uuid})
 }

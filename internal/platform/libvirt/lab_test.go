@@ -8,8 +8,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +22,7 @@ import (
 	"github.com/go-logr/logr/testr"
 	"github.com/google/uuid"
 
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/hypervisor"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/libvirt"
@@ -138,6 +141,76 @@ func (l *lab) Sever(*testing.T) (restore func()) {
 	}
 }
 
+// Channels implements platformtest.Lab.
+func (l *lab) Channels() []delivery.Kind {
+	return []delivery.Kind{delivery.FWCfg, delivery.NoCloud, delivery.ConfigDrive, delivery.SMBIOS}
+}
+
+// Address implements platformtest.Lab.
+func (l *lab) Address() platform.Address {
+	return platform.Address{Prefix: netip.PrefixFrom(l.host.VIP.Next(), l.host.Subnet.Bits()), Gateway: l.host.Gateway}
+}
+
+// TakeAddress implements platformtest.Lab.
+func (l *lab) TakeAddress(t *testing.T, address netip.Addr) {
+	t.Helper()
+	l.reserve(t, l.host.Network, "02:00:00:00:00:99", address, golibvirt.NetworkUpdateAffectLive|golibvirt.NetworkUpdateAffectConfig)
+}
+
+// reserve makes a reservation by hand. It is removed with the test.
+func (l *lab) reserve(t *testing.T, network, mac string, address netip.Addr, where golibvirt.NetworkUpdateFlags) {
+	t.Helper()
+	n, err := l.admin.NetworkLookupByName(network)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := fmt.Sprintf("<host mac='%s' ip='%s'/>", mac, address)
+	change := func(c golibvirt.NetworkUpdateCommand) error {
+		return l.admin.NetworkUpdateCompat(n, c, golibvirt.NetworkSectionIPDhcpHost, -1, host, where)
+	}
+	if err := change(golibvirt.NetworkUpdateCommandAddLast); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := change(golibvirt.NetworkUpdateCommandDelete); err != nil {
+			t.Errorf("somebody else's reservation: %v", err)
+		}
+	})
+}
+
+// reservations lists what the networks reserve, now and after their next start.
+func (l *lab) reservations(t *testing.T) []string {
+	t.Helper()
+	networks, _, err := l.admin.ConnectListAllNetworks(1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, n := range networks {
+		for when, flags := range map[string]uint32{"now": 0, "later": uint32(golibvirt.NetworkXMLInactive)} {
+			doc, err := l.admin.NetworkGetXMLDesc(n, flags)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range regexp.MustCompile(`<host [^>]*>`).FindAllString(doc, -1) {
+				lines = append(lines, fmt.Sprintf("network %s reserves %s %s", n.Name, when, line))
+			}
+		}
+	}
+	return lines
+}
+
+// Asked implements platformtest.Lab.
+func (l *lab) Asked(_ *testing.T, id string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, p := range l.proxies {
+		n += p.asked(uuid.MustParse(id))
+	}
+	return n
+}
+
 // PutForeign implements platformtest.Lab.
 func (l *lab) PutForeign(t *testing.T, id string) {
 	t.Helper()
@@ -211,6 +284,7 @@ func (l *lab) Inventory(t *testing.T) []string {
 		lines = append(lines, fmt.Sprintf("domain %s %s state %d definition %x", d.Name, uuid.UUID(d.UUID), state, sha256.Sum256([]byte(definition))))
 	}
 	lines = append(lines, l.files(t, l.host.PoolPath)...)
+	lines = append(lines, l.reservations(t)...)
 	slices.Sort(lines)
 	return lines
 }

@@ -4,6 +4,7 @@
 package libvirt_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/google/uuid"
 )
 
 // proxy stands between a session and libvirtd and understands just enough of libvirt's protocol to cut the wire at a
@@ -28,6 +31,7 @@ type proxy struct {
 	frozen bool
 	thaw   chan struct{}
 	conns  []net.Conn
+	asks   [][]byte // the calls that asked a guest to shut down
 }
 
 // Message types of the protocol.
@@ -36,14 +40,16 @@ const (
 	typeReply  = 1
 	typeStream = 3
 	headerLen  = 28
+
+	procShutdown = 258
 )
 
 // isEffect tells which procedures change something; the numbers are the protocol's.
 func isEffect(procedure uint32) bool {
 	switch procedure {
-	case 28, 83, 93, 94, 125, 196, 208, 231, 234, 260, 264, 350:
-		// resume, pool refresh, volume create, delete, clone, domain create, upload, undefine, destroy, resize,
-		// set metadata, define
+	case 28, 83, 93, 94, 125, 174, 196, 208, 231, 234, procShutdown, 260, 264, 291, 350, 390:
+		// resume, pool refresh, volume create, delete, clone, update device, domain create, upload, undefine, destroy,
+		// shutdown, resize, set metadata, network update, define, set lifecycle action
 		return true
 	default:
 		return false
@@ -109,6 +115,11 @@ func (p *proxy) up(from, to net.Conn, answers chan<- uint32) {
 		}
 		p.waitThawed()
 		kind, procedure, serial := header(message)
+		if kind == typeCall && procedure == procShutdown {
+			p.mu.Lock()
+			p.asks = append(p.asks, message)
+			p.mu.Unlock()
+		}
 		hit := ((kind == typeCall && isEffect(procedure)) || kind == typeStream) && p.count()
 		if hit && !p.lost {
 			p.sever(true)
@@ -159,6 +170,19 @@ func (p *proxy) count() bool {
 	p.seen++
 	p.fired = p.fired || hit
 	return hit
+}
+
+// asked counts how often the guest with this uuid was asked to shut down.
+func (p *proxy) asked(id uuid.UUID) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, call := range p.asks {
+		if bytes.Contains(call, id[:]) {
+			n++
+		}
+	}
+	return n
 }
 
 func (p *proxy) hasFired() bool {

@@ -73,22 +73,26 @@ func testScrubInterrupted(t *testing.T, lab Lab) {
 		return
 	}
 	image := storedImage(t, lab, p)
-	interruptions(t, func(t *testing.T, n int, lost bool) bool {
-		req := newRequest(lab, image)
-		run(t, p, req)
-		faulty, fired := lab.Faulty(t, n, lost)
-		err := faulty.(platform.BootstrapScrubber).ScrubBootstrap(within(t), req.Identity)
-		if fired() {
-			wantError(t, "interrupted ScrubBootstrap", err, platform.ErrUnreachable)
-		}
-		if err := scrubber.ScrubBootstrap(within(t), req.Identity); err != nil {
-			t.Errorf("ScrubBootstrap: %v", err)
-		}
-		if o := observe(t, p, req.Identity); o.BootstrapPresent || o.Power != platform.PowerOn {
-			t.Errorf("after the scrub: %+v, want a running instance without bootstrap data", o)
-		}
-		gone(t, p, req.Identity)
-		return fired()
-	})
+	for _, kind := range lab.Channels() {
+		t.Run(string(kind), func(t *testing.T) {
+			interruptions(t, func(t *testing.T, n int, lost bool) bool {
+				req := through(newRequest(lab, image), kind)
+				run(t, p, req)
+				faulty, fired := lab.Faulty(t, n, lost)
+				err := faulty.(platform.BootstrapScrubber).ScrubBootstrap(within(t), req.Identity)
+				if fired() {
+					wantError(t, "interrupted ScrubBootstrap", err, platform.ErrUnreachable)
+				}
+				if err := scrubber.ScrubBootstrap(within(t), req.Identity); err != nil {
+					t.Errorf("ScrubBootstrap: %v", err)
+				}
+				if o := observe(t, p, req.Identity); o.BootstrapPresent || o.Power != platform.PowerOn {
+					t.Errorf("after the scrub: %+v, want a running instance without bootstrap data", o)
+				}
+				gone(t, p, req.Identity)
+				return fired()
+			})
+		})
+	}
 	dropImage(t, p, image)
 }

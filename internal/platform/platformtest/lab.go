@@ -8,8 +8,10 @@
 package platformtest
 
 import (
+	"net/netip"
 	"testing"
 
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
@@ -35,8 +37,20 @@ type Lab interface {
 	// PowerOff ends an instance as its guest or a person would, without the manager.
 	PowerOff(t *testing.T, uuid string)
 
+	// Channels are the kinds of channel that the platform implements.
+	Channels() []delivery.Kind
+
+	// Address is an address of Network that nobody has, the same with each call.
+	Address() platform.Address
+
+	// TakeAddress gives an address of Network to somebody else. It is given back with the test.
+	TakeAddress(t *testing.T, address netip.Addr)
+
+	// Asked is how often the guest of an instance was asked to shut down, over sessions of Session.
+	Asked(t *testing.T, uuid string) int
+
 	// Inventory lists everything at the endpoint, one line each, in enough detail that any change shows: instances
-	// with their state and definition, volumes with their size.
+	// with their state and definition, volumes with their size, reserved addresses.
 	Inventory(t *testing.T) []string
 }
 
@@ -60,6 +74,13 @@ func Run(t *testing.T, lab Lab) {
 		{"EnsureInterrupted", "after a crash at any point the next call ends well, or everything can be taken away", testEnsureInterrupted},
 		{"ReleaseInterrupted", "a release that crashed anywhere is finished by the next", testReleaseInterrupted},
 		{"ScrubInterrupted", "secrets go even if the first attempt to remove them crashed", testScrubInterrupted},
+		{"Channels", "a family that reads no other channel must get its data, and its secrets must go as well", testChannels},
+		{"StaticAddress", "an address that a pool gave to one machine is that machine's and nobody else's", testStaticAddress},
+		{"AddressTaken", "two machines with one address break each other", testAddressTaken},
+		{"AddressInterrupted", "an address that nobody gives back is lost to its pool", testAddressInterrupted},
+		{"ShutDown", "a guest that has its time can end its work; one that does not end is switched off", testShutDown},
+		{"ShutDownObeyed", "a guest that obeys is not made to wait", testShutDownObeyed},
+		{"ShutDownInterrupted", "asking is no reason for an instance to stay", testShutDownInterrupted},
 		{"ImageWrong", "wrong bytes are never usable, and the failure is told once", testImageWrong},
 		{"ImageInterrupted", "a partial copy is never usable", testImageInterrupted},
 		{"ImageInUse", "a disk never loses what is below it", testImageInUse},

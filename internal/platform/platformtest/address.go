@@ -1,0 +1,135 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package platformtest
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+// withAddress returns the request with a static address on its first interface.
+func withAddress(req platform.Request, a platform.Address) platform.Request {
+	req.Interfaces[0].Addresses = []platform.Address{a}
+	return req
+}
+
+// wantAddress fails unless the observation has the address before any other.
+func wantAddress(t *testing.T, when string, o platform.Observation, a platform.Address) {
+	t.Helper()
+	if len(o.Addresses) == 0 || o.Addresses[0] != a.Prefix.Addr().String() {
+		t.Errorf("%s the addresses are %v, want %s first", when, o.Addresses, a.Prefix.Addr())
+	}
+}
+
+func testStaticAddress(t *testing.T, lab Lab) {
+	p := lab.Session(t)
+	image := storedImage(t, lab, p)
+	before := lab.Inventory(t)
+	req := withAddress(newRequest(lab, image), lab.Address())
+	wantAddress(t, "as soon as it runs", run(t, p, req), lab.Address())
+	running := lab.Inventory(t)
+	for _, session := range []platform.Platform{p, lab.Session(t)} {
+		wantAddress(t, "when it is looked at", observe(t, session, req.Identity), lab.Address())
+		wantAddress(t, "when it is ensured again", run(t, session, req), lab.Address())
+	}
+	sameInventory(t, "after Ensure was repeated", running, lab.Inventory(t))
+	lab.PowerOff(t, req.UUID)
+	if o := observe(t, p, req.Identity); len(o.Addresses) != 0 {
+		t.Errorf("a stopped instance has the addresses %v", o.Addresses)
+	}
+	gone(t, p, req.Identity)
+	sameInventory(t, "after Release", before, lab.Inventory(t))
+
+	next := withAddress(newRequest(lab, image), lab.Address())
+	wantAddress(t, "for the next instance", run(t, p, next), lab.Address())
+	gone(t, p, next.Identity)
+	dropImage(t, p, image)
+}
+
+func testAddressTaken(t *testing.T, lab Lab) {
+	p := lab.Session(t)
+	image := storedImage(t, lab, p)
+	outside := platform.Address{Prefix: netip.MustParsePrefix("203.0.113.10/24")}
+	refused := func(t *testing.T, a platform.Address, want error) {
+		t.Helper()
+		req := withAddress(newRequest(lab, image), a)
+		before := lab.Inventory(t)
+		_, err := p.Ensure(within(t), req)
+		wantError(t, "Ensure", err, want)
+		sameInventory(t, "after the refusal", before, lab.Inventory(t))
+		gone(t, p, req.Identity)
+		sameInventory(t, "after the refused instance was released", before, lab.Inventory(t))
+	}
+	t.Run("by an instance", func(t *testing.T) {
+		first := withAddress(newRequest(lab, image), lab.Address())
+		run(t, p, first)
+		refused(t, lab.Address(), platform.ErrCapacity)
+		wantAddress(t, "after another was refused", observe(t, p, first.Identity), lab.Address())
+		gone(t, p, first.Identity)
+	})
+	t.Run("by somebody else", func(t *testing.T) {
+		lab.TakeAddress(t, lab.Address().Prefix.Addr())
+		refused(t, lab.Address(), platform.ErrCapacity)
+	})
+	t.Run("by no network", func(t *testing.T) { refused(t, outside, platform.ErrInvalid) })
+	t.Run("by itself", func(t *testing.T) {
+		req := withAddress(newRequest(lab, image), lab.Address())
+		req.Interfaces = append(req.Interfaces, req.Interfaces[0])
+		_, err := p.Ensure(within(t), req)
+		wantError(t, "Ensure", err, platform.ErrInvalid)
+		gone(t, p, req.Identity)
+	})
+	dropImage(t, p, image)
+}
+
+func testAddressInterrupted(t *testing.T, lab Lab) {
+	p := lab.Session(t)
+	image := storedImage(t, lab, p)
+	before := lab.Inventory(t)
+	for _, c := range []struct {
+		name          string
+		call          func(*testing.T, platform.Platform, platform.Request) error
+		before, after bool // whether it is made to run before and after
+	}{
+		{"Ensure then ensured", ensure, false, true},
+		{"Ensure then released", ensure, false, false},
+		{"Release", release, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			interruptions(t, func(t *testing.T, n int, lost bool) bool {
+				req := withAddress(newRequest(lab, image), lab.Address())
+				if c.before {
+					run(t, p, req)
+				}
+				faulty, fired := lab.Faulty(t, n, lost)
+				if err := c.call(t, faulty, req); fired() {
+					wantError(t, "interrupted "+c.name, err, platform.ErrUnreachable)
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				if c.after {
+					wantAddress(t, "after all", run(t, p, req), lab.Address())
+				}
+				gone(t, p, req.Identity)
+				sameInventory(t, "at the end", before, lab.Inventory(t))
+				return fired()
+			})
+		})
+	}
+	dropImage(t, p, image)
+}
+
+func ensure(t *testing.T, p platform.Platform, req platform.Request) error {
+	t.Helper()
+	_, err := p.Ensure(within(t), req)
+	return err
+}
+
+func release(t *testing.T, p platform.Platform, req platform.Request) error {
+	t.Helper()
+	_, err := p.Release(within(t), platform.ReleaseRequest{Identity: req.Identity})
+	return err
+}
