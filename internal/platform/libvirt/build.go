@@ -22,9 +22,12 @@ const smallestRoom = 16 << 20
 //
 // One manager at a time works on a machine. For the moment in which a dying one and its successor overlap, build looks
 // again before each step that would spoil what the other has started, and leaves it alone.
-func (s *Session) build(ctx context.Context, c *client, req platform.Request, v view, definition string) error {
-	p := *v.pool
-	image, err := s.checkHost(ctx, c, req, p)
+func (s *Session) build(ctx context.Context, c *client, v view, h hardware) error {
+	p, req := *v.pool, h.req
+	if v.definition != nil {
+		h.given = v.definition.Name // a domain keeps the name that a person gave it
+	}
+	image, err := s.checkHost(ctx, c, h, p)
 	if err != nil {
 		return err
 	}
@@ -32,7 +35,15 @@ func (s *Session) build(ctx context.Context, c *client, req platform.Request, v 
 	if err != nil {
 		return err
 	}
+	placed, unlock, err := s.place(ctx, c, req)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := makeRoot(ctx, c, req, p, image); err != nil {
+		return err
+	}
+	if err := makeDisks(ctx, c, req, p); err != nil {
 		return err
 	}
 	if moved, err := v.movedOn(ctx, c); moved || err != nil {
@@ -48,6 +59,11 @@ func (s *Session) build(ctx context.Context, c *client, req platform.Request, v 
 		return err
 	}
 	if moved, err := v.movedOn(ctx, c); moved || err != nil {
+		return err
+	}
+	h.placed = placed
+	definition, _, err := h.render()
+	if err != nil {
 		return err
 	}
 	return c.define(ctx, definition)
@@ -76,17 +92,21 @@ func makeConsole(ctx context.Context, c *client, req platform.Request, p pool) e
 }
 
 // checkHost refuses what this host cannot do, and returns the image.
-func (s *Session) checkHost(ctx context.Context, c *client, req platform.Request, p pool) (copyName, error) {
+func (s *Session) checkHost(ctx context.Context, c *client, h hardware, p pool) (copyName, error) {
+	req := h.req
 	if err := s.checkHostRuns(); err != nil {
 		return copyName{}, err
 	}
 	if err := checkPool(p); err != nil {
 		return copyName{}, err
 	}
+	if err := s.checkFeatures(ctx, c, req); err != nil {
+		return copyName{}, err
+	}
 	if err := checkNetworks(ctx, c, req); err != nil {
 		return copyName{}, err
 	}
-	name := domainName(req.Identity, req.Name)
+	name := h.name()
 	other, err := c.domainNamed(ctx, name)
 	switch {
 	case err == nil && other != req.UUID:
@@ -104,10 +124,14 @@ func (s *Session) checkHost(ctx context.Context, c *client, req platform.Request
 			platform.ErrForeign, volume, p.name)
 	}
 	image, ok, err := usableCopy(ctx, c, p.name, req.ImageSHA256, volumes)
-	if err == nil && !ok {
-		err = notReady(req.ImageSHA256, p.name)
+	switch {
+	case err != nil:
+		return copyName{}, err
+	case !ok:
+		return copyName{}, notReady(req.ImageSHA256, p.name)
+	default:
+		return image, checkRoom(ctx, c, req)
 	}
-	return image, err
 }
 
 func notReady(sha256, pool string) error {
@@ -174,11 +198,11 @@ func rootSize(req platform.Request, base *libvirtxml.StorageVolume) (uint64, err
 	}
 }
 
-// replaceUnlessSame makes an overlay unless the very same is there, complete.
+// replaceUnlessSame makes a disk unless the very same is there, complete.
 func replaceUnlessSame(ctx context.Context, c *client, pool string, want *libvirtxml.StorageVolume) error {
 	have, err := c.volume(ctx, pool, want.Name)
 	switch {
-	case err == nil && sameOverlay(have, want):
+	case err == nil && sameDisk(have, want):
 		return nil
 	case err == nil:
 		if err := c.deleteVolume(ctx, pool, want.Name); err != nil {
@@ -190,10 +214,17 @@ func replaceUnlessSame(ctx context.Context, c *client, pool string, want *libvir
 	return blameCapacity(ctx, c, pool, c.createVolume(ctx, pool, want))
 }
 
-func sameOverlay(have, want *libvirtxml.StorageVolume) bool {
+func sameDisk(have, want *libvirtxml.StorageVolume) bool {
 	return have.Target != nil && have.Target.Format != nil && have.Target.Format.Type == want.Target.Format.Type &&
-		have.Capacity != nil && have.Capacity.Value == want.Capacity.Value &&
-		have.BackingStore != nil && have.BackingStore.Path == want.BackingStore.Path
+		have.Capacity != nil && have.Capacity.Value == want.Capacity.Value && below(have) == below(want)
+}
+
+// below is the path of the disk that a disk is a layer over; empty for one that stands by itself.
+func below(v *libvirtxml.StorageVolume) string {
+	if v.BackingStore == nil {
+		return ""
+	}
+	return v.BackingStore.Path
 }
 
 // blameCapacity turns a failure to write into platform.ErrCapacity when the pool is full.
@@ -201,6 +232,7 @@ func blameCapacity(ctx context.Context, c *client, poolName string, failure erro
 	if failure == nil || errors.Is(failure, platform.ErrUnreachable) {
 		return failure
 	}
+	_ = c.refreshPool(ctx, poolName) // what guests have written since it was last read is not in the numbers
 	p, err := c.pool(ctx, poolName)
 	if err != nil || p.available >= smallestRoom {
 		return failure

@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"strings"
 
 	"libvirt.org/go/libvirtxml"
 
@@ -133,21 +132,6 @@ func carrierContent(req platform.Request, plan addressPlan) ([]byte, error) {
 		return nil, err
 	}
 	return iso9660.Encode(files)
-}
-
-// carried returns what the carrier and the networks are told beside the data, as a part of what the revision of a definition
-// is made of.
-func carried(req platform.Request) string {
-	var text strings.Builder
-	if channel, ok := channelOf(req.Bootstrap); ok && channel.Kind != delivery.FWCfg && hasCarrier(req.Bootstrap) {
-		_, _ = fmt.Fprintf(&text, "\n%s %q", channel.Kind, req.Name)
-	}
-	for i, nic := range req.Interfaces {
-		for _, a := range nic.Addresses {
-			_, _ = fmt.Fprintf(&text, "\n%d %s %s", i, a.Prefix, a.Gateway)
-		}
-	}
-	return text.String()
 }
 
 // makeCarrier writes the bootstrap data into a volume, from scratch: a volume that is there may be half written.

@@ -4,6 +4,7 @@
 package libvirt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,14 +92,19 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 		return false, fmt.Errorf("%w: there is no storage pool %s on the host", platform.ErrInvalid, req.Storage)
 	}
 	h := hardware{req: req, emulated: s.config.Acceleration == Emulated, poolPath: v.poolPath()}
-	definition, want, err := h.render()
+	_, want, err := h.render()
 	if err != nil {
 		return false, err
 	}
 	switch next(v, want, h.volumes()) {
 	case stepBuild:
-		return false, s.build(ctx, c, req, v, definition)
+		return false, s.build(ctx, c, v, h)
 	case stepStart:
+		if placed, err := stillPlaced(ctx, c, req, v); err != nil {
+			return false, err
+		} else if !placed {
+			return false, s.build(ctx, c, v, h)
+		}
 		return false, ignoreState(c.startPaused(ctx, req.UUID))
 	case stepMarkStarting:
 		return false, setStage(ctx, c, v, stageStarting)
@@ -139,13 +145,19 @@ func checkRequest(req platform.Request) error {
 	case !sha256Pattern.MatchString(req.ImageSHA256):
 		return fmt.Errorf("%w: image digest %q is not a sha256 in lower-case hexadecimal", platform.ErrInvalid, req.ImageSHA256)
 	case req.CPUs < 1:
-		return fmt.Errorf("%w: %d CPUs: at least one is needed", platform.ErrInvalid, req.CPUs)
+		return fmt.Errorf("%w: spec.resources.cpus is %d: at least one is needed", platform.ErrInvalid, req.CPUs)
 	case req.MemoryBytes < 1<<20:
-		return fmt.Errorf("%w: %d bytes of memory: at least one MiB is needed", platform.ErrInvalid, req.MemoryBytes)
+		return fmt.Errorf("%w: spec.resources.memory is %d bytes: at least one MiB is needed", platform.ErrInvalid, req.MemoryBytes)
+	case req.HugePageBytes < 0 || req.HugePageBytes%(1<<10) != 0:
+		return fmt.Errorf("%w: spec.resources.hugePages of %d bytes is no size of a page", platform.ErrInvalid, req.HugePageBytes)
+	case req.HugePageBytes > 0 && req.MemoryBytes%req.HugePageBytes != 0:
+		return fmt.Errorf("%w: spec.resources.memory of %d KiB is no multiple of spec.resources.hugePages, %d KiB",
+			platform.ErrInvalid, req.MemoryBytes>>10, req.HugePageBytes>>10)
 	case req.RootDiskBytes < 0:
-		return fmt.Errorf("%w: the size of the root disk is negative", platform.ErrInvalid)
-	case req.Firmware != platform.FirmwareUEFI && req.Firmware != platform.FirmwareBIOS:
-		return fmt.Errorf("%w: firmware %q is neither UEFI nor BIOS", platform.ErrInvalid, req.Firmware)
+		return fmt.Errorf("%w: spec.rootDisk.size is negative", platform.ErrInvalid)
+	}
+	if err := cmp.Or(checkTrustedBoot(req), checkDisks(req.Disks), checkInterfaces(req), checkPCIDevices(req.PCIDevices)); err != nil {
+		return err
 	}
 	return checkBootstrap(req)
 }
