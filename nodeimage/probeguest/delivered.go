@@ -74,16 +74,17 @@ func (p *probe) volume(device, kind, label string) error {
 	if err := unix.Mount(device, at, kind, unix.MS_RDONLY, ""); err != nil {
 		return fmt.Errorf("mounting %s as %s: %w", label, kind, err)
 	}
-	err := filepath.WalkDir(at, func(path string, d fs.DirEntry, err error) error {
+	files := os.DirFS(at)
+	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
-		content, err := os.ReadFile(path)
+		content, err := fs.ReadFile(files, path)
 		if err != nil {
 			return err
 		}
 		p.mark(content)
-		p.say("iso:"+label+":"+strings.TrimPrefix(path, at+"/"), digest(content))
+		p.say("iso:"+label+":"+path, digest(content))
 		return nil
 	})
 	return errors.Join(err, unix.Unmount(at, 0))

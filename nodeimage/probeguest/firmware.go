@@ -19,10 +19,13 @@ func (p *probe) firmware() error {
 	if text, err := os.ReadFile("/sys/kernel/security/lockdown"); err == nil {
 		p.say("lockdown", chosen(string(text)))
 	}
-	if _, err := os.Stat("/sys/firmware/efi"); err != nil {
+	switch _, err := os.Stat("/sys/firmware/efi"); {
+	case os.IsNotExist(err):
 		p.say("boot", "bios")
 		p.say("secureboot", "none")
 		return nil
+	case err != nil:
+		return err
 	}
 	p.say("boot", "uefi")
 	if err := unix.Mount("efivarfs", "/sys/firmware/efi/efivars", "efivarfs", unix.MS_RDONLY, ""); err != nil {

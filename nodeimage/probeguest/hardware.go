@@ -30,7 +30,7 @@ func (p *probe) hardware() error {
 			if err != nil {
 				return err
 			}
-			p.say("memory-usable", fmt.Sprint(kib<<10))
+			p.say("memory-usable", strconv.FormatUint(kib<<10, 10))
 		}
 	}
 	return nil

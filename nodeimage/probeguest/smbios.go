@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -32,7 +33,7 @@ func (p *probe) smbios() error {
 	if err != nil {
 		return err
 	}
-	p.say("memory", fmt.Sprint(memoryBytes(entries)))
+	p.say("memory", strconv.FormatUint(memoryBytes(entries), 10))
 	for i, text := range oemStrings(entries) {
 		p.mark([]byte(text))
 		p.say(fmt.Sprintf("smbios-oem:%d", i+1), digest([]byte(text)))
