@@ -33,7 +33,8 @@ func openPlatform(settings session.Settings, events func(platform.Event)) (sessi
 	}
 	return libvirt.Open(context.Background(), libvirt.Config{
 		URI:          settings.Spec.Libvirt.URI,
+		Credentials:  settings.Credentials,
 		Acceleration: libvirt.Acceleration(settings.Spec.Libvirt.Acceleration),
-		Log:          ctrl.Log.WithName("libvirt").WithValues("uri", settings.Spec.Libvirt.URI),
+		Log:          ctrl.Log.WithName("libvirt"),
 	}, events)
 }

@@ -56,7 +56,7 @@ exec "$@"`
 
 // writePrivateFiles writes what privateView puts in place. libvirtd refuses to start where its default user is unknown,
 // even if it is told to use another one; packages create that user only together with a libvirtd of the machine.
-func (l layout) writePrivateFiles() error {
+func (l layout) writePrivateFiles(libvirtdConf string) error {
 	passwd, err := withLines("/etc/passwd", "libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin")
 	if err != nil {
 		return err
@@ -98,24 +98,25 @@ func withLines(path string, entries ...string) (string, error) {
 }
 
 // startDaemon starts libvirtd in the namespaces, or adopts the one that runs there.
-func startDaemon(ctx context.Context, l layout, o Options) (*process.Process, error) {
-	if err := l.writePrivateFiles(); err != nil {
+func startDaemon(ctx context.Context, l layout, o Options, conf string, args ...string) (*process.Process, error) {
+	if err := l.writePrivateFiles(conf); err != nil {
 		return nil, err
 	}
 	if !o.Child {
-		return process.Start(l.daemon())
+		return process.Start(l.daemon(args))
 	}
 	if err := startJanitor(l); err != nil {
 		return nil, err
 	}
-	return process.StartChild(ctx, l.daemon())
+	return process.StartChild(ctx, l.daemon(args))
 }
 
 // daemon is libvirtd with its private view of the machine.
-func (l layout) daemon() process.Spec {
+func (l layout) daemon(args []string) process.Spec {
 	return process.Spec{
 		Name:    "libvirtd",
 		Path:    program("libvirtd"),
+		Args:    args,
 		Through: []string{program("ip"), "netns", "exec", l.namespace, "/bin/sh", "-c", privateView, "private-view", l.dir, l.private()},
 		Env:     []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"},
 		Log:     l.logFile(),

@@ -32,6 +32,10 @@ type Options struct {
 	// Child ties libvirtd to the calling process and the context of Start, which is meant for tests. If that process
 	// dies without Stop, guests, helpers and links go too, and only StateDir stays.
 	Child bool
+	// Remote lets libvirtd listen for TCP and TLS too, on an address that this machine and the guests reach. It is meant
+	// for tests: over TCP whoever reaches libvirtd is root. The function makes the certificate of the server for that
+	// address.
+	Remote func(address netip.Addr) (Certificates, error)
 }
 
 // Hypervisor is a running private libvirtd and all that others need to use it.
@@ -40,6 +44,8 @@ type Hypervisor struct {
 	URI string
 	// Socket is the path of the libvirtd socket in that URI.
 	Socket string
+	// TCP and TLS are where libvirtd listens too; invalid unless that was asked for.
+	TCP, TLS netip.AddrPort
 	// Network is the name of the libvirt network whose guests the host reaches directly.
 	Network string
 	// Subnet is the network's prefix, Gateway the address of its bridge, which also answers DHCP and DNS.
@@ -101,11 +107,15 @@ func up(ctx context.Context, l layout, o Options) (*Hypervisor, error) {
 	if s, err = ensureUplink(ctx, l, s); err != nil {
 		return nil, err
 	}
-	p, err := startDaemon(ctx, l, o)
+	h := describe(l, s)
+	conf, args, err := h.listen(l, o)
 	if err != nil {
 		return nil, err
 	}
-	h := describe(l, s)
+	p, err := startDaemon(ctx, l, o, conf, args...)
+	if err != nil {
+		return nil, err
+	}
 	h.PID = p.PID
 	if err := awaitDaemon(ctx, p, h.Socket, func(c conn) error { return ensureNetworkAndPool(c, h) }); err != nil {
 		return nil, err

@@ -124,6 +124,7 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 	if config.Clock == nil {
 		config.Clock = clock.RealClock{}
 	}
+	config.Log = config.Log.WithValues("uri", config.URI) // which holds no secret: newDialer has seen to that
 	s := &Session{
 		config: config,
 		dialer: dialer,
@@ -257,7 +258,7 @@ func (s *Session) connect(ctx context.Context) (*client, error) {
 	s.mu.Lock()
 	s.client, s.types, s.status = c, types, Status{Connected: true, Version: version}
 	s.mu.Unlock()
-	s.config.Log.Info("Connected to libvirt", "uri", s.config.URI, "version", version)
+	s.config.Log.Info("Connected to libvirt", "version", version)
 	return c, nil
 }
 
@@ -291,7 +292,7 @@ func (s *Session) disconnected(err error) {
 	s.client, s.status.Connected, s.status.Err = nil, false, err
 	s.mu.Unlock()
 	if was {
-		s.config.Log.Info("Connection to libvirt ended", "uri", s.config.URI, "reason", err.Error())
+		s.config.Log.Info("Connection to libvirt ended", "reason", err.Error())
 	}
 }
 
