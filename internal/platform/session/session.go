@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/utils/clock"
@@ -34,6 +35,9 @@ type Settings struct {
 	Spec ingotv1.PlatformEndpointSpec
 	// Credentials are the content of the Secret that spec.credentialsRef names; nil without one.
 	Credentials map[string][]byte
+	// Calls is to be told of every exchange with the endpoint: its verb, the error if there was no answer or a refusal, and
+	// how long it took. Nil means that nobody wants to know.
+	Calls func(verb string, err error, took time.Duration)
 }
 
 // Opener opens a session. It does not wait for a connection; an error means that the settings can never work as they are.
@@ -46,6 +50,7 @@ type Listener func(endpoint string, event platform.Event)
 type Registry struct {
 	open  Opener
 	clock clock.PassiveClock
+	meter Meter // nil where nothing is measured
 
 	mu       sync.Mutex
 	sessions map[string]entry
@@ -71,6 +76,12 @@ func (r *Registry) WithClock(clk clock.PassiveClock) *Registry {
 	return r
 }
 
+// WithMeter has everything measured that endpoints are asked.
+func (r *Registry) WithMeter(meter Meter) *Registry {
+	r.meter = meter
+	return r
+}
+
 // Apply makes the session of an endpoint match its spec and credentials: it opens one, or replaces one that was opened
 // with others. Who may use the endpoint, and how much of it, is not the session's business, and a change of that leaves it
 // alone.
@@ -91,7 +102,7 @@ func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint, credentials map[str
 	}
 	name := endpoint.Name
 	opened, err := remember(r.clock, func(hear func(platform.Event)) (Session, error) {
-		return r.open(wanted, func(event platform.Event) {
+		return r.openMeasured(name, wanted, func(event platform.Event) {
 			hear(event)
 			r.publish(name, event)
 		})
@@ -103,13 +114,29 @@ func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint, credentials map[str
 	return opened, nil
 }
 
-// Forget closes the session of an endpoint, if there is one.
+// openMeasured opens a session, and has it measured where there is a meter.
+func (r *Registry) openMeasured(endpoint string, settings Settings, events func(platform.Event)) (Session, error) {
+	if r.meter == nil {
+		return r.open(settings, events)
+	}
+	settings.Calls = func(verb string, err error, took time.Duration) { r.meter.Exchange(endpoint, verb, err, took) }
+	opened, err := r.open(settings, events)
+	if err != nil {
+		return nil, err
+	}
+	return measure(opened, endpoint, r.meter, r.clock), nil
+}
+
+// Forget closes the session of an endpoint that is gone, if there is one.
 func (r *Registry) Forget(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if current, found := r.sessions[name]; found {
 		current.session.Close()
 		delete(r.sessions, name)
+	}
+	if r.meter != nil {
+		r.meter.Forget(name)
 	}
 }
 
