@@ -24,6 +24,8 @@ type budget struct {
 	clock clock.PassiveClock
 	// wake is told of a machine whose turn has come. It must not call back.
 	wake func(client.ObjectKey)
+	// waited is told how long a machine waited for the turn that it gets. It must not call back.
+	waited func(endpoint string, wait time.Duration)
 
 	mu    sync.Mutex
 	lanes map[string]*lane
@@ -38,10 +40,11 @@ type lane struct {
 type waiter struct {
 	key          client.ObjectKey
 	controlPlane bool
+	since        time.Time
 }
 
 func newBudget(clk clock.PassiveClock, wake func(client.ObjectKey)) *budget {
-	return &budget{clock: clk, wake: wake, lanes: map[string]*lane{}}
+	return &budget{clock: clk, wake: wake, waited: func(string, time.Duration) {}, lanes: map[string]*lane{}}
 }
 
 // enter asks for a turn. A machine that has one keeps it; one that gets none is remembered and woken. One more place
@@ -49,16 +52,17 @@ func newBudget(clk clock.PassiveClock, wake func(client.ObjectKey)) *budget {
 func (b *budget) enter(endpoint string, key client.ObjectKey, limit int, controlPlane bool) (granted bool, ahead int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := b.lane(endpoint)
+	l, now := b.lane(endpoint), b.clock.Now()
 	if _, has := l.making[key]; has {
 		return true, 0
 	}
 	if !slices.ContainsFunc(l.waiting, func(w waiter) bool { return w.key == key }) {
-		l.queue(waiter{key: key, controlPlane: controlPlane})
+		l.queue(waiter{key: key, controlPlane: controlPlane, since: now})
 	}
-	for _, woken := range l.admit(b.clock.Now(), limit) {
-		if woken != key {
-			b.wake(woken)
+	for _, admitted := range l.admit(now, limit) {
+		b.waited(endpoint, now.Sub(admitted.since))
+		if admitted.key != key {
+			b.wake(admitted.key)
 		}
 	}
 	if _, has := l.making[key]; has {
@@ -112,13 +116,9 @@ func (l *lane) queue(w waiter) {
 }
 
 // admit gives turns to those at the head of the queue while there is room, and returns them.
-func (l *lane) admit(now time.Time, limit int) []client.ObjectKey {
-	for key, since := range l.making {
-		if now.Sub(since) >= turnBound {
-			delete(l.making, key)
-		}
-	}
-	var admitted []client.ObjectKey
+func (l *lane) admit(now time.Time, limit int) []waiter {
+	l.expire(now)
+	var admitted []waiter
 	for len(l.waiting) > 0 {
 		room := limit
 		if l.waiting[0].controlPlane {
@@ -127,9 +127,33 @@ func (l *lane) admit(now time.Time, limit int) []client.ObjectKey {
 		if len(l.making) >= room {
 			break
 		}
-		admitted = append(admitted, l.waiting[0].key)
+		admitted = append(admitted, l.waiting[0])
 		l.making[l.waiting[0].key] = now
 		l.waiting = l.waiting[1:]
 	}
 	return admitted
+}
+
+// expire ends the turns that have lasted too long.
+func (l *lane) expire(now time.Time) {
+	for key, since := range l.making {
+		if now.Sub(since) >= turnBound {
+			delete(l.making, key)
+		}
+	}
+}
+
+// visit tells of each endpoint how many machines have a turn, how many wait for one, and for how long the first has.
+func (b *budget) visit(visit func(endpoint string, making, waiting int, longest time.Duration)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.clock.Now()
+	for endpoint, l := range b.lanes {
+		l.expire(now)
+		longest := time.Duration(0)
+		for _, w := range l.waiting {
+			longest = max(longest, now.Sub(w.since))
+		}
+		visit(endpoint, len(l.making), len(l.waiting), longest)
+	}
 }

@@ -45,6 +45,15 @@ type Workload interface {
 	GetClient(ctx context.Context, cluster client.ObjectKey) (client.Client, error)
 }
 
+// Meter is told how long machines take. Its methods must not block.
+type Meter interface {
+	// Reported is told of a machine whose status was written: as it was before the pass, as it is now, and its owner, which
+	// may be gone.
+	Reported(before, after *infrav1.IngotMachine, owner *clusterv1.Machine)
+	// Waited is told how long a machine waited for its turn to be made on an endpoint.
+	Waited(endpoint string, wait time.Duration)
+}
+
 // Reconciler reconciles IngotMachine.
 type Reconciler struct {
 	Client           client.Client
@@ -55,6 +64,8 @@ type Reconciler struct {
 	Recorder         events.EventRecorder
 	Clock            clock.PassiveClock
 	WatchFilterValue string
+	// Meter is told how long machines take; nil means nobody is.
+	Meter Meter
 
 	// What one manager remembers. All of it may be lost at any time.
 	assumed assumptions
@@ -72,8 +83,17 @@ func (r *Reconciler) budget() *budget {
 				r.wake(key)
 			}
 		})
+		if r.Meter != nil {
+			r.turns.waited = r.Meter.Waited
+		}
 	})
 	return r.turns
+}
+
+// Turns tells of each endpoint how many machines are in the making there, how many wait for their turn, and for how long
+// the first of those has.
+func (r *Reconciler) Turns(visit func(endpoint string, making, waiting int, longest time.Duration)) {
+	r.budget().visit(visit)
 }
 
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=ingotmachines,verbs=get;list;watch;update;patch

@@ -50,5 +50,11 @@ func (r *Reconciler) report(ctx context.Context, w *world) error {
 	if equality.Semantic.DeepEqual(w.found.Status, w.infra.Status) {
 		return nil
 	}
-	return r.Client.Status().Patch(ctx, w.infra, client.MergeFrom(w.found))
+	if err := r.Client.Status().Patch(ctx, w.infra, client.MergeFrom(w.found)); err != nil {
+		return err
+	}
+	if r.Meter != nil {
+		r.Meter.Reported(w.found, w.infra, w.machine)
+	}
+	return nil
 }
