@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,6 +50,13 @@ func TestGoldenDefinitions(t *testing.T) {
 	}{
 		"kvm-uefi":      {false, func(*platform.Request) {}},
 		"emulated-uefi": {true, func(*platform.Request) {}},
+		"kvm-uefi-cdrom": {false, func(r *platform.Request) {
+			r.Bootstrap.Channels = []delivery.Channel{{Kind: delivery.NoCloud}}
+			r.Interfaces[0].Addresses = []platform.Address{{Prefix: netip.MustParsePrefix("192.0.2.10/24")}}
+		}},
+		"kvm-uefi-smbios": {false, func(r *platform.Request) {
+			r.Bootstrap.Channels = []delivery.Channel{{Kind: delivery.SMBIOS, Key: "io.systemd.credential.binary:x"}}
+		}},
 		"kvm-bios-bare": {false, func(r *platform.Request) {
 			r.Firmware, r.Interfaces, r.Bootstrap = platform.FirmwareBIOS, nil, platform.Bootstrap{}
 		}},

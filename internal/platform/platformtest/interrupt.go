@@ -9,6 +9,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
+// An address that nobody gives back is lost to its pool: the instances that are interrupted have one.
 func testEnsureInterrupted(t *testing.T, lab Lab) {
 	p := lab.Session(t)
 	image := storedImage(t, lab, p)
@@ -18,14 +19,14 @@ func testEnsureInterrupted(t *testing.T, lab Lab) {
 		after func(*testing.T, platform.Request)
 	}{
 		{"then ensured", func(t *testing.T, req platform.Request) {
-			run(t, p, req)
+			wantAddress(t, "after all", run(t, p, req), lab.Address())
 			gone(t, p, req.Identity)
 		}},
 		{"then released", func(t *testing.T, req platform.Request) { gone(t, p, req.Identity) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			interruptions(t, func(t *testing.T, n int, lost bool) bool {
-				req := newRequest(lab, image)
+				req := withAddress(newRequest(lab, image), lab.Address())
 				faulty, fired := lab.Faulty(t, n, lost)
 				_, err := faulty.Ensure(within(t), req)
 				if fired() {
@@ -48,7 +49,7 @@ func testReleaseInterrupted(t *testing.T, lab Lab) {
 	image := storedImage(t, lab, p)
 	before := lab.Inventory(t)
 	interruptions(t, func(t *testing.T, n int, lost bool) bool {
-		req := newRequest(lab, image)
+		req := withAddress(newRequest(lab, image), lab.Address())
 		run(t, p, req)
 		faulty, fired := lab.Faulty(t, n, lost)
 		o, err := faulty.Release(within(t), platform.ReleaseRequest{Identity: req.Identity})

@@ -77,7 +77,6 @@ func Run(t *testing.T, lab Lab) {
 		{"Channels", "a family that reads no other channel must get its data, and its secrets must go as well", testChannels},
 		{"StaticAddress", "an address that a pool gave to one machine is that machine's and nobody else's", testStaticAddress},
 		{"AddressTaken", "two machines with one address break each other", testAddressTaken},
-		{"AddressInterrupted", "an address that nobody gives back is lost to its pool", testAddressInterrupted},
 		{"ShutDown", "a guest that has its time can end its work; one that does not end is switched off", testShutDown},
 		{"ShutDownObeyed", "a guest that obeys is not made to wait", testShutDownObeyed},
 		{"ShutDownInterrupted", "asking is no reason for an instance to stay", testShutDownInterrupted},
