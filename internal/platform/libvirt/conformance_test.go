@@ -22,6 +22,13 @@ func TestRealHost(t *testing.T) {
 		test func(*testing.T, *lab)
 	}{
 		{"Scrub", "after the join no secret may be left in libvirt or in the pool", testScrub},
+		{"EjectedByHand", "a person may have begun what the scrub does", testEjectedByHand},
+		{"SMBIOSRoom", "what is let through must start, and what cannot start must be refused", testSMBIOSRoom},
+		{"CarriedAddress", "libvirt cannot reserve everything, and what it cannot the guest must be told", testCarriedAddress},
+		{"ReservedElsewhere", "dnsmasq gives a guest another address without a word when its own is taken", testReservedElsewhere},
+		{"ReservationGoes", "networks change while machines live, and what is somebody else's stays", testReservationGoes},
+		{"ShutDownInTime", "a guest has the time that it was given, and no more", testShutDownInTime},
+		{"Held", "a guest that cannot hear is not waited for", testHeld},
 		{"QCOW2", "the size of the disk is in the image, and an image that reads other files is a way into the host", testQCOW2},
 		{"NothingLeft", "what libvirt and its helpers make beside our volumes belongs to the instance too", testNothingLeft},
 		{"NameTaken", "a person may own a domain with the name that ours would get", testNameTaken},

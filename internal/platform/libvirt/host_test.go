@@ -113,33 +113,6 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func testScrub(t *testing.T, l *lab) {
-	t.Helper()
-	p := l.Session(t)
-	req := l.request(t, p)
-	o := run(t, p, req)
-	if !strings.Contains(l.definition(t, req.UUID), "fwcfg") || len(l.holding(t, req.Bootstrap.Data)) == 0 {
-		t.Fatal("the guest has no bootstrap data to begin with")
-	}
-	if _, err := os.Stat(o.ConsoleLog); err != nil {
-		t.Errorf("the console log: %v", err)
-	}
-	if err := p.(platform.BootstrapScrubber).ScrubBootstrap(t.Context(), req.Identity); err != nil {
-		t.Fatal(err)
-	}
-	if doc := l.definition(t, req.UUID); strings.Contains(doc, "fwcfg") || !strings.Contains(doc, req.ManagementClusterID) {
-		t.Errorf("the definition still names the carrier or has lost its owner token:\n%s", doc)
-	}
-	if files := l.holding(t, req.Bootstrap.Data); len(files) > 0 {
-		t.Errorf("the secret is still in %v", files)
-	}
-	// The cleaned definition is a good one: a person can start the machine again.
-	l.PowerOff(t, req.UUID)
-	if err := l.admin.DomainCreate(l.domain(t, req.UUID)); err != nil {
-		t.Errorf("starting the scrubbed machine by hand: %v", err)
-	}
-}
-
 // holding returns the files of the hypervisor that hold a text.
 func (l *lab) holding(t *testing.T, text []byte) []string {
 	t.Helper()
@@ -282,19 +255,7 @@ func testAddresses(t *testing.T, l *lab) {
 	if o := run(t, p, req); len(o.Addresses) != 0 {
 		t.Errorf("a guest without an operating system has %v", o.Addresses)
 	}
-	// The status file is what dnsmasq's helper writes for libvirt when it gives out an address.
-	var status string
-	_ = filepath.WalkDir(l.options.StateDir, func(path string, _ fs.DirEntry, _ error) error {
-		if strings.HasSuffix(path, "dnsmasq/virbr0.status") {
-			status = path
-		}
-		return nil
-	})
-	lease := fmt.Sprintf(`[{"ip-address":"%s","mac-address":"%s","expiry-time":%d}]`,
-		l.host.DHCPFirst, libvirt.MAC(req.Identity, 0), time.Now().Add(time.Hour).Unix())
-	if err := os.WriteFile(status, []byte(lease), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	l.lend(t, "virbr0", libvirt.MAC(req.Identity, 0), l.host.DHCPFirst.String())
 	o, err := p.Observe(t.Context(), req.Identity)
 	if err != nil || !slices.Equal(o.Addresses, []string{l.host.DHCPFirst.String()}) {
 		t.Errorf("got %v, %v", o.Addresses, err)
