@@ -28,7 +28,7 @@ type lease struct {
 func (c *client) addressBook(ctx context.Context, name string) (addressBook, error) {
 	var book addressBook
 	var live, config string
-	err := c.withNetwork(ctx, "read", name, func(l *libvirt.Libvirt, n libvirt.Network) error {
+	err := c.withNetwork(ctx, "read definitions", name, func(l *libvirt.Libvirt, n libvirt.Network) error {
 		active, err := l.NetworkIsActive(n)
 		if err == nil && active == 1 {
 			live, err = l.NetworkGetXMLDesc(n, 0)

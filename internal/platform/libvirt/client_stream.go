@@ -51,6 +51,9 @@ const (
 	packetBytes = 262120
 	// maxMessage is the longest message that libvirtd sends, its length included.
 	maxMessage = 32<<20 + 4
+	// maxEarly is how many parts of a stream may come before the answer to the call that began it. libvirtd has one under
+	// way at a time.
+	maxEarly = 8
 )
 
 // packetBound is how long libvirtd may take for one packet: to accept it, or to answer.
@@ -62,6 +65,8 @@ type stream struct {
 	serial  uint32
 	guard   clock.Timer
 	stalled atomic.Bool
+	// early are parts of the stream that came before the answer to the call that began it.
+	early []message
 }
 
 // message is a message without its length.
@@ -152,12 +157,16 @@ func (s *stream) call(procedure uint32, args []byte) ([]byte, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case m.serial != s.serial || m.kind != typeReply:
-			continue
-		case m.status != statusOK:
+		case m.serial != s.serial:
+		case m.kind == typeStream && len(s.early) == maxEarly:
+			return nil, errors.New("libvirtd sends a stream without an answer")
+		case m.kind == typeStream:
+			s.early = append(s.early, m)
+		case m.kind == typeReply && m.status != statusOK:
 			return nil, decodeError(m.payload)
+		case m.kind == typeReply:
+			return m.payload, nil
 		}
-		return m.payload, nil
 	}
 }
 
@@ -165,7 +174,7 @@ func (s *stream) call(procedure uint32, args []byte) ([]byte, error) {
 // empty: then there is no more to come.
 func (s *stream) next() (part []byte, done bool, err error) {
 	for {
-		m, err := readMessage(s.conn)
+		m, err := s.read()
 		if err != nil {
 			return nil, false, err
 		}
@@ -181,6 +190,15 @@ func (s *stream) next() (part []byte, done bool, err error) {
 			return m.payload, len(m.payload) == 0, nil
 		}
 	}
+}
+
+func (s *stream) read() (message, error) {
+	if len(s.early) == 0 {
+		return readMessage(s.conn)
+	}
+	m := s.early[0]
+	s.early = s.early[1:]
+	return m, nil
 }
 
 func (s *stream) write(m message) error {

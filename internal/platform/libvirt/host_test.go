@@ -42,6 +42,17 @@ func (l *lab) request(t *testing.T, p platform.Platform) platform.Request {
 // requestFor returns a request for a machine from an image. Both are removed with the test.
 func (l *lab) requestFor(t *testing.T, p platform.Platform, image platform.ImageRequest) platform.Request {
 	t.Helper()
+	t.Cleanup(func() {
+		if err := p.ReleaseImage(context.WithoutCancel(t.Context()), image.ImageIdentity); err != nil {
+			t.Errorf("ReleaseImage: %v", err)
+		}
+	})
+	return l.oneOf(t, p, image)
+}
+
+// oneOf returns a request for one of several machines from an image. The machine is removed with the test.
+func (l *lab) oneOf(t *testing.T, p platform.Platform, image platform.ImageRequest) platform.Request {
+	t.Helper()
 	req := platform.Request{
 		Identity:    platform.Identity{UUID: uuid.NewString(), ManagementClusterID: "mc", Storage: image.Storage},
 		Name:        "host-test",
@@ -55,12 +66,8 @@ func (l *lab) requestFor(t *testing.T, p platform.Platform, image platform.Image
 		},
 	}
 	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		if o, err := p.Release(ctx, platform.ReleaseRequest{Identity: req.Identity}); err != nil || o.Existence != platform.Absent {
+		if o, err := p.Release(context.WithoutCancel(t.Context()), platform.ReleaseRequest{Identity: req.Identity}); err != nil || o.Existence != platform.Absent {
 			t.Errorf("Release: %+v, %v", o, err)
-		}
-		if err := p.ReleaseImage(ctx, image.ImageIdentity); err != nil {
-			t.Errorf("ReleaseImage: %v", err)
 		}
 	})
 	return req

@@ -32,6 +32,7 @@ import (
 type lab struct {
 	options hypervisor.Options
 	host    *hypervisor.Hypervisor
+	ca      *authority
 	admin   *golibvirt.Libvirt
 
 	mu      sync.Mutex
@@ -52,7 +53,8 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{options: hypervisor.Options{Name: "lv-" + filepath.Base(dir)[3:], StateDir: dir}}
+	ca := newAuthority(t)
+	l := &lab{ca: ca, options: hypervisor.Options{Name: "lv-" + filepath.Base(dir)[3:], StateDir: dir, Remote: ca.remote(t)}}
 	t.Cleanup(func() {
 		if err := hypervisor.Stop(context.WithoutCancel(t.Context()), l.options); err != nil {
 			t.Errorf("stopping libvirtd: %v", err)
