@@ -32,6 +32,8 @@ remember_owner = 0
 namespaces = []
 cgroup_controllers = []
 stdio_handler = "file"
+swtpm_user = "root"
+swtpm_group = "root"
 `
 
 // privateView is run by a shell inside the network and mount namespace: it puts the private folders where libvirtd

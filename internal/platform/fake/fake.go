@@ -65,6 +65,8 @@ type Options struct {
 	ReadSources bool
 	// ImageDiskBytes is the size of the disk in every image: smaller root disks are refused.
 	ImageDiskBytes int64
+	// Hardware is what the host has.
+	Hardware Hardware
 }
 
 // Platform is one endpoint with a session that is always there. It implements platform.Platform and

@@ -4,8 +4,10 @@
 package fake_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
@@ -19,7 +21,8 @@ import (
 func TestConformance(t *testing.T) {
 	platformtest.Run(t, lab{fake.New(fake.Options{
 		Storages: []string{"pool"}, Networks: []string{"net"}, ReadSources: true, ImageDiskBytes: 1 << 20,
-		Subnets: map[string]netip.Prefix{"net": netip.MustParsePrefix("192.0.2.0/24")},
+		Subnets:  map[string]netip.Prefix{"net": netip.MustParsePrefix("192.0.2.0/24")},
+		Hardware: fake.Hardware{CPUs: 4, HugePages: map[int64]int64{2 << 20: 64}, PCIDevices: []string{"10de:1eb8"}},
 	})})
 }
 
@@ -66,6 +69,18 @@ func (l lab) TakeAddress(t *testing.T, address netip.Addr) {
 
 func (l lab) Asked(_ *testing.T, uuid string) int { return l.p.AskedToShutDown(uuid) }
 
+func (l lab) Rename(_ *testing.T, uuid, name string) { l.p.Rename(uuid, name) }
+
+func (l lab) Built(_ *testing.T, uuid string) platformtest.Built {
+	i, _ := l.p.Instance(uuid)
+	built := platformtest.Built{Name: i.Name, Interfaces: i.Request.Interfaces}
+	for _, name := range i.Disks {
+		at := slices.IndexFunc(i.Request.Disks, func(d platform.Disk) bool { return d.Name == name })
+		built.Disks = append(built.Disks, i.Request.Disks[at])
+	}
+	return built
+}
+
 func (l lab) PowerOff(_ *testing.T, uuid string) { l.p.PowerOffGuest(uuid) }
 
 func (l lab) Inventory(*testing.T) []string {
@@ -81,4 +96,75 @@ func (l lab) Inventory(*testing.T) []string {
 		lines = append(lines, "reserved "+address.String())
 	}
 	return lines
+}
+
+// Tests of reconcilers bound the hardware to see what their users are told when it is not enough, or not enough now.
+func TestHardware(t *testing.T) {
+	p := fake.New(fake.Options{Hardware: fake.Hardware{
+		Lacks: []fake.Feature{fake.VirtualTPM}, CPUs: 4, NodeCPUs: 3, NodeBytes: 1 << 30,
+		HugePages: map[int64]int64{2 << 20: 64}, PCIDevices: []string{"10de:1eb8", "10de:1eb8"},
+	}})
+	p.PutImage(platform.ImageIdentity{SHA256: "a", Storage: "s"})
+	request := func(uuid string, change func(*platform.Request)) platform.Request {
+		req := platform.Request{
+			Identity:    platform.Identity{UUID: uuid, ManagementClusterID: "m", Storage: "s"},
+			ImageSHA256: "a", CPUs: 1, MemoryBytes: 64 << 20, Firmware: platform.FirmwareUEFI,
+		}
+		change(&req)
+		return req
+	}
+	cards := func(n int32) func(*platform.Request) {
+		return func(r *platform.Request) {
+			r.PCIDevices = []platform.PCIDevice{{VendorID: "10de", DeviceID: "1eb8", Count: n}}
+		}
+	}
+	for what, c := range map[string]struct {
+		takes, too, never func(*platform.Request)
+	}{
+		"CPUs": {
+			func(r *platform.Request) { r.DedicatedCPUs, r.CPUs = true, 3 },
+			func(r *platform.Request) { r.DedicatedCPUs, r.CPUs = true, 2 },
+			func(r *platform.Request) { r.DedicatedCPUs, r.CPUs = true, 5 },
+		},
+		"huge pages": {
+			func(r *platform.Request) { r.HugePageBytes = 2 << 20 },
+			func(r *platform.Request) { r.HugePageBytes, r.MemoryBytes = 2<<20, 66<<20 },
+			func(r *platform.Request) { r.HugePageBytes, r.MemoryBytes = 2<<20, 130<<20 },
+		},
+		"devices": {cards(1), cards(2), cards(3)},
+	} {
+		if _, err := p.Ensure(t.Context(), request("1", c.takes)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		second := request("2", c.too)
+		if _, err := p.Ensure(t.Context(), second); !errors.Is(err, platform.ErrCapacity) {
+			t.Errorf("%s: the second gets %v", what, err)
+		}
+		if _, err := p.Ensure(t.Context(), request("3", c.never)); !errors.Is(err, platform.ErrUnsupported) {
+			t.Errorf("%s: the third gets %v", what, err)
+		}
+		release(t, p, "1")
+		if _, err := p.Ensure(t.Context(), second); err != nil {
+			t.Errorf("%s: after the first has gone: %v", what, err)
+		}
+		release(t, p, "2")
+	}
+	for what, change := range map[string]func(*platform.Request){
+		"TPM":      func(r *platform.Request) { r.VirtualTPM = true },
+		"node":     func(r *platform.Request) { r.SingleNUMANode, r.CPUs = true, 4 },
+		"memory":   func(r *platform.Request) { r.SingleNUMANode, r.MemoryBytes = true, 2<<30 },
+		"no pages": func(r *platform.Request) { r.HugePageBytes, r.MemoryBytes = 1<<30, 1<<30 },
+	} {
+		if _, err := p.Ensure(t.Context(), request("4", change)); !errors.Is(err, platform.ErrUnsupported) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func release(t *testing.T, p *fake.Platform, uuid string) {
+	t.Helper()
+	id := platform.Identity{UUID: uuid, ManagementClusterID: "m", Storage: "s"}
+	if o, err := p.Release(t.Context(), platform.ReleaseRequest{Identity: id}); err != nil || o.Existence != platform.Absent {
+		t.Errorf("Release: %+v, %v", o, err)
+	}
 }

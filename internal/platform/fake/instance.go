@@ -4,6 +4,7 @@
 package fake
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -15,9 +16,13 @@ import (
 
 // instance is what the endpoint has of one uuid.
 type instance struct {
-	owner     string
-	req       platform.Request
+	owner string
+	req   platform.Request
+	// name is the name that somebody else gave it; empty for the one that was asked for.
+	name string
+	// disk is whether the root disk is there, disks are the names of the further disks.
 	disk      bool
+	disks     []string
 	bootstrap []byte
 	channel   delivery.Channel
 	defined   bool
@@ -30,7 +35,9 @@ type instance struct {
 	obeys     bool
 }
 
-func (i *instance) empty() bool { return !i.disk && i.bootstrap == nil && !i.defined }
+func (i *instance) empty() bool {
+	return !i.disk && len(i.disks) == 0 && i.bootstrap == nil && !i.defined
+}
 
 func (i *instance) observe() platform.Observation {
 	if i == nil || i.empty() {
@@ -74,24 +81,16 @@ func (p *Platform) ensure(req platform.Request) (platform.Observation, error) {
 		return platform.Observation{}, err
 	}
 	p.instances[req.UUID] = i
-	steps := []struct {
-		effect Effect
-		needed bool
-		change func()
-	}{
+	steps := slices.Concat([]step{
 		{CreateDisk, !i.disk, func() { i.disk, i.req = true, req }},
+	}, i.createDisks(req), []step{
 		{Reserve, len(staticAddresses(req)) > 0, func() { p.reserve(req) }},
 		{WriteBootstrap, len(req.Bootstrap.Data) > 0, func() { i.bootstrap = slices.Clone(req.Bootstrap.Data) }},
 		{Define, true, func() { i.defined, i.req, i.channel = true, req, channelOf(req.Bootstrap) }},
 		{Start, true, func() { i.running = true; i.starts++ }},
-	}
-	for _, s := range steps {
-		if !s.needed {
-			continue
-		}
-		if err := p.effect(s.effect, s.change); err != nil {
-			return platform.Observation{}, err
-		}
+	})
+	if err := p.take(steps); err != nil {
+		return platform.Observation{}, err
 	}
 	return i.observe(), nil
 }
@@ -115,7 +114,7 @@ func (p *Platform) admit(req platform.Request) error {
 			return fmt.Errorf("%w: there is no network %s", platform.ErrInvalid, nic.Network)
 		}
 	}
-	if err := p.admitAddresses(req); err != nil {
+	if err := cmp.Or(checkHardware(req), p.admitAddresses(req), p.admitHardware(req)); err != nil {
 		return err
 	}
 	img := p.images[platform.ImageIdentity{SHA256: req.ImageSHA256, Storage: req.Storage}]
@@ -163,24 +162,16 @@ func (p *Platform) release(req platform.ReleaseRequest) (platform.Observation, e
 		}
 		return o, nil
 	}
-	steps := []struct {
-		effect Effect
-		needed bool
-		change func()
-	}{
+	steps := slices.Concat([]step{
 		{PowerOff, i.running, func() { i.running = false }},
 		{FreeAddresses, p.hasAddresses(req.UUID), func() { p.freeAddresses(req.UUID) }},
 		{Undefine, i.defined, func() { i.defined, i.starts = false, 0 }},
+	}, i.deleteDisks(), []step{
 		{DeleteDisk, i.disk, func() { i.disk = false }},
 		{DeleteBootstrap, i.bootstrap != nil, func() { i.bootstrap = nil }},
-	}
-	for _, s := range steps {
-		if !s.needed {
-			continue
-		}
-		if err := p.effect(s.effect, s.change); err != nil {
-			return platform.Observation{}, err
-		}
+	})
+	if err := p.take(steps); err != nil {
+		return platform.Observation{}, err
 	}
 	delete(p.instances, req.UUID)
 	return platform.Observation{Existence: platform.Absent}, nil

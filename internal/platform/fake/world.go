@@ -17,6 +17,10 @@ import (
 type Instance struct {
 	// Request is the request that the instance was made from.
 	Request platform.Request
+	// Name is what people see.
+	Name string
+	// Disks are the names of the further disks that are there, in the order in which they were made.
+	Disks []string
 	// Starts is how often the instance was started. More than one breaks the contract.
 	Starts int
 	// Running is whether it runs.
@@ -35,7 +39,10 @@ func (p *Platform) Instance(uuid string) (Instance, bool) {
 	if i == nil || i.empty() {
 		return Instance{}, false
 	}
-	return Instance{Request: i.req, Starts: i.starts, Running: i.running, Bootstrap: slices.Clone(i.bootstrap), Channel: i.channel}, true
+	return Instance{
+		Request: i.req, Name: i.shownName(), Disks: slices.Clone(i.disks),
+		Starts: i.starts, Running: i.running, Bootstrap: slices.Clone(i.bootstrap), Channel: i.channel,
+	}, true
 }
 
 // Instances returns the uuids of everything that is there, foreign instances included, sorted.

@@ -42,6 +42,17 @@ func TestRealHost(t *testing.T) {
 			t.Helper()
 			testFullPool(t, l, small)
 		}},
+		{"NearlyFull", "a machine whose disks cannot even begin is refused before it is half made", func(t *testing.T, l *lab) {
+			t.Helper()
+			testNearlyFull(t, l, small)
+		}},
+		{"TrustedBoot", "the state of a TPM and of a firmware are secrets of a machine that has gone", testTrustedBoot},
+		{"HandMade", "people attach disks and make snapshots; theirs stay and ours go", testHandMade},
+		{"ManyDevices", "what the API allows must fit on a machine's buses", testManyDevices},
+		{"DedicatedCPUs", "a CPU that two machines have is dedicated to neither", testDedicatedCPUs},
+		{"HugePages", "pages that are not there are not replaced by ordinary ones", testHugePages},
+		{"NUMA", "a machine of one node is on one node", testNUMA},
+		{"HostDevice", "what the host cannot part with is refused", testHostDevice},
 		{"Addresses", "the node's address is known before its agent answers", testAddresses},
 		{"Events", "reconciles are driven by events", testEvents},
 		{"Frozen", "a libvirtd that hangs holds nobody", testFrozen},

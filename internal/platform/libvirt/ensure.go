@@ -100,12 +100,7 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 	case stepBuild:
 		return false, s.build(ctx, c, v, h)
 	case stepStart:
-		if placed, err := stillPlaced(ctx, c, req, v); err != nil {
-			return false, err
-		} else if !placed {
-			return false, s.build(ctx, c, v, h)
-		}
-		return false, ignoreState(c.startPaused(ctx, req.UUID))
+		return false, start(ctx, c, req, v)
 	case stepMarkStarting:
 		return false, setStage(ctx, c, v, stageStarting)
 	case stepResume:
@@ -115,6 +110,22 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 	default:
 		return true, nil
 	}
+}
+
+// start starts QEMU with the guest stopped, unless what the definition claims was claimed by another at the same time. Then
+// the definition goes, so that neither waits for the other, and the next step makes a new one. The guest has never run.
+func start(ctx context.Context, c *client, req platform.Request, v view) error {
+	placed, err := stillPlaced(ctx, c, req, v)
+	if err != nil {
+		return err
+	}
+	if placed {
+		return ignoreState(c.startPaused(ctx, req.UUID))
+	}
+	if moved, err := v.movedOn(ctx, c); moved || err != nil {
+		return err
+	}
+	return c.undefine(ctx, req.UUID)
 }
 
 // setStage writes down how far the first start has come.

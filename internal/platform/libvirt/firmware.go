@@ -87,6 +87,8 @@ const (
 	tpmVersion = "2.0"
 )
 
+// firmware has its variables in the pool. Where libvirt keeps them otherwise depends on the name of the domain, and some
+// versions lose them when a person renames it.
 func (h hardware) firmware() *libvirtxml.DomainOS {
 	os := &libvirtxml.DomainOS{
 		Type:        &libvirtxml.DomainOSType{Arch: architecture, Machine: machineType, Type: "hvm"},
@@ -96,6 +98,7 @@ func (h hardware) firmware() *libvirtxml.DomainOS {
 		return os
 	}
 	os.Firmware = "efi"
+	os.NVRam = &libvirtxml.DomainNVRam{NVRam: h.path(namesOf(h.req.Identity).nvram)}
 	features := []libvirtxml.DomainOSFirmwareFeature{{Enabled: "no", Name: "secure-boot"}}
 	if h.req.SecureBoot {
 		features = []libvirtxml.DomainOSFirmwareFeature{{Enabled: "yes", Name: "enrolled-keys"}, {Enabled: "yes", Name: "secure-boot"}}

@@ -21,6 +21,7 @@ import (
 //	ingot-<uuid>-<owner>-disk-<name>.qcow2 a further disk
 //	ingot-<uuid>-<owner>-bootstrap         content of the fw_cfg file, secret
 //	ingot-<uuid>-<owner>-console.log       what the guest wrote to its serial console
+//	ingot-<uuid>-<owner>-nvram             variables of the UEFI firmware, made by libvirt at the first start
 //	ingot-<uuid>-<owner>-<anything else>   made by tools from one of these, for example a snapshot: goes with them
 //	ingot-image-<sha256>-<attempt>.<fmt>           one attempt to copy an artefact
 //	ingot-image-<sha256>-<attempt>.<fmt>.verified  its seal: empty, made after the copy was verified
@@ -40,14 +41,16 @@ func owner(managementClusterID string) string {
 }
 
 // volumeNames are the names of the volumes of one instance. All of them start with stem, and nothing else does.
-type volumeNames struct{ stem, root, bootstrap, console string }
+type volumeNames struct{ stem, root, bootstrap, console, nvram string }
 
 func namesOf(id platform.Identity) volumeNames {
 	stem := volumePrefix + id.UUID + "-" + owner(id.ManagementClusterID) + "-"
-	return volumeNames{stem: stem, root: stem + "root.qcow2", bootstrap: stem + "bootstrap", console: stem + "console.log"}
+	return volumeNames{
+		stem: stem, root: stem + "root.qcow2", bootstrap: stem + "bootstrap", console: stem + "console.log", nvram: stem + "nvram",
+	}
 }
 
-// all are the names that are the same for every instance.
+// all are the names of what is made for every instance before its start.
 func (n volumeNames) all() []string { return []string{n.root, n.bootstrap, n.console} }
 
 // disk is the name of a further disk.

@@ -95,6 +95,8 @@ func (f hostFacts) candidates(req platform.Request, w platform.PCIDevice, chosen
 // obstacle says why a device cannot be handed to any machine that makes the request.
 func (f hostFacts) obstacle(req platform.Request, d hostDevice) string {
 	switch {
+	case d.bridge:
+		return fmt.Sprintf("%s is a bridge", d.address)
 	case d.group == nil:
 		return fmt.Sprintf("%s is behind no IOMMU: switch it on in the host's firmware (VT-d, AMD-Vi) and on its kernel command line (intel_iommu=on)", d.address)
 	case d.use != "":

@@ -225,8 +225,8 @@ func (f hostFacts) chooseCPUs(req platform.Request, nodes []numaNode) (pins []in
 	}
 }
 
-// collision says what a definition that was not started yet has in common with another, or lacks by now. Whoever defines
-// looks afterwards and gives way, so that of two who chose at the same time at least one notices.
+// collision says what a definition that was not started yet has in common with another, or lacks by now. Everybody defines
+// first, looks then, and gives way; so of two who chose at the same time at least one notices.
 func (f hostFacts) collision(req platform.Request, mine claims) string {
 	for _, o := range f.others {
 		for _, cpu := range o.cpus {

@@ -27,6 +27,7 @@ func testEnsureInterrupted(t *testing.T, lab Lab) {
 		t.Run(c.name, func(t *testing.T) {
 			interruptions(t, func(t *testing.T, n int, lost bool) bool {
 				req := withAddress(newRequest(lab, image), lab.Address())
+				req.Disks = []platform.Disk{{Name: "data", Bytes: 1 << 20}}
 				faulty, fired := lab.Faulty(t, n, lost)
 				_, err := faulty.Ensure(within(t), req)
 				if fired() {
@@ -50,6 +51,7 @@ func testReleaseInterrupted(t *testing.T, lab Lab) {
 	before := lab.Inventory(t)
 	interruptions(t, func(t *testing.T, n int, lost bool) bool {
 		req := withAddress(newRequest(lab, image), lab.Address())
+		req.Disks = []platform.Disk{{Name: "data", Bytes: 1 << 20}}
 		run(t, p, req)
 		faulty, fired := lab.Faulty(t, n, lost)
 		o, err := faulty.Release(within(t), platform.ReleaseRequest{Identity: req.Identity})

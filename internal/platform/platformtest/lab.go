@@ -49,9 +49,25 @@ type Lab interface {
 	// Asked is how often the guest of an instance was asked to shut down, over sessions of Session.
 	Asked(t *testing.T, uuid string) int
 
+	// Rename gives an instance that does not run another name, as a person would.
+	Rename(t *testing.T, uuid, name string)
+
+	// Built is what an instance was really made of.
+	Built(t *testing.T, uuid string) Built
+
 	// Inventory lists everything at the endpoint, one line each, in enough detail that any change shows: instances
 	// with their state and definition, volumes with their size, reserved addresses.
 	Inventory(t *testing.T) []string
+}
+
+// Built is what an instance was made of, as far as the platform shows it.
+type Built struct {
+	// Name is what the platform calls it.
+	Name string
+	// Disks are the further disks in the order in which the guest sees them.
+	Disks []platform.Disk
+	// Interfaces are the network interfaces in order, without addresses.
+	Interfaces []platform.Interface
 }
 
 // Run runs the whole suite against the endpoint that lab stands for.
@@ -80,6 +96,10 @@ func Run(t *testing.T, lab Lab) {
 		{"ShutDown", "a guest that has its time can end its work; one that does not end is switched off", testShutDown},
 		{"ShutDownObeyed", "a guest that obeys is not made to wait", testShutDownObeyed},
 		{"ShutDownInterrupted", "asking is no reason for an instance to stay", testShutDownInterrupted},
+		{"Disks", "a machine has the disks that it was declared with, once, and they go with it", testDisks},
+		{"Interfaces", "a machine has the interfaces that it was declared with, in order", testInterfaces},
+		{"HardwareRefusals", "hardware that cannot be is refused before anything is made, and never replaced by something similar", testHardwareRefusals},
+		{"Renamed", "people rename what they look after; an instance is found by its uuid alone", testRenamed},
 		{"ImageWrong", "wrong bytes are never usable, and the failure is told once", testImageWrong},
 		{"ImageInterrupted", "a partial copy is never usable", testImageInterrupted},
 		{"ImageInUse", "a disk never loses what is below it", testImageInUse},
