@@ -47,6 +47,13 @@ func (l layout) prepare(o Options) (state, error) {
 			return state{}, fmt.Errorf("state directory: %w", err)
 		}
 	}
+	// dnsmasq gives up root's rights and reads reserved addresses anew whenever there is one more. Other users of the machine
+	// do not get here: the state directory is closed.
+	for _, dir := range []string{l.private("run"), l.private("run", "libvirt"), l.private("var")} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return state{}, fmt.Errorf("state directory: %w", err)
+		}
+	}
 	return s, nil
 }
 

@@ -14,8 +14,12 @@
 // Starting: see the type stage in mark.go. Images: a copy is written under a name of its own and becomes usable when
 // its seal, an empty volume, is made beside it; see image.go.
 //
-// What stays behind: libvirt keeps QEMU's own log of a domain (its command line, no secrets) on the host for ever, and has
-// no call to remove it.
+// Delivery: bootstrap data goes through the first channel of the OS family that libvirt has, see carrier.go; static addresses
+// are reserved by the network or written on the carrier, see reservation.go and reservation_plan.go.
+//
+// What stays behind: libvirt keeps QEMU's own log of a domain, which holds its command line, on the host for ever, and has no
+// call to remove it. There are no secrets in it, except where the OS family asks for the SMBIOS channel: then the bootstrap
+// data is in it. dnsmasq keeps the lease of an address until it has run out, and has no call to end it.
 //
 // A failure that fits none of the port's errors is libvirt's own refusal in its own words; trying again can help.
 //

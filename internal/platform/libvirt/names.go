@@ -19,7 +19,7 @@ import (
 //
 //	ingot-<uuid>-<owner>-root.qcow2        root disk, a copy-on-write layer over an image
 //	ingot-<uuid>-<owner>-disk-<name>.qcow2 a further disk
-//	ingot-<uuid>-<owner>-bootstrap         content of the fw_cfg file, secret
+//	ingot-<uuid>-<owner>-bootstrap         carrier of the bootstrap data, secret
 //	ingot-<uuid>-<owner>-console.log       what the guest wrote to its serial console
 //	ingot-<uuid>-<owner>-nvram             variables of the UEFI firmware, made by libvirt at the first start
 //	ingot-<uuid>-<owner>-<anything else>   made by tools from one of these, for example a snapshot: goes with them
