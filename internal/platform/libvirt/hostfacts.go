@@ -111,7 +111,7 @@ func gatherFacts(ctx context.Context, c *client, req platform.Request) (hostFact
 		return hostFacts{}, err
 	}
 	f := topologyOf(caps, req.HugePageBytes)
-	if err := f.measure(ctx, c, req); err != nil {
+	if err := measure(ctx, c, req, f); err != nil {
 		return hostFacts{}, err
 	}
 	definitions, err := c.definitions(ctx)
@@ -135,8 +135,8 @@ func gatherFacts(ctx context.Context, c *client, req platform.Request) (hostFact
 	return f, err
 }
 
-// measure adds what is free.
-func (f *hostFacts) measure(ctx context.Context, c *client, req platform.Request) error {
+// measure adds to the nodes of f what is free.
+func measure(ctx context.Context, c *client, req platform.Request, f hostFacts) error {
 	last := 0
 	for _, n := range f.nodes {
 		last = max(last, n.id)
@@ -176,27 +176,31 @@ func topologyOf(caps *libvirtxml.Caps, hugePageBytes int64) hostFacts {
 		return f
 	}
 	for _, cell := range caps.Host.NUMA.Cells.Cells {
-		n := numaNode{id: cell.ID}
-		if cell.Memory != nil {
-			n.bytes = inBytes(cell.Memory.Size, cell.Memory.Unit)
-		}
-		for _, p := range cell.PageInfo {
-			size := inBytes(uint64(p.Size), p.Unit)
-			if slices.Contains(f.pageSizes, size) {
-				n.bytes -= size * int64(p.Count)
-			}
-			if size == hugePageBytes {
-				n.pages.all = int64(p.Count)
-			}
-		}
-		if cell.CPUS != nil {
-			for _, cpu := range cell.CPUS.CPUs {
-				n.cpus = append(n.cpus, hostCPU{id: cpu.ID, core: coreOf(cpu)})
-			}
-		}
-		f.nodes = append(f.nodes, n)
+		f.nodes = append(f.nodes, nodeOf(cell, f.pageSizes, hugePageBytes))
 	}
 	return f
+}
+
+func nodeOf(cell libvirtxml.CapsHostNUMACell, pageSizes []int64, hugePageBytes int64) numaNode {
+	n := numaNode{id: cell.ID}
+	if cell.Memory != nil {
+		n.bytes = inBytes(cell.Memory.Size, cell.Memory.Unit)
+	}
+	for _, p := range cell.PageInfo {
+		size := inBytes(uint64(p.Size), p.Unit)
+		if slices.Contains(pageSizes, size) {
+			n.bytes -= size * int64(p.Count)
+		}
+		if size == hugePageBytes {
+			n.pages.all = int64(p.Count)
+		}
+	}
+	if cell.CPUS != nil {
+		for _, cpu := range cell.CPUS.CPUs {
+			n.cpus = append(n.cpus, hostCPU{id: cpu.ID, core: coreOf(cpu)})
+		}
+	}
+	return n
 }
 
 func inBytes(n uint64, unit string) int64 {

@@ -107,7 +107,7 @@ func (f hostFacts) chooseNode(req platform.Request) (numaNode, error) {
 func (f hostFacts) sizeOf(req platform.Request, n numaNode) (cpus int, memory int64) {
 	cpus, memory = len(n.cpus), n.bytes
 	if req.DedicatedCPUs {
-		cpus = len(f.dedicable(n, false))
+		cpus = len(f.dedicable(n, nil))
 	}
 	if req.HugePageBytes > 0 {
 		memory = n.pages.all * req.HugePageBytes
@@ -119,7 +119,7 @@ func (f hostFacts) sizeOf(req platform.Request, n numaNode) (cpus int, memory in
 func (f hostFacts) roomOf(req platform.Request, n numaNode) (cpus int, memory int64) {
 	cpus, memory = len(n.cpus), n.bytes-f.bound(n.id)
 	if req.DedicatedCPUs {
-		cpus = len(f.dedicable(n, true))
+		cpus = len(f.dedicable(n, f.claimedCPUs()))
 	}
 	if req.HugePageBytes > 0 {
 		memory = n.pages.free * req.HugePageBytes
@@ -164,21 +164,25 @@ func (f hostFacts) housekeeper() int {
 	return first
 }
 
-// dedicable returns the CPUs of a node that can be dedicated, without those that are claimed if onlyFree. CPUs whose core
-// nobody else has come first, core by core.
-func (f hostFacts) dedicable(n numaNode, onlyFree bool) []int {
-	claimed := map[int]bool{f.housekeeper(): true}
-	if onlyFree {
-		for _, o := range f.others {
-			for _, cpu := range o.cpus {
-				claimed[cpu] = true
-			}
+// claimedCPUs are the CPUs that others have.
+func (f hostFacts) claimedCPUs() map[int]bool {
+	claimed := map[int]bool{}
+	for _, o := range f.others {
+		for _, cpu := range o.cpus {
+			claimed[cpu] = true
 		}
 	}
+	return claimed
+}
+
+// dedicable returns the CPUs of a node that can be dedicated and are not claimed. CPUs whose core nobody else has come
+// first, core by core.
+func (f hostFacts) dedicable(n numaNode, claimed map[int]bool) []int {
+	housekeeper := f.housekeeper()
 	touched := map[string]int{} // 1 for a core that somebody else has a CPU of
 	var free []hostCPU
 	for _, cpu := range n.cpus {
-		if claimed[cpu.id] {
+		if claimed[cpu.id] || cpu.id == housekeeper {
 			touched[cpu.core] = 1
 		} else {
 			free = append(free, cpu)
@@ -205,10 +209,10 @@ func (f hostFacts) chooseCPUs(req platform.Request, nodes []numaNode) (pins []in
 	all := 0
 	var free [][]int
 	for _, n := range f.nodes {
-		all += len(f.dedicable(n, false))
+		all += len(f.dedicable(n, nil))
 	}
 	for _, n := range nodes {
-		free = append(free, f.dedicable(n, true))
+		free = append(free, f.dedicable(n, f.claimedCPUs()))
 	}
 	slices.SortStableFunc(free, func(a, b []int) int { return cmp.Compare(len(b), len(a)) })
 	together := slices.Concat(free...)
