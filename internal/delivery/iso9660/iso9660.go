@@ -102,35 +102,37 @@ func (n *node) add(path string, content []byte) error {
 		if !namePattern.MatchString(name) || len(name) > maxName {
 			return fmt.Errorf("name %q: at most %d letters, digits, -, _ and . after the first", name, maxName)
 		}
-		last := i == len(parts)-1
-		child := n.child(name, !last)
-		if child == nil {
+		c := &node{name: name, id: strings.ToUpper(name), folder: i < len(parts)-1}
+		if !c.folder {
+			c.id = fileID(c.id)
+		}
+		if n = n.adopt(c); n == nil {
 			return fmt.Errorf("name %q is there twice, in whatever capitals, or is a file and a folder", name)
 		}
-		n = child
 	}
 	n.content = append([]byte{}, content...)
 	return nil
 }
 
-// child returns the child of that name, makes it if there is none, and returns nil when there is one that clashes.
-func (n *node) child(name string, folder bool) *node {
-	id := strings.ToUpper(name)
-	if !folder {
-		if !strings.Contains(id, ".") {
-			id += "."
-		}
-		id += ";1"
+// fileID adds what ISO 9660 wants in the name of every file: an ending, and a version.
+func fileID(id string) string {
+	if !strings.Contains(id, ".") {
+		id += "."
 	}
-	for _, c := range n.children {
+	return id + ";1"
+}
+
+// adopt makes c a child of n and returns it, or the folder that is there already. It returns nil when the name is taken.
+func (n *node) adopt(c *node) *node {
+	for _, have := range n.children {
 		switch {
-		case c.name == name && c.folder == folder:
-			return c
-		case c.id == id || strings.EqualFold(c.name, name):
+		case have.name == c.name && have.folder && c.folder:
+			return have
+		case have.id == c.id || strings.EqualFold(have.name, c.name):
 			return nil
 		}
 	}
-	c := &node{name: name, id: id, parent: n, folder: folder}
+	c.parent = n
 	n.children = append(n.children, c)
 	slices.SortFunc(n.children, func(a, b *node) int { return strings.Compare(a.id, b.id) })
 	return c

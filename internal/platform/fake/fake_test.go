@@ -9,6 +9,9 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
@@ -166,5 +169,55 @@ func release(t *testing.T, p *fake.Platform, uuid string) {
 	id := platform.Identity{UUID: uuid, ManagementClusterID: "m", Storage: "s"}
 	if o, err := p.Release(t.Context(), platform.ReleaseRequest{Identity: id}); err != nil || o.Existence != platform.Absent {
 		t.Errorf("Release: %+v, %v", o, err)
+	}
+}
+
+// Tests of reconcilers step a clock and decide what guests do: the fake must keep to both.
+func TestGuestHasItsTime(t *testing.T) {
+	clock := clocktesting.NewFakePassiveClock(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
+	end := clock.Now().Add(time.Minute)
+	for name, c := range map[string]struct {
+		hand      func(p *fake.Platform, uuid string)
+		after     time.Duration
+		asked     int
+		existence platform.Existence
+	}{
+		"a guest that does not hear":     {func(*fake.Platform, string) {}, time.Second, 1, platform.Exists},
+		"it is asked again":              {func(*fake.Platform, string) {}, 10 * time.Second, 2, platform.Exists},
+		"it is switched off":             {func(*fake.Platform, string) {}, time.Minute, 1, platform.Absent},
+		"a guest that obeys":             {func(p *fake.Platform, uuid string) { p.ObeyShutdown(uuid) }, time.Second, 1, platform.Absent},
+		"a guest that powers itself off": {func(p *fake.Platform, uuid string) { p.PowerOffGuest(uuid) }, 0, 1, platform.Absent},
+	} {
+		clock.SetTime(end.Add(-time.Minute))
+		p := fake.New(fake.Options{Clock: clock})
+		req := request("6f0c9d2e-1111-4222-8333-444455556666")
+		p.PutImage(platform.ImageIdentity{SHA256: req.ImageSHA256, Storage: req.Storage})
+		if _, err := p.Ensure(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		release := platform.ReleaseRequest{Identity: req.Identity, ForceAfter: end}
+		if o, err := p.Release(t.Context(), release); err != nil || o.Power != platform.PowerOn {
+			t.Errorf("%s: before anything: %+v, %v", name, o, err)
+		}
+		c.hand(p, req.UUID)
+		clock.SetTime(clock.Now().Add(c.after))
+		asked := p.AskedToShutDown(req.UUID)
+		o, err := p.Release(t.Context(), release)
+		if err != nil || o.Existence != c.existence {
+			t.Errorf("%s: %+v, %v", name, o, err)
+		}
+		if o.Existence == platform.Exists {
+			asked = p.AskedToShutDown(req.UUID)
+		}
+		if asked != c.asked {
+			t.Errorf("%s: asked %d times, want %d", name, asked, c.asked)
+		}
+	}
+}
+
+func request(uuid string) platform.Request {
+	return platform.Request{
+		Identity:    platform.Identity{UUID: uuid, ManagementClusterID: "mc", Storage: "pool"},
+		ImageSHA256: "digest", CPUs: 1, MemoryBytes: 1, Firmware: platform.FirmwareBIOS,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -224,7 +225,7 @@ func addresses(id platform.Identity, static string, leases []lease) []string {
 	}
 	for i := range maxInterfaces {
 		for field := range strings.FieldsSeq(static) {
-			if number, address, ok := strings.Cut(field, "="); ok && number == fmt.Sprint(i) {
+			if number, address, ok := strings.Cut(field, "="); ok && number == strconv.Itoa(i) {
 				add(address)
 			}
 		}

@@ -4,6 +4,7 @@
 package libvirt
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -95,7 +96,8 @@ func deliverBy(network *libvirtxml.Network, a platform.Address) (delivered, erro
 		return byCarrier, fmt.Errorf("%w: %w", platform.ErrInvalid, err)
 	}
 	ip := a.Prefix.Addr()
-	all, err := subnets(network, ip.Is4())
+	all, err := subnets(network)
+	all = slices.DeleteFunc(all, func(s subnet) bool { return s.prefix.Addr().Is4() != ip.Is4() })
 	if err != nil || len(all) == 0 {
 		return byCarrier, err
 	}
@@ -131,7 +133,7 @@ func checkAddress(a platform.Address) error {
 	case !a.Prefix.IsValid() || ip.Zone() != "" || ip.Is4In6():
 		return fmt.Errorf("%s is not an address with the length of a prefix", a.Prefix)
 	case !ip.IsGlobalUnicast():
-		return fmt.Errorf("it is not the address of one machine")
+		return errors.New("it is not the address of one machine")
 	case ip.Is4() && a.Prefix.Bits() < 31 && (ip == a.Prefix.Masked().Addr() || !a.Prefix.Contains(ip.Next())):
 		return fmt.Errorf("it stands for the whole network %s", a.Prefix.Masked())
 	case !a.Gateway.IsValid():
@@ -158,8 +160,8 @@ func checkGateway(network *libvirtxml.Network, s subnet, gateway netip.Addr) err
 	}
 }
 
-// subnets returns the subnets of a network in one family. A network of the host's own bridge has none.
-func subnets(network *libvirtxml.Network, v4 bool) ([]subnet, error) {
+// subnets returns the subnets of a network. A network of the host's own bridge has none.
+func subnets(network *libvirtxml.Network) ([]subnet, error) {
 	var all []subnet
 	if network == nil {
 		return nil, nil
@@ -173,9 +175,7 @@ func subnets(network *libvirtxml.Network, v4 bool) ([]subnet, error) {
 		if err != nil {
 			return nil, fmt.Errorf("definition of network %s: %w", network.Name, err)
 		}
-		if address.Is4() == v4 {
-			all = append(all, subnet{prefix: netip.PrefixFrom(address, bits), dhcp: ip.DHCP})
-		}
+		all = append(all, subnet{prefix: netip.PrefixFrom(address, bits), dhcp: ip.DHCP})
 	}
 	return all, nil
 }

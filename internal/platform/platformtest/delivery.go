@@ -18,6 +18,7 @@ func through(req platform.Request, kind delivery.Kind) platform.Request {
 		channel.Key = "opt/com.coreos/config"
 	case delivery.SMBIOS:
 		channel.Key = "io.systemd.credential.binary:conformance"
+	default: // a file system has no key
 	}
 	req.Bootstrap.Channels = []delivery.Channel{{Kind: "unheard-of", Key: "x"}, channel}
 	return req
