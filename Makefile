@@ -39,6 +39,20 @@ node-image-check: build packages ## Say what an image lacks to run under Ingot (
 e2e: build packages ## Run the end-to-end suite on VMs of this machine (ARGS="-ginkgo.focus upgrade")
 	go test -tags e2e ./test/e2e -count=1 -timeout 90m -v -ginkgo.v $(ARGS)
 
+##@ Figures
+
+.PHONY: bench-libvirt
+bench-libvirt: packages ## Make N=50 machines on a real libvirtd, by Ingot and by a loop of virsh commands, and print ratio, requests, calls, CPU and memory
+	go run ./test/bench/libvirt -n $(or $(N),50) $(ARGS)
+
+.PHONY: bench-quiet
+bench-quiet: packages ## Let N=50 machines rest FOR=30m on a real libvirtd, and print every API request and platform call
+	go run ./test/bench/libvirt -n $(or $(N),50) -virsh=false -rest $(or $(FOR),30m) $(ARGS)
+
+.PHONY: bench-scale
+bench-scale: packages ## Make N=100,1000 machines on a fake platform with Cluster API's own manager, and print the curve
+	go run ./test/bench/scale -n $(or $(N),100) $(ARGS)
+
 ##@ Development
 
 .PHONY: build

@@ -19,17 +19,24 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
-// bootstrap waits for the bootstrap data and checks that the pinned image reads its format. A machine whose instance was
-// provisioned needs no data any more: the Secret may be gone.
+// published waits until there is bootstrap data for an instance that is still to be made. Whoever runs has it.
+func (r *Reconciler) published(_ context.Context, w *world) flow.Outcome {
+	switch {
+	case w.wasProvisioned() || w.started():
+		return flow.Advance(infrav1.BootstrapDataAvailableReason, "")
+	case !ptr.Deref(w.cluster.Status.Initialization.InfrastructureProvisioned, false):
+		return flow.Wait(infrav1.WaitingForClusterInfrastructureReason, "the Cluster's infrastructure is not provisioned yet", 0)
+	case w.machine.Spec.Bootstrap.DataSecretName == nil:
+		return flow.Wait(infrav1.WaitingForBootstrapDataReason, "the bootstrap provider has not published the data yet", 0)
+	}
+	return flow.Advance(infrav1.BootstrapDataAvailableReason, "")
+}
+
+// bootstrap reads the bootstrap data of an instance that is to be made now, and checks that the pinned image reads its
+// format.
 func (r *Reconciler) bootstrap(ctx context.Context, w *world) flow.Outcome {
 	if w.wasProvisioned() || w.started() {
 		return flow.Advance(infrav1.BootstrapDataAvailableReason, "")
-	}
-	if !ptr.Deref(w.cluster.Status.Initialization.InfrastructureProvisioned, false) {
-		return flow.Wait(infrav1.WaitingForClusterInfrastructureReason, "the Cluster's infrastructure is not provisioned yet", 0)
-	}
-	if w.machine.Spec.Bootstrap.DataSecretName == nil {
-		return flow.Wait(infrav1.WaitingForBootstrapDataReason, "the bootstrap provider has not published the data yet", 0)
 	}
 	data, format, err := r.bootstrapData(ctx, w)
 	if apierrors.IsNotFound(err) && r.runs(ctx, w) {

@@ -48,15 +48,18 @@ func newBudget(clk clock.PassiveClock, wake func(client.ObjectKey)) *budget {
 }
 
 // enter asks for a turn. A machine that has one keeps it; one that gets none is remembered and woken. One more place
-// than limit is there for control planes. ahead is how many wait in front of the machine.
-func (b *budget) enter(endpoint string, key client.ObjectKey, limit int, controlPlane bool) (granted bool, ahead int) {
+// than limit is there for control planes. waited is how long the machine has waited so far.
+func (b *budget) enter(endpoint string, key client.ObjectKey, limit int, controlPlane bool) (granted bool, waited time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l, now := b.lane(endpoint), b.clock.Now()
 	if _, has := l.making[key]; has {
 		return true, 0
 	}
-	if !slices.ContainsFunc(l.waiting, func(w waiter) bool { return w.key == key }) {
+	since := now
+	if i := slices.IndexFunc(l.waiting, func(w waiter) bool { return w.key == key }); i >= 0 {
+		since = l.waiting[i].since
+	} else {
 		l.queue(waiter{key: key, controlPlane: controlPlane, since: now})
 	}
 	for _, admitted := range l.admit(now, limit) {
@@ -65,10 +68,8 @@ func (b *budget) enter(endpoint string, key client.ObjectKey, limit int, control
 			b.wake(admitted.key)
 		}
 	}
-	if _, has := l.making[key]; has {
-		return true, 0
-	}
-	return false, slices.IndexFunc(l.waiting, func(w waiter) bool { return w.key == key })
+	_, granted = l.making[key]
+	return granted, now.Sub(since)
 }
 
 // occupy gives a machine its turn without asking: it is in the making already.
@@ -96,9 +97,10 @@ func (b *budget) leave(key client.ObjectKey) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.lanes {
+		_, had := l.making[key]
 		delete(l.making, key)
 		l.waiting = slices.DeleteFunc(l.waiting, func(w waiter) bool { return w.key == key })
-		if len(l.waiting) > 0 {
+		if had && len(l.waiting) > 0 {
 			b.wake(l.waiting[0].key)
 		}
 	}

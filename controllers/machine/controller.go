@@ -128,8 +128,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 		return ctrl.Result{}, err
 	}
 	result, reterr = outcome.Result()
-	if outcome.Reason() == infrav1.ProvingAbsenceReason {
-		return result, reterr // it takes two seconds and is not worth a write
+	if w.silent {
+		return result, reterr
 	}
 	summarise(w.infra, outcome)
 	return result, kerrors.NewAggregate([]error{reterr, client.IgnoreNotFound(r.report(ctx, w))})
@@ -162,12 +162,24 @@ func (r *Reconciler) run(ctx context.Context, w *world) (flow.Outcome, error) {
 	if err := r.writeDown(ctx, w); err != nil || !outcome.Done() {
 		return outcome, err
 	}
-	return flow.Run(ctx, w.infra,
-		phase(infrav1.ImageReplicatedCondition, w, r.replica),
+	phases := []flow.Phase{phase(infrav1.ImageReplicatedCondition, w, r.replica)}
+	if w.needsAddresses() {
+		phases = append(phases, phase(infrav1.AddressesClaimedCondition, w, r.addresses))
+	}
+	phases = append(phases,
+		gate(infrav1.BootstrapAvailableCondition, w, r.published),
+		gate(infrav1.InstanceReadyCondition, w, r.turn),
 		phase(infrav1.BootstrapAvailableCondition, w, r.bootstrap),
 		phase(infrav1.InstanceReadyCondition, w, r.instance),
 		phase(infrav1.NodeJoinedCondition, w, r.node),
-	), nil
+	)
+	return flow.Run(ctx, w.infra, phases...), nil
+}
+
+func gate(condition string, w *world, do func(context.Context, *world) flow.Outcome) flow.Phase {
+	p := phase(condition, w, do)
+	p.Gate = true
+	return p
 }
 
 func phase(condition string, w *world, do func(context.Context, *world) flow.Outcome) flow.Phase {

@@ -32,8 +32,11 @@ type world struct {
 	data   []byte                  // the bootstrap data, set by the bootstrap phase of an instance that is to be made
 	format ingotv1.BootstrapFormat // its format
 
+	allocation // set by the address phase of an instance that is to be made
+
 	observed *platform.Observation // set by observe
 	gone     bool                  // whether the pass let the machine go
+	silent   bool                  // whether what the pass has to tell will have passed in seconds, and is not worth a write
 }
 
 // gather reads everything that a pass needs. It returns nil when there is nothing to do yet.

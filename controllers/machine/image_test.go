@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/util/conditions"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
@@ -140,8 +141,8 @@ func digestMismatch(s *story) {
 		if _, err := s.pass(); err != nil {
 			s.Fatal(err)
 		}
-		if replicas := s.replicas(); len(replicas) == 1 && len(replicas[0].Status.Conditions) == 1 &&
-			replicas[0].Status.Conditions[0].Reason == ingotv1.ImageReplicaDigestMismatchReason {
+		if replicas := s.replicas(); len(replicas) == 1 &&
+			conditions.GetReason(&replicas[0], ingotv1.ImageReplicaReadyCondition) == ingotv1.ImageReplicaDigestMismatchReason {
 			break
 		}
 		s.replicate()

@@ -40,10 +40,7 @@ func (r *Reconciler) instance(ctx context.Context, w *world) flow.Outcome {
 	if w.endpoint == nil {
 		return flow.Stall(infrav1.EndpointNotFoundReason, fmt.Sprintf("PlatformEndpoint %s does not exist: create it", w.endpointName())).Unknown()
 	}
-	seen, waits, err := r.look(ctx, w)
-	if waits != nil {
-		return *waits
-	}
+	seen, err := r.look(ctx, w)
 	if err != nil {
 		return r.instanceFailed(w, err)
 	}
@@ -76,27 +73,38 @@ func tellProvisioned(w *world) {
 	}
 }
 
-// look ensures an instance that does not run yet when its turn has come, and only observes one that does.
-func (r *Reconciler) look(ctx context.Context, w *world) (platform.Observation, *flow.Outcome, error) {
-	if w.wasProvisioned() {
-		seen, err := r.observe(ctx, w)
-		return seen, nil, err
-	}
-	if w.started() || w.observed != nil && w.observed.Started {
+// turn waits until the endpoint has a place for one more instance in the making. What runs takes its place unasked.
+func (r *Reconciler) turn(_ context.Context, w *world) flow.Outcome {
+	switch {
+	case w.wasProvisioned():
+		return flow.Advance(infrav1.InstanceCreatingReason, "")
+	case w.started() || w.observed != nil && w.observed.Started:
 		r.budget().occupy(w.endpointName(), w.key())
-		seen, err := r.observe(ctx, w)
-		return seen, nil, err
+		return flow.Advance(infrav1.InstanceCreatingReason, "")
+	case w.endpoint == nil:
+		return flow.Stall(infrav1.EndpointNotFoundReason, fmt.Sprintf("PlatformEndpoint %s does not exist: create it", w.endpointName())).Unknown()
 	}
-	if granted, ahead := r.budget().enter(w.endpointName(), w.key(), createsInFlight(w.endpoint), util.IsControlPlaneMachine(w.machine)); !granted {
-		queued := flow.Wait(infrav1.InstanceQueuedReason, queued(w, ahead), unreachableWait)
-		return platform.Observation{}, &queued, nil
+	granted, waited := r.budget().enter(w.endpointName(), w.key(), createsInFlight(w.endpoint), util.IsControlPlaneMachine(w.machine))
+	if granted {
+		return flow.Advance(infrav1.InstanceCreatingReason, "")
 	}
-	seen, err := r.ensure(ctx, w)
-	return seen, nil, err
+	w.silent = waited < queuePatience
+	return flow.Wait(infrav1.InstanceQueuedReason, queued(w), queuePatience)
 }
 
-// queued says what the machine waits for. How many are ahead changes with every turn and is not written each time.
-func queued(w *world, _ int) string {
+// queuePatience is how long a machine waits for its turn before it says so. Most turns come in seconds, by a wake-up.
+const queuePatience = 10 * time.Second
+
+// look ensures an instance that does not run yet, and only observes one that does.
+func (r *Reconciler) look(ctx context.Context, w *world) (platform.Observation, error) {
+	if w.wasProvisioned() || w.started() || w.observed != nil && w.observed.Started {
+		return r.observe(ctx, w)
+	}
+	return r.ensure(ctx, w)
+}
+
+// queued says what the machine waits for.
+func queued(w *world) string {
 	return fmt.Sprintf("PlatformEndpoint %s makes %d instances at once (spec.budget.createsInFlight); the machine waits for its turn",
 		w.endpointName(), createsInFlight(w.endpoint))
 }
@@ -154,8 +162,12 @@ func (w *world) request(bootstrap platform.Bootstrap) (platform.Request, error) 
 	for _, disk := range spec.Disks {
 		request.Disks = append(request.Disks, platform.Disk{Name: disk.Name, Bytes: disk.Size.Value()})
 	}
-	for _, network := range spec.Networks {
-		request.Interfaces = append(request.Interfaces, platform.Interface{Network: network.Name, MTU: network.MTU})
+	for i, network := range spec.Networks {
+		nic := platform.Interface{Network: network.Name, MTU: network.MTU}
+		if i < len(w.addresses) {
+			nic.Addresses = w.addresses[i]
+		}
+		request.Interfaces = append(request.Interfaces, nic)
 	}
 	for _, device := range spec.Platform.Libvirt.PCIDevices {
 		request.PCIDevices = append(request.PCIDevices, platform.PCIDevice{VendorID: device.VendorID, DeviceID: device.DeviceID, Count: max(device.Count, 1)})

@@ -36,8 +36,11 @@ func (r *Reconciler) release(ctx context.Context, w *world) (flow.Outcome, error
 	return outcome, nil
 }
 
-// letGo takes the finalizer away, and with it all that the manager remembers of the machine.
+// letGo gives the addresses back and takes the finalizer away, and with it all that the manager remembers of the machine.
 func (r *Reconciler) letGo(ctx context.Context, w *world) error {
+	if err := r.releaseAddresses(ctx, w); err != nil {
+		return err
+	}
 	w.gone = true
 	r.unplace(w.infra.UID)
 	r.absent.forget(w.infra.UID)
@@ -79,6 +82,7 @@ func (r *Reconciler) releaseInstance(ctx context.Context, w *world) flow.Outcome
 		return flow.Wait(infrav1.ReleasingReason, seen.Detail, shortWait)
 	}
 	if wait := r.absent.prove(w.infra.UID, r.Clock.Now()); wait > 0 {
+		w.silent = true
 		return flow.Wait(infrav1.ProvingAbsenceReason, "the instance is gone; looking a second time", wait)
 	}
 	r.Recorder.Eventf(w.infra, nil, corev1.EventTypeNormal, "InstanceReleased", "ReleaseInstance", "nothing of %s is left on %s", w.infra.Spec.ProviderID, w.endpointName())

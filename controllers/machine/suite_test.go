@@ -104,9 +104,9 @@ func newStory(t *testing.T) *story {
 		cluster:  builder.Cluster(),
 		machine:  builder.Machine(machineName),
 		data:     builder.BootstrapData(machineName),
-		platform: fake.New(fake.Options{}),
 		recorder: events.NewFakeRecorder(1000),
 	}
+	s.platform = fake.New(fake.Options{Clock: s.clock})
 	s.infra = builder.IngotMachine(s.machine, name, name)
 	return s
 }
@@ -151,8 +151,13 @@ func (s *story) restart() {
 // connect has the endpoint's own reconciler choose its id and open the session.
 func (s *story) connect() {
 	s.Helper()
+	s.connectTo(s.namespace)
+}
+
+func (s *story) connectTo(endpoint string) {
+	s.Helper()
 	reconciler := &platformendpoint.Reconciler{Client: s.client, Sessions: s.sessions}
-	if _, err := reconciler.Reconcile(s.context(), request(client.ObjectKey{Name: s.namespace})); err != nil {
+	if _, err := reconciler.Reconcile(s.context(), request(client.ObjectKey{Name: endpoint})); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -193,8 +198,23 @@ func (s *story) settle() ctrl.Result {
 // replicate runs one pass over every replica on the story's endpoint that is not at rest.
 func (s *story) replicate() {
 	s.Helper()
+	s.copyAll(s.replicas())
+}
+
+// replicateAll does the same on all endpoints of the story.
+func (s *story) replicateAll() {
+	s.Helper()
+	list := &ingotv1.ImageReplicaList{}
+	if err := s.client.List(s.Context(), list); err != nil {
+		s.Fatal(err)
+	}
+	s.copyAll(slices.DeleteFunc(list.Items, func(r ingotv1.ImageReplica) bool { return !strings.HasPrefix(r.Spec.EndpointName, s.namespace) }))
+}
+
+func (s *story) copyAll(replicas []ingotv1.ImageReplica) {
+	s.Helper()
 	reconciler := &imagereplica.Reconciler{Client: s.client, Sessions: s.sessions}
-	for _, replica := range s.replicas() {
+	for _, replica := range replicas {
 		if conditions.IsTrue(&replica, ingotv1.ImageReplicaReadyCondition) && replica.DeletionTimestamp.IsZero() {
 			continue
 		}

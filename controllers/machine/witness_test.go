@@ -52,19 +52,10 @@ func (w witness) Close() {}
 // Ensure checks that everything which identifies the instance is written down before the call that makes it: what is
 // only in the manager's memory is lost with it.
 func (w witness) Ensure(ctx context.Context, req platform.Request) (platform.Observation, error) {
-	written := &infrav1.IngotMachine{}
-	if err := w.story.client.Get(ctx, w.story.key(machineName), written); err != nil {
-		w.story.Errorf("an instance is made for a machine that cannot be read: %v", err)
-	}
+	written := w.written(ctx, req.UUID)
 	endpoint := &ingotv1.PlatformEndpoint{}
-	if err := w.story.client.Get(ctx, client.ObjectKey{Name: w.story.namespace}, endpoint); err != nil {
-		w.story.Errorf("an instance is made on an endpoint that cannot be read: %v", err)
-	}
-	if written.Spec.ProviderID != "ingot://"+req.UUID {
-		w.story.Errorf("instance %s is made, and the provider ID in the API is %q", req.UUID, written.Spec.ProviderID)
-	}
-	if written.Spec.Placement.EndpointName != w.story.namespace {
-		w.story.Errorf("an instance is made on %s, and the place in the API is %q", w.story.namespace, written.Spec.Placement.EndpointName)
+	if err := w.story.client.Get(ctx, client.ObjectKey{Name: written.Spec.Placement.EndpointName}, endpoint); err != nil {
+		w.story.Errorf("an instance is made on an endpoint that is not on record: %v", err)
 	}
 	if !slices.Contains(written.Finalizers, infrav1.IngotMachineFinalizer) {
 		w.story.Error("an instance is made for a machine without a finalizer")
@@ -77,6 +68,21 @@ func (w witness) Ensure(ctx context.Context, req platform.Request) (platform.Obs
 	}
 	o, err := w.Platform.Ensure(ctx, req)
 	return o, w.mayDie(err)
+}
+
+// written is the machine that the API has for an identity.
+func (w witness) written(ctx context.Context, uuid string) *infrav1.IngotMachine {
+	list := &infrav1.IngotMachineList{}
+	if err := w.story.client.List(ctx, list, client.InNamespace(w.story.namespace)); err != nil {
+		w.story.Errorf("an instance is made while the API cannot be read: %v", err)
+	}
+	for i := range list.Items {
+		if list.Items[i].Spec.ProviderID == "ingot://"+uuid {
+			return &list.Items[i]
+		}
+	}
+	w.story.Errorf("instance %s is made, and no machine in the API has that identity", uuid)
+	return &infrav1.IngotMachine{}
 }
 
 // EnsureImage implements platform.Platform.

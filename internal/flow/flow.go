@@ -94,6 +94,9 @@ type Phase struct {
 	Condition string
 	// Do runs the phase.
 	Do func(ctx context.Context) Outcome
+	// Gate is a phase that only holds or lets pass: that it lets pass is not recorded, because a later phase says whether
+	// the condition is met.
+	Gate bool
 }
 
 // Run runs phases in order until one does not advance, records each outcome in the target's conditions, and returns the
@@ -102,7 +105,9 @@ func Run(ctx context.Context, target conditions.Setter, phases ...Phase) Outcome
 	last := Advance("", "")
 	for _, phase := range phases {
 		last = phase.Do(ctx)
-		Record(target, phase.Condition, last)
+		if !phase.Gate || !last.Done() {
+			Record(target, phase.Condition, last)
+		}
 		if !last.Done() {
 			return last
 		}

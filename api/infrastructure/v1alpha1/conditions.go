@@ -65,6 +65,10 @@ const (
 	WaitingForAddressesReason = "WaitingForAddresses"
 	// AddressInvalidReason says that a pool gave something that is no usable address.
 	AddressInvalidReason = "AddressInvalid"
+	// AddressClaimForeignReason says that an IPAddressClaim that is not the machine's stands where its own should be.
+	AddressClaimForeignReason = "ForeignClaim"
+	// AddressClaimDeletedReason says that somebody deleted an IPAddressClaim of the machine.
+	AddressClaimDeletedReason = "ClaimDeleted"
 
 	// ImageReplicaReadyReason says that the image is stored and verified on the endpoint.
 	ImageReplicaReadyReason = "Replicated"

@@ -1,0 +1,110 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/fake"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
+)
+
+// guests boot as soon as they are started: they take an address and join as Nodes.
+type guests struct {
+	platform *fake.Platform
+	client   client.Client
+	started  chan string
+
+	mu     sync.Mutex
+	booted map[string]bool
+	err    error
+}
+
+func newGuests(p *fake.Platform, c client.Client) *guests {
+	g := &guests{platform: p, client: c, started: make(chan string, 100_000), booted: map[string]bool{}}
+	p.Listen(func(e platform.Event) {
+		if e.UUID != "" {
+			g.started <- e.UUID
+		}
+	})
+	return g
+}
+
+// run boots guests, a few at a time, until the context ends.
+func (g *guests) run(ctx context.Context) {
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for {
+				select {
+				case uuid := <-g.started:
+					g.boot(ctx, uuid)
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func (g *guests) boot(ctx context.Context, uuid string) {
+	instance, exists := g.platform.Instance(uuid)
+	if !exists || !instance.Running {
+		return
+	}
+	g.mu.Lock()
+	done, n := g.booted[uuid], len(g.booted)
+	g.booted[uuid] = true
+	g.mu.Unlock()
+	if done {
+		return
+	}
+	g.platform.SetAddresses(uuid, fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255))
+	node := &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: "node-" + uuid},
+		Spec:       corev1.NodeSpec{ProviderID: "ingot://" + uuid},
+	}
+	err := g.client.Create(ctx, node)
+	if err == nil {
+		node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+		node.Status.NodeInfo.OSImage = "Ingot OS " + imageName
+		err = g.client.Status().Update(ctx, node)
+	}
+	if err != nil && ctx.Err() == nil {
+		g.mu.Lock()
+		g.err = err
+		g.mu.Unlock()
+	}
+}
+
+// trouble is what went wrong last with a guest.
+func (g *guests) trouble() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.err
+}
+
+// opened is a session with the fake, as one manager has it.
+type opened struct{ *fake.Platform }
+
+func (opened) Check(context.Context) (string, error) { return "fake 1", nil }
+
+func (opened) Close() {}
+
+// opener opens sessions with the fake.
+func opener(p *fake.Platform) session.Opener {
+	return func(_ session.Settings, events func(platform.Event)) (session.Session, error) {
+		p.Listen(events)
+		go events(platform.Event{Session: true})
+		return opened{p}, nil
+	}
+}

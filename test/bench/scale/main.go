@@ -1,0 +1,61 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command scale measures what machines cost the management cluster, without hypervisors: a real API server and etcd,
+// Cluster API's own core manager, our manager, and the stateful fake platform whose guests boot at once and join. It makes
+// a MachineDeployment of each size and prints the time until all are provisioned, the time of one machine, requests,
+// memory, the time to quiet after a restart of our manager, and the cost at rest. `make bench-scale N=100,1000` runs it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
+)
+
+func main() {
+	sizes := flag.String("n", "100", "Numbers of machines, comma-separated.")
+	rest := flag.Duration("rest", time.Minute, "How long the cost at rest is measured.")
+	flag.Parse()
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	ctrl.SetLogger(logr.Discard())
+	if err := run(ctx, *sizes, *rest); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		cancel()
+		os.Exit(1) //nolint:gocritic // cancel was called
+	}
+}
+
+func run(ctx context.Context, sizes string, rest time.Duration) error {
+	programs, err := components.FromEnvironment(say)
+	if err != nil {
+		return err
+	}
+	var results []result
+	for text := range strings.SplitSeq(sizes, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 1 {
+			return fmt.Errorf("-n %q is no list of numbers", sizes)
+		}
+		r, err := measure(ctx, programs, n, rest)
+		if err != nil {
+			return fmt.Errorf("%d machines: %w", n, err)
+		}
+		results = append(results, r)
+		print1(os.Stdout, results)
+	}
+	return nil
+}
+
+func say(line string) { fmt.Fprintln(os.Stderr, line) }

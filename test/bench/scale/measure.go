@@ -1,0 +1,348 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/fake"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/setup"
+)
+
+// result is what was measured with one number of machines.
+type result struct {
+	n                       int
+	provisioned, ready      time.Duration // until all are
+	p50, p99                time.Duration // of one machine, from its creation until it is provisioned
+	created, deleted        float64       // requests of our manager per machine
+	createdLines, goneLines []string
+	calls                   float64 // calls of the port per machine until ready
+	memoryNow, memoryPeak   int
+	cpuPerMachine           time.Duration
+	quiet                   time.Duration // from the start of a new manager until its last request
+	quietRequests           float64       // per machine, of that
+	restFor                 time.Duration
+	restRequests, restCalls int
+	gone                    time.Duration
+}
+
+// manager is our manager in this process.
+type manager struct {
+	requests requests
+	cancel   context.CancelFunc
+	ended    chan error
+}
+
+func startManager(ctx context.Context, config *rest.Config, p *fake.Platform) (*manager, error) {
+	m := &manager{ended: make(chan error, 1)}
+	options := &setup.Options{}
+	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
+	options.AddFlags(flags)
+	if err := flags.Parse([]string{"--role=infrastructure", "--health-addr=0", "--diagnostics-address=0", "--insecure-diagnostics"}); err != nil {
+		return nil, err
+	}
+	ctx, m.cancel = context.WithCancel(ctx)
+	go func() { m.ended <- setup.Start(ctx, m.requests.counted(config), options, opener(p)) }()
+	return m, nil
+}
+
+func (m *manager) stop() error {
+	m.cancel()
+	return <-m.ended
+}
+
+// measure runs one number of machines from nothing to nothing.
+func measure(ctx context.Context, programs *components.Builder, n int, rest time.Duration) (r result, err error) {
+	r = result{n: n, restFor: rest}
+	p, err := startPlane(ctx, programs)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, p.stop()) }()
+	if err := p.prepare(ctx); err != nil {
+		return r, err
+	}
+	f := fake.New(fake.Options{})
+	g := newGuests(f, p.client)
+	background, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	all.Go(func() { g.run(background) })
+	defer func() { cancel(); all.Wait() }()
+	m, err := startManager(ctx, p.Config, f)
+	if err != nil {
+		return r, err
+	}
+	e := experiment{plane: p, fake: f, guests: g, manager: m, result: &r}
+	defer func() { err = errors.Join(err, e.manager.stop()) }()
+	for _, step := range []func(context.Context) error{e.warmUp, e.create, e.restart, e.idle, e.remove} {
+		if err := step(ctx); err != nil {
+			return r, err
+		}
+	}
+	return r, g.trouble()
+}
+
+// experiment is one number of machines on their way.
+type experiment struct {
+	plane   *plane
+	fake    *fake.Platform
+	guests  *guests
+	manager *manager
+	result  *result
+}
+
+// warmUp brings one machine up and down, so that the image is replicated and all caches are open.
+func (e *experiment) warmUp(ctx context.Context) error {
+	if err := e.plane.client.Create(ctx, deployment()); err != nil {
+		return err
+	}
+	if err := e.scale(ctx, 1); err != nil {
+		return err
+	}
+	if _, err := e.await(ctx, 1); err != nil {
+		return err
+	}
+	if err := e.scale(ctx, 0); err != nil {
+		return err
+	}
+	return e.awaitGone(ctx)
+}
+
+func (e *experiment) create(ctx context.Context) error {
+	r, before, work := e.result, e.manager.requests.snapshot(), cpu()
+	e.fake.ForgetCalls()
+	begin := time.Now()
+	if err := e.scale(ctx, r.n); err != nil {
+		return err
+	}
+	seen, err := e.await(ctx, r.n)
+	if err != nil {
+		return err
+	}
+	r.ready = time.Since(begin)
+	if err := e.settle(ctx, 5*time.Second); err != nil {
+		return err
+	}
+	r.provisioned, r.p50, r.p99 = seen.all.Sub(begin), quantile(seen.took, 0.5), quantile(seen.took, 0.99)
+	r.createdLines, r.created = since(before, e.manager.requests.snapshot(), r.n)
+	r.calls = float64(len(e.fake.Calls())) / float64(r.n)
+	r.cpuPerMachine = (cpu() - work) / time.Duration(r.n)
+	r.memoryNow, r.memoryPeak = memory()
+	return nil
+}
+
+// restart replaces the manager and waits until it has nothing more to do.
+func (e *experiment) restart(ctx context.Context) error {
+	if err := e.manager.stop(); err != nil {
+		return err
+	}
+	begin := time.Now()
+	m, err := startManager(ctx, e.plane.Config, e.fake)
+	if err != nil {
+		return err
+	}
+	e.manager = m
+	for last := -1; ; {
+		e.fake.ForgetCalls()
+		if err := sleep(ctx, 5*time.Second); err != nil {
+			return err
+		}
+		total := 0
+		for _, n := range m.requests.snapshot() {
+			total += n
+		}
+		if calls := len(e.fake.Calls()); total == last && calls == 0 {
+			break
+		}
+		last = total
+	}
+	e.result.quiet = time.Since(begin) - 10*time.Second // the last ten seconds were quiet
+	_, e.result.quietRequests = since(nil, m.requests.snapshot(), e.result.n)
+	return nil
+}
+
+func (e *experiment) idle(ctx context.Context) error {
+	before := e.manager.requests.snapshot()
+	e.fake.ForgetCalls()
+	if err := sleep(ctx, e.result.restFor); err != nil {
+		return err
+	}
+	_, total := since(before, e.manager.requests.snapshot(), 1)
+	e.result.restRequests, e.result.restCalls = int(total), len(e.fake.Calls())
+	return nil
+}
+
+func (e *experiment) remove(ctx context.Context) error {
+	before, begin := e.manager.requests.snapshot(), time.Now()
+	if err := e.scale(ctx, 0); err != nil {
+		return err
+	}
+	if err := e.awaitGone(ctx); err != nil {
+		return err
+	}
+	e.result.gone = time.Since(begin)
+	e.result.goneLines, e.result.deleted = since(before, e.manager.requests.snapshot(), e.result.n)
+	if left := e.fake.Instances(); len(left) > 0 {
+		return fmt.Errorf("%d instances are left on the platform", len(left))
+	}
+	return nil
+}
+
+func (e *experiment) scale(ctx context.Context, n int) error {
+	d := deployment()
+	return e.plane.client.Patch(ctx, d, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n)))
+}
+
+// settle waits until the manager has written nothing for a while.
+func (e *experiment) settle(ctx context.Context, quiet time.Duration) error {
+	for time.Since(e.manager.requests.lastWrite()) < quiet {
+		if err := sleep(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// progress is what was seen of machines that come up.
+type progress struct {
+	all  time.Time // when the last was provisioned
+	took []time.Duration
+}
+
+// await waits until n machines are Ready.
+func (e *experiment) await(ctx context.Context, n int) (progress, error) {
+	p := progress{}
+	provisioned, ready := map[types.UID]bool{}, map[types.UID]bool{}
+	list := &infrav1.IngotMachineList{}
+	watch, err := e.plane.client.Watch(ctx, list, client.InNamespace(namespace))
+	if err != nil {
+		return p, err
+	}
+	defer func() { watch.Stop() }()
+	told := time.Now()
+	for len(ready) < n {
+		select {
+		case <-ctx.Done():
+			return p, ctx.Err()
+		case <-time.After(3 * time.Minute):
+			return p, fmt.Errorf("stuck at %d provisioned and %d ready of %d: %s", len(provisioned), len(ready), n, e.example(ctx, ready))
+		case event, open := <-watch.ResultChan():
+			if !open {
+				if watch, err = e.plane.client.Watch(ctx, list, client.InNamespace(namespace)); err != nil {
+					return p, err
+				}
+				continue
+			}
+			m, is := event.Object.(*infrav1.IngotMachine)
+			if !is {
+				continue
+			}
+			if told := m.Status.Initialization.Provisioned; told != nil && *told && !provisioned[m.UID] {
+				provisioned[m.UID] = true
+				p.all = time.Now()
+				p.took = append(p.took, time.Since(m.CreationTimestamp.Time))
+			}
+			if conditions.IsTrue(m, infrav1.ReadyCondition) {
+				ready[m.UID] = true
+			}
+		}
+		if time.Since(told) > 10*time.Second {
+			told = time.Now()
+			say(fmt.Sprintf("  %d of %d provisioned, %d ready", len(provisioned), n, len(ready)))
+		}
+	}
+	return p, nil
+}
+
+// example describes a machine that is not ready.
+func (e *experiment) example(ctx context.Context, ready map[types.UID]bool) string {
+	list := &infrav1.IngotMachineList{}
+	if err := e.plane.client.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		return err.Error()
+	}
+	for i := range list.Items {
+		if !ready[list.Items[i].UID] {
+			return fmt.Sprintf("%s: %+v", list.Items[i].Name, list.Items[i].Status.Conditions)
+		}
+	}
+	return fmt.Sprintf("%d IngotMachines exist (guests: %v)", len(list.Items), e.guests.trouble())
+}
+
+func (e *experiment) awaitGone(ctx context.Context) error {
+	for {
+		list := &clusterv1.MachineList{}
+		if err := e.plane.client.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			return err
+		}
+		if len(list.Items) == 0 {
+			return nil
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func quantile(all []time.Duration, q float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[min(len(all)-1, int(q*float64(len(all))))]
+}
+
+// print1 prints what was measured so far, one column per number of machines.
+func print1(w io.Writer, results []result) {
+	row := func(what string, value func(result) string) {
+		fmt.Fprintf(w, "%-52s", what)
+		for _, r := range results {
+			fmt.Fprintf(w, "%14s", value(r))
+		}
+		fmt.Fprintln(w)
+	}
+	seconds := func(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+	fmt.Fprintln(w)
+	row("machines", func(r result) string { return fmt.Sprint(r.n) })
+	row("all provisioned after", func(r result) string { return seconds(r.provisioned) })
+	row("all ready after", func(r result) string { return seconds(r.ready) })
+	row("one machine, creation to provisioned, p50", func(r result) string { return seconds(r.p50) })
+	row("one machine, creation to provisioned, p99", func(r result) string { return seconds(r.p99) })
+	row("API requests of our manager per machine created", func(r result) string { return fmt.Sprintf("%.2f", r.created) })
+	row("API requests of our manager per machine deleted", func(r result) string { return fmt.Sprintf("%.2f", r.deleted) })
+	row("platform calls per machine created", func(r result) string { return fmt.Sprintf("%.2f", r.calls) })
+	row("CPU time per machine (manager and its guests)", func(r result) string { return fmt.Sprintf("%.1f ms", float64(r.cpuPerMachine.Microseconds())/1000) })
+	row("memory then / peak", func(r result) string { return fmt.Sprintf("%d/%d MiB", r.memoryNow, r.memoryPeak) })
+	row("quiet after a restart of the manager", func(r result) string { return seconds(r.quiet) })
+	row("API requests of that restart per machine", func(r result) string { return fmt.Sprintf("%.2f", r.quietRequests) })
+	row("API requests at rest, all machines together", func(r result) string { return fmt.Sprintf("%d in %s", r.restRequests, r.restFor) })
+	row("platform calls at rest, all machines together", func(r result) string { return fmt.Sprintf("%d in %s", r.restCalls, r.restFor) })
+	row("all deleted after", func(r result) string { return seconds(r.gone) })
+	last := results[len(results)-1]
+	fmt.Fprintf(w, "created, each machine: %s\ndeleted, each machine: %s\n", strings.Join(last.createdLines, ", "), strings.Join(last.goneLines, ", "))
+}
