@@ -2,171 +2,137 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package imagereplica reconciles ImageReplica: it has the artefact copied to the endpoint's storage, reports progress,
-// and removes the copy when the replica is deleted. It decides neither which image a machine uses nor when a replica is
-// no longer needed.
+// deletes a replica that no machine has needed for a time, and removes the copy of one that is deleted. It never decides
+// which image a machine uses.
 package imagereplica
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
-	kerrors "k8s.io/apimachinery/pkg/util/errors"
-	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/ptr"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/cluster-api/util/finalizers"
-	"sigs.k8s.io/cluster-api/util/patch"
-	"sigs.k8s.io/cluster-api/util/predicates"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
-)
-
-const (
-	// progressEvery is how often the progress of a copy is reported.
-	progressEvery = 2 * time.Second
-	// retryEvery is how often a source or an endpoint that failed is tried again.
-	retryEvery = 30 * time.Second
-	// callTimeout bounds one round of calls to the platform.
-	callTimeout = 30 * time.Second
 )
 
 // Reconciler reconciles ImageReplica.
 type Reconciler struct {
-	Client           client.Client
-	Sessions         *session.Registry
+	Client   client.Client
+	Sessions *session.Registry
+	// MachineReader reads IngotMachines from the API server: that nobody needs a copy is not left to a cache. Nil means that
+	// Client reads from there already.
+	MachineReader client.Reader
+	// Recorder receives events; nil means that there are none.
+	Recorder events.EventRecorder
+	// Clock is the time; nil means the real one.
+	Clock clock.PassiveClock
+	// Random spreads what is done from time to time, with numbers from 0 to 1; nil means that nothing is spread.
+	Random           func() float64
 	WatchFilterValue string
+
+	// What one manager remembers. All of it may be lost at any time.
+	memory memory
+	// indexed is whether the cache finds machines by the copy that they need.
+	indexed bool
 }
 
 // +kubebuilder:rbac:groups=ingot.dev,resources=imagereplicas,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=ingot.dev,resources=imagereplicas/status;imagereplicas/finalizers,verbs=get;update;patch
+// +kubebuilder:rbac:groups=ingot.dev,resources=platformendpoints,verbs=get;list;watch
+// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=ingotmachines,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// SetupWithManager registers the reconciler.
-func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).
-		For(&ingotv1.ImageReplica{}).
-		WatchesRawSource(r.platformEvents()).
-		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), mgr.GetLogger(), r.WatchFilterValue)).
-		Complete(r)
-}
-
-// Reconcile takes the copy one step further.
-func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, reterr error) {
+// Reconcile takes the copy one step further, or the replica one step nearer to its end.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	replica := &ingotv1.ImageReplica{}
 	if err := r.Client.Get(ctx, req.NamespacedName, replica); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			r.memory.forget(req.Name)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	endpoint, ours, err := r.endpointOf(ctx, replica)
+	if err != nil || !ours {
+		return ctrl.Result{}, err
 	}
 	if added, err := finalizers.EnsureFinalizer(ctx, r.Client, replica, ingotv1.ImageReplicaFinalizer); err != nil || added {
 		return ctrl.Result{}, err
 	}
-	helper, err := patch.NewHelper(replica, r.Client)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	outcome := r.step(ctx, replica)
-	flow.Record(replica, ingotv1.ImageReplicaReadyCondition, outcome)
-	replica.Status.ObservedGeneration = replica.Generation
-	result, reterr = outcome.Result()
-	return result, kerrors.NewAggregate([]error{reterr, client.IgnoreNotFound(helper.Patch(ctx, replica))})
-}
-
-// step asks the platform. The time that it may take is its own: what came of it is written in any case.
-func (r *Reconciler) step(ctx context.Context, replica *ingotv1.ImageReplica) flow.Outcome {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
+	known := r.memory.of(replica)
+	step := r.keep
 	if !replica.DeletionTimestamp.IsZero() {
-		return r.release(ctx, replica)
+		step = r.release
 	}
-	return r.ensure(ctx, replica)
+	wait, err := step(ctx, replica, endpoint, known)
+	if err != nil {
+		known.ask() // what came of this pass is not on record
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	return ctrl.Result{RequeueAfter: wait}, nil
 }
 
-// ensure has the artefact copied and reports how far the copy is.
-func (r *Reconciler) ensure(ctx context.Context, replica *ingotv1.ImageReplica) flow.Outcome {
-	p, err := r.Sessions.Platform(replica.Spec.EndpointName)
+// keep has the copy made and looked after, until nobody has needed it for long enough. It returns when to look again.
+func (r *Reconciler) keep(ctx context.Context, replica *ingotv1.ImageReplica, endpoint *ingotv1.PlatformEndpoint, known *notes) (time.Duration, error) {
+	found := replica.DeepCopy()
+	wait := r.ensure(ctx, replica, known)
+	collectAt, err := r.judgeNeed(ctx, replica, endpoint)
 	if err != nil {
-		return failed(err)
+		return 0, err
 	}
-	artefact := replica.Spec.Artefact
-	seen, err := p.EnsureImage(ctx, platform.ImageRequest{
-		ImageIdentity: identity(replica),
-		Source:        artefact.Source,
-		Format:        string(artefact.Format),
-		Compression:   string(artefact.Compression),
-		SizeBytes:     artefact.SizeBytes,
-	})
-	if err != nil {
-		return failed(err)
+	if err := r.write(ctx, replica, found); err != nil || collectAt.IsZero() {
+		return wait, err
 	}
-	if seen.Ready {
-		replica.Status.Percent = ptr.To[int32](100)
-		replica.Status.ExternalID = seen.ExternalID
-		return flow.Advance(ingotv1.ImageReplicaReadyReason, "")
+	if left := collectAt.Sub(r.now()); left > 0 {
+		return min(wait, left), nil
 	}
-	replica.Status.Percent = new(int32(seen.BytesDone * 99 / max(artefact.SizeBytes, 1)))
-	return flow.Wait(ingotv1.ImageReplicaCopyingReason, fmt.Sprintf("copying %s", artefact.Source), progressEvery)
+	return wait, r.collect(ctx, replica)
+}
+
+// write writes the status if it says anything new.
+func (r *Reconciler) write(ctx context.Context, replica, found *ingotv1.ImageReplica) error {
+	replica.Status.ObservedGeneration = replica.Generation
+	if equality.Semantic.DeepEqual(found.Status, replica.Status) {
+		return nil
+	}
+	return r.Client.Status().Patch(ctx, replica, client.MergeFromWithOptions(found, client.MergeFromWithOptimisticLock{}))
 }
 
 // release removes the copy; the finalizer goes only when nothing is left of it.
-func (r *Reconciler) release(ctx context.Context, replica *ingotv1.ImageReplica) flow.Outcome {
-	p, err := r.Sessions.Platform(replica.Spec.EndpointName)
-	if err == nil {
-		err = p.ReleaseImage(ctx, identity(replica))
+func (r *Reconciler) release(ctx context.Context, replica *ingotv1.ImageReplica, _ *ingotv1.PlatformEndpoint, known *notes) (time.Duration, error) {
+	found := replica.DeepCopy()
+	gone, wait := r.removeCopy(ctx, replica, known)
+	if !gone {
+		return wait, r.write(ctx, replica, found)
 	}
-	if errors.Is(err, platform.ErrInUse) {
-		return flow.Wait(ingotv1.ImageReplicaInUseReason, "disks of machines depend on the copy; it goes with the last of them", retryEvery)
+	if !controllerutil.RemoveFinalizer(replica, ingotv1.ImageReplicaFinalizer) {
+		return 0, nil
 	}
-	if err != nil {
-		return failed(err)
-	}
-	controllerutil.RemoveFinalizer(replica, ingotv1.ImageReplicaFinalizer)
-	return flow.Advance(ingotv1.ImageReplicaReadyReason, "")
+	return 0, r.Client.Patch(ctx, replica, client.MergeFromWithOptions(found, client.MergeFromWithOptimisticLock{}))
 }
 
-// failed translates the platform's errors. All are tried again: a source or a pool can be repaired without a change here.
-func failed(err error) flow.Outcome {
-	reason := ingotv1.ImageReplicaEndpointUnavailableReason
-	switch {
-	case errors.Is(err, platform.ErrDigestMismatch):
-		reason = ingotv1.ImageReplicaDigestMismatchReason
-	case errors.Is(err, platform.ErrSource):
-		reason = ingotv1.ImageReplicaSourceFailedReason
-	case errors.Is(err, platform.ErrInvalid), errors.Is(err, platform.ErrUnsupported), errors.Is(err, platform.ErrCapacity):
-		reason = ingotv1.ImageReplicaRefusedReason
+func record(replica *ingotv1.ImageReplica, outcome flow.Outcome) {
+	flow.Record(replica, ingotv1.ImageReplicaReadyCondition, outcome)
+}
+
+func (r *Reconciler) now() time.Time {
+	if r.Clock == nil {
+		return clock.RealClock{}.Now()
 	}
-	return flow.Wait(reason, err.Error(), retryEvery)
+	return r.Clock.Now()
 }
 
-func identity(replica *ingotv1.ImageReplica) platform.ImageIdentity {
-	return platform.ImageIdentity{SHA256: replica.Spec.Artefact.SHA256, Storage: replica.Spec.Storage}
-}
-
-// platformEvents wakes replicas when a copy ended, or when a session came back.
-func (r *Reconciler) platformEvents() source.Source {
-	return source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		r.Sessions.Listen(func(endpoint string, event platform.Event) {
-			if event.ImageSHA256 == "" && !event.Session {
-				return
-			}
-			replicas := &ingotv1.ImageReplicaList{}
-			if err := r.Client.List(ctx, replicas); err != nil {
-				ctrl.LoggerFrom(ctx).Error(err, "cannot list ImageReplicas for an event; the next sweep will see it", "endpoint", endpoint)
-				return
-			}
-			for i := range replicas.Items {
-				replica := &replicas.Items[i]
-				if replica.Spec.EndpointName == endpoint && (event.Session || replica.Spec.Artefact.SHA256 == event.ImageSHA256) {
-					queue.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(replica)})
-				}
-			}
-		})
-		return nil
-	})
+// spread makes a duration longer or shorter by up to a quarter, so that what was started together does not stay together.
+func (r *Reconciler) spread(d time.Duration) time.Duration {
+	if r.Random == nil {
+		return d
+	}
+	return d + time.Duration((r.Random()-0.5)*float64(d)/2)
 }

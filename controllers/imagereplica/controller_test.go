@@ -4,160 +4,40 @@
 package imagereplica_test
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
+	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/rand"
 	"sigs.k8s.io/cluster-api/util/conditions"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
-	"github.com/ingot-project/cluster-api-provider-ingot/controllers/imagereplica"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/fake"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
-var apiServer client.WithWatch
-
-func TestMain(m *testing.M) {
-	os.Exit(builder.RunWithAPIServer(m.Run, func(c client.WithWatch) { apiServer = c }))
-}
-
 func TestReplicas(t *testing.T) {
 	t.Parallel()
-	for name, tell := range map[string]func(*story){
-		"a copy tells how far it is, and rests when it is complete": copies,
-		"a copy that failed is tried again":                         triesAgain,
-		"a copy that is in use stays":                               staysWhileInUse,
-		"a deleted replica takes its copy with it":                  takesCopyAlong,
-		"an endpoint that does not answer keeps the replica":        keepsWhileUnreachable,
-		"an endpoint without a session is no error":                 waitsForSession,
-		"a manager that is killed at any write leaves one copy":     survivesCrashes,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			tell(newStory(t))
-		})
-	}
-}
-
-// story is one replica on an endpoint of its own.
-type story struct {
-	*testing.T
-
-	platform *fake.Platform
-	replica  *ingotv1.ImageReplica
-	writes   *builder.Writes
-	passes   *imagereplica.Reconciler
-}
-
-func newStory(t *testing.T) *story {
-	t.Helper()
-	name := "story-" + rand.String(8)
-	s := &story{T: t, platform: fake.New(fake.Options{}), replica: builder.ImageReplica(name, name, name)}
-	s.restart()
-	s.connect()
-	return s
-}
-
-// restart replaces the manager by one that remembers nothing and has no session yet.
-func (s *story) restart() {
-	s.writes = &builder.Writes{}
-	sessions := session.NewRegistry(func(session.Settings, func(platform.Event)) (session.Session, error) {
-		return opened{s.platform}, nil
+	tell(t, map[string]func(*story){
+		"a copy tells how far it is, and rests when it is complete":          copies,
+		"progress is told every two seconds at most, and only progress":      tellsProgress,
+		"a complete copy costs neither calls nor writes":                     rests,
+		"a complete copy is looked at again after three quarters of an hour": verifies,
+		"what must not happen all at once is spread":                         spreads,
+		"a copy that failed is tried again":                                  triesAgain,
+		"a source that keeps failing is asked less and less often":           backsOff,
+		"a copy that is in use stays":                                        staysWhileInUse,
+		"a deleted replica takes its copy with it":                           takesCopyAlong,
+		"an endpoint that does not answer keeps the replica":                 keepsWhileUnreachable,
+		"an endpoint without a session is no error":                          waitsForSession,
+		"a complete copy stays complete while nobody can tell":               staysReadyUnseen,
+		"a report that is lost is made again":                                writesAgain,
+		"a manager that is killed at any write leaves one copy":              survivesCrashes,
 	})
-	s.passes = &imagereplica.Reconciler{Client: s.writes.Through(apiServer), Sessions: sessions}
 }
 
-func (s *story) connect() {
-	s.Helper()
-	if _, err := s.passes.Sessions.Apply(builder.PlatformEndpoint(s.replica.Spec.EndpointName), nil); err != nil {
-		s.Fatal(err)
-	}
-}
-
-// opened is a session with the fake.
-type opened struct{ *fake.Platform }
-
-// Check implements session.Session.
-func (opened) Check(context.Context) (string, error) { return "fake 1", nil }
-
-// Close implements session.Session.
-func (opened) Close() {}
-
-func (s *story) begin() {
-	s.Helper()
-	if err := apiServer.Create(s.Context(), s.replica); err != nil {
-		s.Fatal(err)
-	}
-}
-
-func (s *story) delete() {
-	s.Helper()
-	if err := apiServer.Delete(s.Context(), s.replica); err != nil {
-		s.Fatal(err)
-	}
-}
-
-// pass runs one pass and reads the replica.
-func (s *story) pass() (ctrl.Result, error) {
-	s.Helper()
-	result, err := s.passes.Reconcile(s.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(s.replica)})
-	s.exists()
-	return result, err
-}
-
-// settle runs passes until one changes nothing. A manager that dies is followed by a fresh one.
-func (s *story) settle() ctrl.Result {
-	s.Helper()
-	for range 20 {
-		before := s.replica.ResourceVersion
-		result, err := s.pass()
-		switch {
-		case s.writes.Killed():
-			s.restart()
-			s.connect()
-		case err != nil:
-			s.Fatal(err)
-		case !s.exists() || s.replica.ResourceVersion == before:
-			return result
-		}
-	}
-	s.Fatalf("it does not settle: %v", s.replica.Status.Conditions)
-	return ctrl.Result{}
-}
-
-func (s *story) exists() bool {
-	s.Helper()
-	err := apiServer.Get(s.Context(), client.ObjectKeyFromObject(s.replica), s.replica)
-	if client.IgnoreNotFound(err) != nil {
-		s.Fatal(err)
-	}
-	return !apierrors.IsNotFound(err)
-}
-
-func (s *story) expect(status metav1.ConditionStatus, reason string) string {
-	s.Helper()
-	ready := conditions.Get(s.replica, ingotv1.ImageReplicaReadyCondition)
-	if ready == nil || ready.Status != status || ready.Reason != reason {
-		s.Fatalf("Ready is %v, want %s/%s", ready, status, reason)
-	}
-	return ready.Message
-}
-
-func (s *story) copy() platform.ImageIdentity {
-	return platform.ImageIdentity{SHA256: s.replica.Spec.Artefact.SHA256, Storage: s.replica.Spec.Storage}
-}
-
-// copies: progress is for the person who waits. A complete copy is not looked at again without an event.
+// copies: progress is for the person who waits.
 func copies(s *story) {
 	s.platform.HoldCopy(s.copy(), builder.ArtefactBytes/2)
 	s.begin()
@@ -170,10 +50,88 @@ func copies(s *story) {
 		s.Error("nobody would report progress")
 	}
 	s.platform.LetCopy(s.copy())
-	result = s.settle()
+	s.settle()
 	s.expect(metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason)
-	if *s.replica.Status.Percent != 100 || s.replica.Status.ExternalID == "" || result.RequeueAfter != 0 {
-		s.Errorf("a complete copy: %+v, looked at again after %s", s.replica.Status, result.RequeueAfter)
+	if *s.replica.Status.Percent != 100 || s.replica.Status.ExternalID == "" {
+		s.Errorf("a complete copy: %+v", s.replica.Status)
+	}
+}
+
+// tellsProgress: each report is a write that wakes whoever watches replicas, this reconciler included.
+func tellsProgress(s *story) {
+	s.machine()
+	s.platform.HoldCopy(s.copy(), builder.ArtefactBytes/4)
+	s.begin()
+	s.settle()
+	s.calls()
+	written := s.writes.Count()
+	for range 10 {
+		s.after(time.Second)
+	}
+	if calls := s.calls(); calls != 5 || s.writes.Count() != written {
+		s.Errorf("in ten seconds without progress there were %d calls and the writes %v", calls, s.writes.Done()[written:])
+	}
+	s.platform.HoldCopy(s.copy(), builder.ArtefactBytes/2)
+	s.after(2 * time.Second)
+	if n := s.writes.Count() - written; n != 1 || *s.replica.Status.Percent != 49 {
+		s.Errorf("progress to %d %% took %d writes", *s.replica.Status.Percent, n)
+	}
+}
+
+// rests: hundreds of replicas are looked at again every few minutes, because every object is.
+func rests(s *story) {
+	s.machine()
+	s.store()
+	s.calls()
+	written := s.writes.Count()
+	for range 30 {
+		s.after(time.Minute)
+	}
+	if calls := s.calls(); calls != 0 || s.writes.Count() != written {
+		s.Errorf("in half an hour there were %d calls and the writes %v", calls, s.writes.Done()[written:])
+	}
+}
+
+// verifies: the safety net for what happens on a host without an event, such as a hand that deletes a file.
+func verifies(s *story) {
+	s.machine()
+	s.store()
+	if err := s.platform.ReleaseImage(s.Context(), s.copy()); err != nil {
+		s.Fatal(err)
+	}
+	s.calls()
+	result := s.after(time.Minute)
+	if calls := s.calls(); calls != 0 || result.RequeueAfter < 40*time.Minute || result.RequeueAfter > 45*time.Minute {
+		s.Errorf("%d calls, looked at again after %s", calls, result.RequeueAfter)
+	}
+	s.after(result.RequeueAfter)
+	s.expect(metav1.ConditionFalse, ingotv1.ImageReplicaCopyingReason)
+	s.settle()
+	s.expect(metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason)
+	if !s.platform.HasImage(s.copy()) {
+		s.Error("the copy was not made again")
+	}
+}
+
+// spreads: a manager that starts verifies all replicas within a second, and must not do so every 45 minutes.
+func spreads(s *story) {
+	s.machine()
+	s.begin()
+	for _, c := range []struct {
+		random float64
+		want   time.Duration
+	}{{0, 45 * time.Minute * 3 / 4}, {0.5, 45 * time.Minute}, {1, 45 * time.Minute * 5 / 4}} {
+		s.restart()
+		s.connect()
+		s.passes.Random = func() float64 { return c.random }
+		begin := s.clock.Now()
+		var result time.Duration
+		for range 5 { // the finalizer, the copy, its end
+			result = s.after(2 * time.Second).RequeueAfter
+		}
+		if took := s.clock.Now().Add(result).Sub(begin); took < c.want || took > c.want+10*time.Second {
+			s.Errorf("with %v it is looked at again after %s, want %s", c.random, took, c.want)
+		}
 	}
 }
 
@@ -191,12 +149,10 @@ func triesAgain(s *story) {
 	s.begin()
 	for _, failure := range failures {
 		s.platform.FailCopy(s.copy(), fmt.Errorf("%w: scripted", failure.err))
+		wait := time.Duration(0)
 		for range 5 {
-			result, err := s.pass()
-			if err != nil {
-				s.Fatal(err)
-			}
-			if result.RequeueAfter == 0 && len(s.replica.Status.Conditions) > 0 {
+			result := s.after(wait)
+			if wait = result.RequeueAfter; wait == 0 && len(s.replica.Status.Conditions) > 0 {
 				s.Fatalf("after %v nobody would try again", failure.err)
 			}
 			if conditions.GetReason(s.replica, ingotv1.ImageReplicaReadyCondition) == failure.reason {
@@ -209,15 +165,38 @@ func triesAgain(s *story) {
 		if s.platform.HasImage(s.copy()) {
 			s.Error("a failed copy was kept")
 		}
+		s.clock.SetTime(s.clock.Now().Add(wait))
 	}
 	s.settle()
 	s.expect(metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason)
 }
 
-// staysWhileInUse: root disks are clones that read from the copy as long as they live.
-func staysWhileInUse(s *story) {
+// backsOff: a typing error in a digest must not fetch a gigabyte every thirty seconds for a weekend.
+func backsOff(s *story) {
 	s.begin()
+	var waits []time.Duration
+	for range 6 {
+		s.platform.FailCopy(s.copy(), fmt.Errorf("%w: other bytes", platform.ErrDigestMismatch))
+		for range 4 {
+			result := s.after(2 * time.Second)
+			if conditions.GetReason(s.replica, ingotv1.ImageReplicaReadyCondition) == ingotv1.ImageReplicaDigestMismatchReason {
+				waits = append(waits, result.RequeueAfter)
+				s.clock.SetTime(s.clock.Now().Add(result.RequeueAfter))
+				break
+			}
+		}
+	}
+	want := []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 5 * time.Minute, 5 * time.Minute}
+	if fmt.Sprint(waits) != fmt.Sprint(want) {
+		s.Errorf("it was tried again after %v, want %v", waits, want)
+	}
 	s.settle()
+	s.expect(metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason)
+}
+
+// clone makes an instance whose disk reads from the copy.
+func (s *story) clone() platform.Identity {
+	s.Helper()
 	owner := platform.Identity{UUID: "0e5e6f3c-0000-4000-8000-000000000000", ManagementClusterID: "us", Storage: "default"}
 	_, err := s.platform.Ensure(s.Context(), platform.Request{
 		Identity: owner, ImageSHA256: s.copy().SHA256, CPUs: 1, MemoryBytes: 1, Firmware: platform.FirmwareUEFI,
@@ -225,13 +204,26 @@ func staysWhileInUse(s *story) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.delete()
-	if result := s.settle(); result.RequeueAfter == 0 {
+	return owner
+}
+
+// staysWhileInUse: root disks are clones that read from the copy as long as they live.
+func staysWhileInUse(s *story) {
+	s.store()
+	owner := s.clone()
+	s.delete(s.replica)
+	result := s.settle()
+	if result.RequeueAfter == 0 {
 		s.Error("nobody would notice that the last disk is gone")
 	}
 	s.expect(metav1.ConditionFalse, ingotv1.ImageReplicaInUseReason)
 	if !s.platform.HasImage(s.copy()) {
 		s.Fatal("the copy went under a running instance")
+	}
+	written := s.writes.Count()
+	s.after(result.RequeueAfter)
+	if s.writes.Count() != written {
+		s.Error("waiting writes")
 	}
 	if _, err := s.platform.Release(s.Context(), platform.ReleaseRequest{Identity: owner}); err != nil {
 		s.Fatal(err)
@@ -242,29 +234,17 @@ func staysWhileInUse(s *story) {
 
 // takesCopyAlong: what Ingot stored on a host it also takes away.
 func takesCopyAlong(s *story) {
-	s.begin()
-	s.settle()
-	s.delete()
+	s.store()
+	s.delete(s.replica)
 	s.settle()
 	s.expectGone()
 }
 
-func (s *story) expectGone() {
-	s.Helper()
-	if s.exists() {
-		s.Errorf("the replica stays: %v", s.replica.Status.Conditions)
-	}
-	if s.platform.HasImage(s.copy()) {
-		s.Error("the copy stays")
-	}
-}
-
 // keepsWhileUnreachable: gigabytes on a host that is back tomorrow must not be forgotten today.
 func keepsWhileUnreachable(s *story) {
-	s.begin()
-	s.settle()
+	s.store()
 	s.platform.SetReachable(false)
-	s.delete()
+	s.delete(s.replica)
 	s.settle()
 	s.expect(metav1.ConditionFalse, ingotv1.ImageReplicaEndpointUnavailableReason)
 	s.platform.SetReachable(true)
@@ -276,10 +256,48 @@ func keepsWhileUnreachable(s *story) {
 func waitsForSession(s *story) {
 	s.restart()
 	s.begin()
-	s.settle()
+	result := s.settle()
 	s.expect(metav1.ConditionFalse, ingotv1.ImageReplicaEndpointUnavailableReason)
 	s.connect()
+	s.after(result.RequeueAfter)
 	s.settle()
+	s.expect(metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason)
+}
+
+// staysReadyUnseen: a manager that restarts, or a host that reboots, would otherwise write every replica twice, and hold
+// up every machine that is being made meanwhile for nothing.
+func staysReadyUnseen(s *story) {
+	s.machine()
+	s.store()
+	s.restart()
+	result := s.settle()
+	s.expect(metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason)
+	s.connect()
+	s.platform.SetReachable(false)
+	result = s.after(result.RequeueAfter)
+	s.expect(metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason)
+	if result.RequeueAfter == 0 || s.writes.Count() != 0 {
+		s.Errorf("looked at again after %s, written were %v", result.RequeueAfter, s.writes.Done())
+	}
+}
+
+// writesAgain: the manager remembers what it has asked, and must not take that for what it has told.
+func writesAgain(s *story) {
+	s.begin()
+	s.after(0) // the finalizer
+	s.after(0) // the copy begins
+	s.clock.SetTime(s.clock.Now().Add(2 * time.Second))
+	s.writes.Before = func() {
+		before := s.replica.DeepCopy()
+		before.Labels = map[string]string{"touched": "meanwhile"}
+		if err := apiServer.Update(s.Context(), before); err != nil {
+			s.Fatal(err)
+		}
+	}
+	if _, err := s.pass(); err == nil {
+		s.Fatal("the write did not fail, so the story is about nothing")
+	}
+	s.after(0)
 	s.expect(metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason)
 }
 
@@ -297,7 +315,7 @@ func survivesCrashes(s *story) {
 			first := s.writes
 			s.settle()
 			s.expect(metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason)
-			s.delete()
+			s.delete(s.replica)
 			s.settle()
 			s.expectGone()
 			if !first.Killed() {
