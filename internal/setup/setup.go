@@ -9,11 +9,13 @@ package setup
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -37,9 +39,11 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/cluster"
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/imagereplica"
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/machine"
+	"github.com/ingot-project/cluster-api-provider-ingot/controllers/machinetemplate"
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/nodeimage"
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/platformendpoint"
 	controlplanecontroller "github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/metrics"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
 )
 
@@ -79,9 +83,15 @@ func Start(ctx context.Context, config *rest.Config, options *Options, open sess
 	if err != nil {
 		return err
 	}
-	sessions := session.NewRegistry(open)
+	measured := newMetrics(mgr, options)
+	withdraw, err := export(measured, options)
+	if err != nil {
+		return err
+	}
+	defer withdraw()
+	sessions := session.NewRegistry(open).WithMeter(measured)
 	defer sessions.Close()
-	if err := addControllers(ctx, mgr, options, sessions); err != nil {
+	if err := addControllers(ctx, mgr, options, sessions, measured); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -92,18 +102,22 @@ func newManager(config *rest.Config, options *Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, metrics, err := flags.GetManagerOptions(options.Manager)
+	_, serving, err := flags.GetManagerOptions(options.Manager)
 	if err != nil {
 		return nil, err
 	}
 	settings := ctrl.Options{
 		Scheme:                        scheme,
-		Metrics:                       *metrics,
+		Metrics:                       *serving,
 		HealthProbeBindAddress:        options.HealthAddress,
 		LeaderElection:                options.LeaderElect,
 		LeaderElectionID:              electionID(options.Roles),
 		LeaderElectionReleaseOnCancel: true,
-		Cache:                         cache.Options{SyncPeriod: &options.SyncPeriod},
+		Cache: cache.Options{
+			SyncPeriod: &options.SyncPeriod,
+			// Of Secrets only the metadata is watched; an annotation may hold the content all the same.
+			ByObject: map[client.Object]cache.ByObject{&corev1.Secret{}: {Transform: stripAnnotations}},
+		},
 		// Names are checked once per process; here they are written down once, and a process may start a manager again.
 		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
 		// Secrets hold bootstrap data and keys: they are read when needed and never kept. Nor are objects whose kinds belong
@@ -123,13 +137,23 @@ func newManager(config *rest.Config, options *Options) (ctrl.Manager, error) {
 	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
 }
 
+// stripAnnotations keeps annotations and managed fields out of the cache: kubectl's record of what was last applied holds
+// whole objects.
+func stripAnnotations(object any) (any, error) {
+	if o, is := object.(metav1.Object); is {
+		o.SetAnnotations(nil)
+		o.SetManagedFields(nil)
+	}
+	return object, nil
+}
+
 // electionID is one lease per set of roles, because clusterctl runs each role as a Deployment of its own.
 func electionID(roles []string) string {
 	sorted := slices.Sorted(slices.Values(roles))
 	return "ingot-" + strings.Join(sorted, "-") + ".ingot.dev"
 }
 
-func addControllers(ctx context.Context, mgr ctrl.Manager, o *Options, sessions *session.Registry) error {
+func addControllers(ctx context.Context, mgr ctrl.Manager, o *Options, sessions *session.Registry, measured *metrics.Metrics) error {
 	workloads, err := clustercache.SetupWithManager(ctx, mgr, clustercache.Options{
 		SecretClient:     mgr.GetClient(),
 		WatchFilterValue: o.WatchFilter,
@@ -143,7 +167,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o *Options, sessions 
 		return fmt.Errorf("access to workload clusters: %w", err)
 	}
 	if o.runs(RoleInfrastructure) {
-		if err := addInfrastructure(ctx, mgr, o, sessions, workloads); err != nil {
+		if err := addInfrastructure(ctx, mgr, o, sessions, measured, workloads); err != nil {
 			return fmt.Errorf("infrastructure role: %w", err)
 		}
 	}
@@ -160,20 +184,44 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o *Options, sessions 
 	return nil
 }
 
-func addInfrastructure(ctx context.Context, mgr ctrl.Manager, o *Options, sessions *session.Registry, workloads clustercache.ClusterCache) error {
+func addInfrastructure(
+	ctx context.Context, mgr ctrl.Manager, o *Options, sessions *session.Registry, measured *metrics.Metrics, workloads clustercache.ClusterCache,
+) error {
 	if err := (&cluster.Reconciler{Client: mgr.GetClient(), WatchFilterValue: o.WatchFilter}).SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}
-	if err := (&platformendpoint.Reconciler{Client: mgr.GetClient(), Sessions: sessions, WatchFilterValue: o.WatchFilter}).SetupWithManager(mgr); err != nil {
+	if err := (&platformendpoint.Reconciler{
+		Client:           mgr.GetClient(),
+		Sessions:         sessions,
+		SecretReader:     mgr.GetAPIReader(),
+		MachineReader:    mgr.GetAPIReader(),
+		SeesAllMachines:  o.Namespace == "" && o.WatchFilter == "",
+		Recorder:         mgr.GetEventRecorder("platformendpoint-controller"),
+		Report:           measured.Orphans,
+		Clock:            clock.RealClock{},
+		Random:           rand.Float64,
+		WatchFilterValue: o.WatchFilter,
+	}).SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}
 	if err := (&nodeimage.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}, WatchFilterValue: o.WatchFilter}).SetupWithManager(mgr); err != nil {
 		return err
 	}
-	if err := (&imagereplica.Reconciler{Client: mgr.GetClient(), Sessions: sessions, WatchFilterValue: o.WatchFilter}).SetupWithManager(mgr); err != nil {
+	if err := (&imagereplica.Reconciler{
+		Client:           mgr.GetClient(),
+		Sessions:         sessions,
+		MachineReader:    mgr.GetAPIReader(),
+		Recorder:         mgr.GetEventRecorder("imagereplica-controller"),
+		Clock:            clock.RealClock{},
+		Random:           rand.Float64,
+		WatchFilterValue: o.WatchFilter,
+	}).SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}
-	return (&machine.Reconciler{
+	if err := (&machinetemplate.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}, WatchFilterValue: o.WatchFilter}).SetupWithManager(mgr); err != nil {
+		return err
+	}
+	machines := &machine.Reconciler{
 		Client:           mgr.GetClient(),
 		SecretReader:     mgr.GetAPIReader(),
 		Sessions:         sessions,
@@ -182,7 +230,10 @@ func addInfrastructure(ctx context.Context, mgr ctrl.Manager, o *Options, sessio
 		Recorder:         mgr.GetEventRecorder("ingotmachine-controller"),
 		Clock:            clock.RealClock{},
 		WatchFilterValue: o.WatchFilter,
-	}).SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.Concurrency})
+		Meter:            measured,
+	}
+	measured.TurnsFrom(machines.Turns)
+	return machines.SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.Concurrency})
 }
 
 func addBootstrap(ctx context.Context, mgr ctrl.Manager, o *Options, workloads clustercache.ClusterCache) error {

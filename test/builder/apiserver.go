@@ -29,6 +29,11 @@ import (
 // RunWithAPIServer is the body of a TestMain: it starts one API server for the test binary, hands a client out, runs the
 // tests, and returns the code to exit with.
 func RunWithAPIServer(run func() int, ready func(client.WithWatch)) int {
+	return RunWithConfig(run, func(_ *rest.Config, c client.WithWatch) { ready(c) })
+}
+
+// RunWithConfig is RunWithAPIServer for tests that start managers of their own, which need the configuration.
+func RunWithConfig(run func() int, ready func(*rest.Config, client.WithWatch)) int {
 	log.SetLogger(logr.Discard())
 	code, err := runWithAPIServer(context.Background(), run, ready)
 	if err != nil {
@@ -38,7 +43,7 @@ func RunWithAPIServer(run func() int, ready func(client.WithWatch)) int {
 	return code
 }
 
-func runWithAPIServer(ctx context.Context, run func() int, ready func(client.WithWatch)) (code int, err error) {
+func runWithAPIServer(ctx context.Context, run func() int, ready func(*rest.Config, client.WithWatch)) (code int, err error) {
 	programs, err := components.FromEnvironment(func(line string) { fmt.Fprintln(os.Stderr, line) })
 	if err != nil {
 		return 1, err
@@ -63,7 +68,7 @@ func runWithAPIServer(ctx context.Context, run func() int, ready func(client.Wit
 	if err != nil {
 		return 1, err
 	}
-	ready(c)
+	ready(plane.Config, c)
 	return run(), nil
 }
 
