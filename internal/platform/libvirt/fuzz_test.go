@@ -192,6 +192,7 @@ func FuzzKnownHosts(f *testing.F) {
 	f.Add([]byte("host "+key+"\n@revoked * "+key+"\n"), "host:22")
 	f.Add([]byte("|1|c2FsdA==|aGFzaA== "+key), "[2001:db8::1]:2222")
 	f.Add([]byte("*,!h?st "+key), "host:22")
+	f.Add([]byte("* "+key+"\nhost broken"), "host:22")
 	f.Fuzz(func(t *testing.T, file []byte, address string) {
 		if algorithms, err := libvirt.ReadKnownHosts(file, address); (err == nil) != (len(algorithms) > 0) {
 			t.Errorf("a host with keys of %q: %v", algorithms, err)

@@ -38,7 +38,7 @@ func readKnownHosts(file []byte, address string) (hostKeys, error) {
 		switch {
 		case errors.Is(err, io.EOF):
 		case err != nil:
-			return keys, fmt.Errorf("%w: key %s of the Secret of spec.credentialsRef is no file in the format of OpenSSH's known_hosts",
+			return hostKeys{}, fmt.Errorf("%w: key %s of the Secret of spec.credentialsRef is no file in the format of OpenSSH's known_hosts",
 				platform.ErrInvalid, keyKnownHosts)
 		case marker == "revoked":
 			keys.revoked = append(keys.revoked, key)
@@ -47,7 +47,7 @@ func readKnownHosts(file []byte, address string) (hostKeys, error) {
 		}
 	}
 	if len(keys.known) == 0 {
-		return keys, fmt.Errorf("%w: key %s of the Secret of spec.credentialsRef has no key of %s: "+
+		return hostKeys{}, fmt.Errorf("%w: key %s of the Secret of spec.credentialsRef has no key of %s: "+
 			"add what ssh-keyscan prints, after comparing it with the host's own", platform.ErrInvalid, keyKnownHosts, name)
 	}
 	return keys, nil

@@ -129,17 +129,17 @@ func checkURI(u *url.URL) (socket string, err error) {
 			return "", uriError("has the port %q: use 1 to 65535, or none for the usual one", port)
 		}
 	}
-	return socketOf(u, s.socket)
+	return socketOf(u, s)
 }
 
 // socketOf returns the socket in the query of a URI, or the usual one.
-func socketOf(u *url.URL, allowed bool) (string, error) {
+func socketOf(u *url.URL, s scheme) (string, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return "", uriError("has a part after ? that cannot be read: remove it")
 	}
 	for key := range query {
-		if key != "socket" || !allowed {
+		if key != "socket" || !s.socket {
 			return "", uriError("has the parameter %q, which is not supported: credentials belong into the Secret of "+
 				"spec.credentialsRef, and certificates and host keys are always verified", key)
 		}

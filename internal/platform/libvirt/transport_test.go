@@ -8,13 +8,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
-
 	"github.com/go-logr/logr/testr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -101,10 +101,7 @@ func testRefusedCredentials(t *testing.T, l *lab) {
 	other, _ := newSSHKey(t)
 	_, otherHost := newSSHKey(t)
 	with := func(credentials map[string][]byte, key string, value []byte) map[string][]byte {
-		changed := map[string][]byte{}
-		for k, v := range credentials {
-			changed[k] = v
-		}
+		changed := maps.Clone(credentials)
 		changed[key] = value
 		return changed
 	}
