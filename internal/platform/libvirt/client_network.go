@@ -85,37 +85,39 @@ func (c *client) leases(ctx context.Context, name string) ([]lease, error) {
 	return leases, err
 }
 
-// where says which of a network's definitions a change is for.
-type where struct{ live, config bool }
+// spot is a place for reservations: one subnet in one of a network's two definitions.
+type spot struct {
+	// live is whether it is in the definition that is in force now.
+	live bool
+	// subnet counts the subnets of both families from 0.
+	subnet int
+}
 
 // addReservation adds a reservation, or returns errState when something like it is there.
-func (c *client) addReservation(ctx context.Context, network string, host libvirtxml.NetworkDHCPHost, w where) error {
-	return c.updateReservation(ctx, "add reservation", network, libvirt.NetworkUpdateCommandAddLast, host, w)
+func (c *client) addReservation(ctx context.Context, network string, at spot, host libvirtxml.NetworkDHCPHost) error {
+	return c.updateReservation(ctx, "add to reservations", network, libvirt.NetworkUpdateCommandAddLast, at, host)
 }
 
 // removeReservation removes the reservation of a MAC address, or returns errState when there is none.
-func (c *client) removeReservation(ctx context.Context, network, mac string, w where) error {
-	return c.updateReservation(ctx, "remove reservation", network, libvirt.NetworkUpdateCommandDelete, libvirtxml.NetworkDHCPHost{MAC: mac}, w)
+func (c *client) removeReservation(ctx context.Context, network string, at spot, mac string) error {
+	return c.updateReservation(ctx, "remove from reservations", network, libvirt.NetworkUpdateCommandDelete, at, libvirtxml.NetworkDHCPHost{MAC: mac})
 }
 
 // updateReservation changes the reservations of a network. The helper of go-libvirt knows that old servers take command
 // and section the other way round, and asks.
 func (c *client) updateReservation(ctx context.Context, verb, network string, command libvirt.NetworkUpdateCommand,
-	host libvirtxml.NetworkDHCPHost, w where,
+	at spot, host libvirtxml.NetworkDHCPHost,
 ) error {
 	doc, err := host.Marshal()
 	if err != nil {
 		return fmt.Errorf("reservation for %s: %w", host.MAC, err)
 	}
-	var flags libvirt.NetworkUpdateFlags
-	if w.live {
-		flags |= libvirt.NetworkUpdateAffectLive
-	}
-	if w.config {
-		flags |= libvirt.NetworkUpdateAffectConfig
+	flags := libvirt.NetworkUpdateAffectConfig
+	if at.live {
+		flags = libvirt.NetworkUpdateAffectLive
 	}
 	return c.withNetwork(ctx, verb, network, func(l *libvirt.Libvirt, n libvirt.Network) error {
-		return l.NetworkUpdateCompat(n, command, libvirt.NetworkSectionIPDhcpHost, -1, doc, flags)
+		return l.NetworkUpdateCompat(n, command, libvirt.NetworkSectionIPDhcpHost, int32(at.subnet), doc, flags)
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
+	"github.com/google/uuid"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
@@ -138,10 +139,11 @@ func (l *lab) network(t *testing.T, name, content string) golibvirt.Network {
 	return n
 }
 
-// extraNetwork is the content of a network with DHCP in both families.
+// extraNetwork is the content of a network with DHCP in both families. libvirt lists the subnets in the order in which they
+// were written, and means the first one unless it is told which.
 const extraNetwork = `<forward mode='open'/><bridge name='virbr7' stp='off' delay='0'/>
-<ip address='198.51.100.1' prefix='24'><dhcp><range start='198.51.100.100' end='198.51.100.200'/></dhcp></ip>
-<ip family='ipv6' address='2001:db8:7::1' prefix='64'><dhcp><range start='2001:db8:7::100' end='2001:db8:7::1ff'/></dhcp></ip>`
+<ip family='ipv6' address='2001:db8:7::1' prefix='64'><dhcp><range start='2001:db8:7::100' end='2001:db8:7::1ff'/></dhcp></ip>
+<ip address='198.51.100.1' prefix='24'><dhcp><range start='198.51.100.100' end='198.51.100.200'/></dhcp></ip>`
 
 func static(network string, prefixes ...string) platform.Interface {
 	i := platform.Interface{Network: network}
@@ -249,6 +251,16 @@ func testReservedElsewhere(t *testing.T, l *lab) {
 		l.lend(t, "virbr7", libvirt.MAC(req.Identity, 0), "198.51.100.10")
 		run(t, p, req)
 	})
+	t.Run("the network will be another one", func(t *testing.T) {
+		req := request(t)
+		if _, err := l.admin.NetworkDefineXML("<network><name>extra</name><uuid>" + l.networkUUID(t, "extra") + "</uuid><bridge name='virbr7'/></network>"); err != nil {
+			t.Fatal(err)
+		}
+		refuses(t, req, platform.ErrInvalid, "198.51.100.10", "--inactive")
+		if _, err := l.admin.NetworkDefineXML("<network><name>extra</name><uuid>" + l.networkUUID(t, "extra") + "</uuid>" + extraNetwork + "</network>"); err != nil {
+			t.Fatal(err)
+		}
+	})
 	t.Run("half of it is there", func(t *testing.T) {
 		req := request(t)
 		n, err := l.admin.NetworkLookupByName("extra")
@@ -256,7 +268,7 @@ func testReservedElsewhere(t *testing.T, l *lab) {
 			t.Fatal(err)
 		}
 		host := fmt.Sprintf("<host mac='%s' ip='198.51.100.10'/>", libvirt.MAC(req.Identity, 0))
-		if err := l.admin.NetworkUpdateCompat(n, golibvirt.NetworkUpdateCommandAddLast, golibvirt.NetworkSectionIPDhcpHost, -1, host,
+		if err := l.admin.NetworkUpdateCompat(n, golibvirt.NetworkUpdateCommandAddLast, golibvirt.NetworkSectionIPDhcpHost, l.subnet(t, n), host,
 			golibvirt.NetworkUpdateAffectLive); err != nil {
 			t.Fatal(err)
 		}
@@ -265,6 +277,26 @@ func testReservedElsewhere(t *testing.T, l *lab) {
 			t.Errorf("want it now and later, have %v", lines)
 		}
 	})
+}
+
+func (l *lab) networkUUID(t *testing.T, name string) string {
+	t.Helper()
+	n, err := l.admin.NetworkLookupByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uuid.UUID(n.UUID).String()
+}
+
+// subnet is the number of the subnet with IPv4 addresses.
+func (l *lab) subnet(t *testing.T, n golibvirt.Network) int32 {
+	t.Helper()
+	doc, err := l.admin.NetworkGetXMLDesc(n, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := strings.Cut(doc, "<ip address=")
+	return int32(strings.Count(before, "<ip family="))
 }
 
 // lend writes the status file that dnsmasq's helper writes for libvirt when a network gives out an address.

@@ -168,7 +168,7 @@ func (l *lab) reserve(t *testing.T, network, mac string, address netip.Addr, whe
 	}
 	host := fmt.Sprintf("<host mac='%s' ip='%s'/>", mac, address)
 	change := func(c golibvirt.NetworkUpdateCommand) error {
-		return l.admin.NetworkUpdateCompat(n, c, golibvirt.NetworkSectionIPDhcpHost, -1, host, where)
+		return l.admin.NetworkUpdateCompat(n, c, golibvirt.NetworkSectionIPDhcpHost, l.subnet(t, n), host, where)
 	}
 	if err := change(golibvirt.NetworkUpdateCommandAddLast); err != nil {
 		t.Fatal(err)

@@ -70,30 +70,61 @@ func (c *client) planAddresses(ctx context.Context, req platform.Request) (addre
 	return plan, nil
 }
 
-// missing returns in which of a network's definitions the reservation is missing, or who has its address.
-func (r reservation) missing(book addressBook) (where, error) {
-	live, err := r.standsIn(book.live)
-	if err != nil {
-		return where{}, err
+// missing returns where the reservation is missing, or who has its address.
+func (r reservation) missing(book addressBook) ([]spot, error) {
+	var missing []spot
+	for _, d := range book.definitions() {
+		stands, err := r.standsIn(d.network)
+		if err != nil {
+			return nil, err
+		}
+		subnet := slices.IndexFunc(d.network.IPs, func(ip libvirtxml.NetworkIP) bool { return r.fits(ip) })
+		switch {
+		case stands:
+		case subnet < 0:
+			return nil, fmt.Errorf("%w: network %s will not give out %s any more after its next start (virsh net-dumpxml --inactive): restart it, or edit it back",
+				platform.ErrInvalid, r.network, r.address)
+		default:
+			missing = append(missing, spot{live: d.live, subnet: subnet})
+		}
 	}
-	config, err := r.standsIn(book.config)
-	return where{live: book.live != nil && !live, config: book.config != nil && !config}, err
+	return missing, nil
+}
+
+// fits tells whether a subnet gives out the address.
+func (r reservation) fits(ip libvirtxml.NetworkIP) bool {
+	s, err := subnetOf(ip)
+	return err == nil && s.dhcp != nil && s.prefix.Contains(r.address)
+}
+
+// definition is one of a network's two.
+type definition struct {
+	live    bool
+	network *libvirtxml.Network
+}
+
+// definitions are those that there are.
+func (b addressBook) definitions() []definition {
+	all := []definition{{true, b.live}, {false, b.config}}
+	return slices.DeleteFunc(all, func(d definition) bool { return d.network == nil })
 }
 
 // standsIn tells whether a definition has the reservation. It is refused when the definition says something else.
 func (r reservation) standsIn(network *libvirtxml.Network) (bool, error) {
-	for _, h := range hosts(network) {
-		sameMAC := strings.EqualFold(h.MAC, r.mac)
-		sameAddress := h.IP == r.address.String()
-		switch {
-		case sameMAC && sameAddress:
-			return true, nil
-		case sameMAC:
-			return false, fmt.Errorf("%w: network %s has %s reserved for %s, the interface that is to have %s: remove it (virsh net-update %s delete ip-dhcp-host)",
-				platform.ErrForeign, r.network, h.IP, r.mac, r.address, r.network)
-		case sameAddress:
-			return false, fmt.Errorf("%w: address %s is for the interface %s and network %s has it reserved for %s: keep it out of the pool, or remove the reservation",
-				platform.ErrCapacity, r.address, r.mac, r.network, cmp.Or(h.MAC, h.Name))
+	for _, ip := range network.IPs {
+		for _, h := range hosts(ip) {
+			sameMAC := strings.EqualFold(h.MAC, r.mac)
+			sameAddress := h.IP == r.address.String()
+			switch {
+			case sameMAC && sameAddress:
+				return true, nil
+			case sameMAC:
+				return false, fmt.Errorf("%w: network %s has %s reserved for %s, the interface that is to have %s: remove it (virsh net-update %s delete ip-dhcp-host)",
+					platform.ErrForeign, r.network, h.IP, r.mac, r.address, r.network)
+			case sameAddress:
+				return false, fmt.Errorf("%w: address %s is for the interface %s and network %s has it reserved for %s: keep it out of the pool, or remove the reservation",
+					platform.ErrCapacity, r.address, r.mac, r.network, cmp.Or(h.MAC, h.Name))
+			}
 		}
 	}
 	return false, nil
@@ -110,7 +141,7 @@ func (r reservation) leasedTo(leases []lease) error {
 	return nil
 }
 
-// reserve makes a reservation in both definitions of its network.
+// reserve makes a reservation in both definitions of its network, that in force first.
 func (c *client) reserve(ctx context.Context, r reservation) error {
 	host := libvirtxml.NetworkDHCPHost{
 		MAC: r.mac, IP: r.address.String(), Lease: &libvirtxml.NetworkDHCPLease{Expiry: reservedLease, Unit: "minutes"},
@@ -121,12 +152,14 @@ func (c *client) reserve(ctx context.Context, r reservation) error {
 			return err
 		}
 		missing, err := r.missing(book)
-		if err != nil || missing == (where{}) {
+		if err != nil || len(missing) == 0 {
 			return err
 		}
-		// Another manager may have made it in this moment, or somebody taken the address: the next look tells.
-		if err := c.addReservation(ctx, r.network, host, missing); ignoreState(err) != nil {
-			return err
+		for _, at := range missing {
+			// Another manager may have made it in this moment, or somebody taken the address: the next look tells.
+			if err := ignoreState(c.addReservation(ctx, r.network, at, host)); err != nil {
+				return err
+			}
 		}
 	}
 	return fmt.Errorf("reserving %s for %s: network %s is changed by somebody else at the same time", r.address, r.mac, r.network)
@@ -154,9 +187,9 @@ func makeReservations(ctx context.Context, c *client, id platform.Identity, want
 // removeReservations removes everything that any network reserves for the interfaces of an instance. All networks are
 // looked at, since nothing says any more which ones it had. A network that is gone reserves nothing.
 func removeReservations(ctx context.Context, c *client, id platform.Identity) error {
-	macs := make([]string, 0, maxInterfaces)
+	macs := map[string]bool{}
 	for i := range maxInterfaces {
-		macs = append(macs, mac(id, i))
+		macs[mac(id, i)] = true
 	}
 	names, err := c.networks(ctx)
 	if err != nil {
@@ -170,12 +203,23 @@ func removeReservations(ctx context.Context, c *client, id platform.Identity) er
 		if err != nil {
 			return err
 		}
-		for _, m := range macs {
-			there := where{live: reserves(book.live, m), config: reserves(book.config, m)}
-			if there == (where{}) {
+		for _, d := range book.definitions() {
+			if err := removeFrom(ctx, c, name, d, macs); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// removeFrom removes what one definition of a network reserves for interfaces.
+func removeFrom(ctx context.Context, c *client, network string, d definition, macs map[string]bool) error {
+	for subnet, ip := range d.network.IPs {
+		for _, h := range hosts(ip) {
+			if !macs[strings.ToLower(h.MAC)] {
 				continue
 			}
-			err := c.removeReservation(ctx, name, m, there)
+			err := c.removeReservation(ctx, network, spot{live: d.live, subnet: subnet}, h.MAC)
 			if err := ignoreNotFound(ignoreState(err)); err != nil {
 				return err
 			}
@@ -184,22 +228,12 @@ func removeReservations(ctx context.Context, c *client, id platform.Identity) er
 	return nil
 }
 
-// hosts returns all reservations of a definition.
-func hosts(network *libvirtxml.Network) []libvirtxml.NetworkDHCPHost {
-	var all []libvirtxml.NetworkDHCPHost
-	if network == nil {
+// hosts returns the reservations of a subnet.
+func hosts(ip libvirtxml.NetworkIP) []libvirtxml.NetworkDHCPHost {
+	if ip.DHCP == nil {
 		return nil
 	}
-	for _, ip := range network.IPs {
-		if ip.DHCP != nil {
-			all = append(all, ip.DHCP.Hosts...)
-		}
-	}
-	return all
-}
-
-func reserves(network *libvirtxml.Network, mac string) bool {
-	return slices.ContainsFunc(hosts(network), func(h libvirtxml.NetworkDHCPHost) bool { return strings.EqualFold(h.MAC, mac) })
+	return ip.DHCP.Hosts
 }
 
 // staticAddresses writes down the static addresses of a request, each with the number of its interface, so that they can be

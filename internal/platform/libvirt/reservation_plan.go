@@ -167,17 +167,22 @@ func subnets(network *libvirtxml.Network) ([]subnet, error) {
 		return nil, nil
 	}
 	for _, ip := range network.IPs {
-		address, err := netip.ParseAddr(ip.Address)
+		s, err := subnetOf(ip)
 		if err != nil {
 			return nil, fmt.Errorf("definition of network %s: %w", network.Name, err)
 		}
-		bits, err := prefixLength(ip, address)
-		if err != nil {
-			return nil, fmt.Errorf("definition of network %s: %w", network.Name, err)
-		}
-		all = append(all, subnet{prefix: netip.PrefixFrom(address, bits), dhcp: ip.DHCP})
+		all = append(all, s)
 	}
 	return all, nil
+}
+
+func subnetOf(ip libvirtxml.NetworkIP) (subnet, error) {
+	address, err := netip.ParseAddr(ip.Address)
+	if err != nil {
+		return subnet{}, err
+	}
+	bits, err := prefixLength(ip, address)
+	return subnet{prefix: netip.PrefixFrom(address, bits), dhcp: ip.DHCP}, err
 }
 
 // prefixLength reads the prefix, the netmask, or what libvirt takes when both are missing.
