@@ -67,6 +67,8 @@ type Options struct {
 	ImageDiskBytes int64
 	// Hardware is what the host has.
 	Hardware Hardware
+	// Capacity is how much the host tells that it has; the zero value is far more than any test needs.
+	Capacity platform.Capacity
 }
 
 // Platform is one endpoint with a session that is always there. It implements platform.Platform and

@@ -33,6 +33,8 @@ type instance struct {
 	asked     int
 	lastAsked time.Time
 	obeys     bool
+	// console is what the guest has written to its serial console.
+	console []byte
 }
 
 func (i *instance) empty() bool {
@@ -204,7 +206,7 @@ func (p *Platform) onInstance(ctx context.Context, method string, id platform.Id
 		}
 		return fn()
 	}()
-	if method != "Observe" {
+	if method != "Observe" && method != "ReadConsole" {
 		p.emit(platform.Event{UUID: id.UUID})
 	}
 	return err

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
@@ -175,19 +174,9 @@ func testUnreachable(t *testing.T, lab Lab) {
 	restore()
 	sameInventory(t, "after the endpoint came back", before, lab.Inventory(t))
 
-	deadline := time.Now().Add(patience)
-	for {
-		o, err := p.Observe(within(t), req.Identity)
-		if err == nil {
-			if o.Power != platform.PowerOn {
-				t.Errorf("after the endpoint came back: %+v", o)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the session does not come back: %v", err)
-		}
-		time.Sleep(pause)
+	awaitBack(t, p)
+	if o := observe(t, p, req.Identity); o.Power != platform.PowerOn {
+		t.Errorf("after the endpoint came back: %+v", o)
 	}
 	gone(t, p, req.Identity)
 	dropImage(t, p, image)

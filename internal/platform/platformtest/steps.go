@@ -175,6 +175,21 @@ func observe(t *testing.T, p platform.Platform, id platform.Identity) platform.O
 	return o
 }
 
+// awaitBack waits until a session that was cut off sees the endpoint again.
+func awaitBack(t *testing.T, p platform.Platform) {
+	t.Helper()
+	nobody := platform.Identity{UUID: uuid.NewString(), ManagementClusterID: managementCluster, Storage: "no-such-storage"}
+	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
+		_, err := p.Observe(within(t), nobody)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the session does not come back: %v", err)
+		}
+	}
+}
+
 // wantError fails unless err wraps want.
 func wantError(t *testing.T, what string, err, want error) {
 	t.Helper()
