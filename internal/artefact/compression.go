@@ -9,11 +9,12 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	"github.com/mikelolasagasti/xz"
 )
 
-// maxWindow bounds the memory that a zstd stream may ask for. It admits everything that the zstd tool writes, up to
-// --ultra -22 and --long=27.
+// maxWindow bounds the memory that a zstd or xz stream may ask for; gzip and bzip2 have small bounds of their own. It
+// admits everything that the zstd tool writes, up to --ultra -22 and --long=27, and twice what xz -9 asks for. A file
+// of a few bytes can ask for that much, so it is also the price of a malicious one.
 const maxWindow = 128 << 20
 
 // decompressor opens compressed content.
@@ -34,7 +35,7 @@ func decompressors() map[string]decompressor {
 			return d.IOReadCloser(), nil
 		},
 		"xz": func(r io.Reader) (io.ReadCloser, error) {
-			d, err := xz.NewReader(r)
+			d, err := xz.NewReader(r, maxWindow)
 			if err != nil {
 				return nil, err
 			}
