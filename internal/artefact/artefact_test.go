@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -21,13 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/static"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
@@ -38,11 +30,17 @@ import (
 // plain is a disk that compresses well and is larger than any buffer on the way.
 func plain() []byte { return bytes.Repeat([]byte("a disk of an immutable node. "), 100_000) }
 
-// bzip2Hello is "hello, disk\n" as bzip2 writes it; the standard library only reads bzip2.
-const bzip2Hello = "QlpoOTFBWSZTWXzhq20AAALRgAAQQAQGbIgAIAAxANNNBANNGhrrIxamXi7kinChIPnDVto="
+// bzip2Plain is plain() as bzip2 -9 writes it; the standard library only reads bzip2.
+const bzip2Plain = "QlpoOTFBWSZTWWpagsQB5OaRgEABNy+OADABMAFMABNBNVTKbUMEFMABNNlClDUhShmQpQ5kKUPchSh9kKUNlClDShShnyQpQxIUobyFKHahSh" +
+	"iQpQ6kKUOVClDMhShmQpQxIUoeSFKHUhSh3IUoeSFKHyQpQ1IUocKFKG0hSh6kKUP0hShvIUofzFBWSZTWd1hcW4FrrWRgEABNy+OADABMAFMA" +
+	"BNBNVJqZDNEFMABNMSFKHEhShmQpQ6kKUPahSh9kKUMSFKHEhSh4oUoYkKUMbqFKHchShmQpQ0oUodSFKGZClDMhShtIUoeSFKGlClDuQpQ8kK" +
+	"UPkhShwoUoY0oUobSFKHqQpQ/SFKG8hSh/MUFZJlNZc5z6cAKavhGAQAE3L44AMAEwAUwAE0E1Up6m1BtEFMABNMSFKGpClDMhShzIUoepClD5" +
+	"IUoYkKUNSFKHahShiQpQ4UKUPvUhShmQpQ3IUobkKUMyFKGZClDxIUodyFKHUhShpQpQ7UKUPchShqQpQ3IUoYkKUPMhSh+UKUOFClD+YoKyTK" +
+	"ayDMUquAIa8SMAgAJuXxwAYAIgBTAATQTVSajQZlBTAATTEoJOZQSZlBJ1KCTPooJPkoJMFBJzKCTZQSYlBJyUEmigk4lBJ2UEnRQSZlBJmUEn" +
+	"EoJNygk7KCTOpQSbKCT3KCTJQSaKCTEoJPEoJPxQSeSgk/i7kinChIYwVZEg"
 
-func compress(t *testing.T, kind string, content []byte) []byte {
-	t.Helper()
+func compress(tb testing.TB, kind string, content []byte) []byte {
+	tb.Helper()
 	var out bytes.Buffer
 	var w io.WriteCloser
 	var err error
@@ -53,17 +51,23 @@ func compress(t *testing.T, kind string, content []byte) []byte {
 		w, err = zstd.NewWriter(&out)
 	case "xz":
 		w, err = xz.NewWriter(&out)
+	case "bzip2":
+		file, err := base64.StdEncoding.DecodeString(bzip2Plain)
+		if err != nil || !bytes.Equal(content, plain()) {
+			tb.Fatalf("no bzip2 of this: %v", err)
+		}
+		return file
 	default:
 		return content
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if _, err := w.Write(content); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out.Bytes()
 }
@@ -100,10 +104,6 @@ func read(t *testing.T, o artefact.Opener, source artefact.Source) ([]byte, int6
 
 // Every compression of the API yields the disk, and what is counted and hashed is the file as published.
 func TestCompressions(t *testing.T) {
-	hello, err := base64.StdEncoding.DecodeString(bzip2Hello)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range []struct {
 		compression string
 		file, want  []byte
@@ -113,9 +113,11 @@ func TestCompressions(t *testing.T) {
 		{"gzip", compress(t, "gzip", plain()), plain()},
 		{"zstd", compress(t, "zstd", plain()), plain()},
 		{"xz", compress(t, "xz", plain()), plain()},
-		{"bzip2", hello, []byte("hello, disk\n")},
+		{"bzip2", compress(t, "bzip2", plain()), plain()},
 		{"gzip", append(compress(t, "gzip", plain()), compress(t, "gzip", []byte("second member"))...), append(plain(), "second member"...)},
 		{"zstd", append(compress(t, "zstd", plain()), compress(t, "zstd", []byte("second frame"))...), append(plain(), "second frame"...)},
+		{"xz", append(compress(t, "xz", plain()), compress(t, "xz", []byte("second stream"))...), append(plain(), "second stream"...)},
+		{"bzip2", append(compress(t, "bzip2", plain()), compress(t, "bzip2", plain())...), append(plain(), plain()...)},
 	} {
 		t.Run(c.compression, func(t *testing.T) {
 			content, count, err := read(t, artefact.Opener{}, declare(t, c.compression, c.file))
@@ -134,7 +136,7 @@ func TestCompressions(t *testing.T) {
 
 // Whatever is wrong with the bytes, the reader never ends with io.EOF: a copy of it cannot be taken for the artefact.
 func TestWrongBytes(t *testing.T) {
-	for _, compression := range []string{"None", "gzip", "zstd", "xz"} {
+	for _, compression := range []string{"None", "gzip", "zstd", "xz", "bzip2"} {
 		file := compress(t, compression, plain())
 		for name, c := range map[string]struct {
 			file   []byte
@@ -199,7 +201,7 @@ func unsized(t *testing.T, source artefact.Source) artefact.Source {
 // What follows the compressed data belongs to the file: it is hashed, and the right file with such a tail is refused as
 // what it is, not as other bytes.
 func TestTrailingBytes(t *testing.T) {
-	for _, compression := range []string{"gzip", "zstd", "xz"} {
+	for _, compression := range []string{"gzip", "zstd", "xz", "bzip2"} {
 		file := append(compress(t, compression, plain()), "not compressed"...)
 		_, count, err := read(t, artefact.Opener{}, declare(t, compression, file))
 		if !errors.Is(err, artefact.ErrFormat) {
@@ -236,6 +238,11 @@ func TestUnreadableSources(t *testing.T) {
 			_, _ = w.Write(make([]byte, 10))
 			return
 		}
+		if r.URL.Path == "/away" {
+			w.Header().Set("Location", "http://%zz/?signature=hunter2")
+			w.WriteHeader(http.StatusFound)
+			return
+		}
 		http.Error(w, "no", http.StatusForbidden)
 	}))
 	defer server.Close()
@@ -253,15 +260,30 @@ func TestUnreadableSources(t *testing.T) {
 		withUser(server.URL) + "/broken?token=hunter2":      artefact.ErrSource,
 		withUser(dead.URL) + "/disk?token=hunter2":          artefact.ErrSource,
 		"oci://no-tag.example/repository":                   artefact.ErrFormat,
+		"oci://me:hunter2@host.example/repository:v1":       artefact.ErrFormat,
+		"oci://host.example/repository:v1?token=hunter2":    artefact.ErrFormat,
+		withUser(server.URL) + "/away?token=hunter2":        artefact.ErrSource,
 		"oci://" + dead.Listener.Addr().String() + "/r:v1":  artefact.ErrSource,
 		"oci://" + server.Listener.Addr().String() + "/r:v": artefact.ErrSource,
 	} {
-		_, _, err := read(t, artefact.Opener{}, artefact.Source{URL: address, SHA256: digest(nil), SizeBytes: 1000})
+		_, _, err := read(t, artefact.Opener{Clock: &hurried{}}, artefact.Source{URL: address, SHA256: digest(nil), SizeBytes: 1000})
 		if !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %q", address, err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: the error shows a secret: %v", address, err)
+		}
+	}
+}
+
+// A source that tells its size tells that it is the wrong one before anything is read.
+func TestSizeIsCheckedFirst(t *testing.T) {
+	served := &flaky{file: noise(1000)}
+	for _, source := range []artefact.Source{declare(t, "None", plain()), served.serve(t, "")} {
+		source.SizeBytes--
+		if r, err := (artefact.Opener{}).Open(t.Context(), source); !errors.Is(err, artefact.ErrMismatch) {
+			t.Errorf("got %v, want %q", err, artefact.ErrMismatch)
+			_ = r.Close()
 		}
 	}
 }
@@ -288,16 +310,25 @@ func TestStall(t *testing.T) {
 		t.Errorf("got %v, want %q that tells of the silence", err, artefact.ErrSource)
 	}
 
-	r, err := artefact.Opener{Stall: 50 * time.Millisecond}.Open(t.Context(), declare(t, "None", plain()))
-	if err != nil {
-		t.Fatal(err)
+	steady := &flaky{file: noise(100_000)}
+	for _, source := range []artefact.Source{declare(t, "None", plain()), steady.serve(t, "")} {
+		r, err := artefact.Opener{Stall: time.Second}.Open(t.Context(), source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Read(make([]byte, 1)); err != nil {
+			t.Errorf("a slow reader: %v", err)
+		}
+		time.Sleep(1200 * time.Millisecond)
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			t.Errorf("a slow reader: %v", err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
 	}
-	time.Sleep(150 * time.Millisecond)
-	if _, err := io.Copy(io.Discard, r); err != nil {
-		t.Errorf("a slow reader: %v", err)
-	}
-	if err := r.Close(); err != nil {
-		t.Error(err)
+	if requests, _ := steady.seen(); len(requests) != 1 {
+		t.Errorf("%d requests, want 1: the connection was there all the time", len(requests))
 	}
 }
 
@@ -318,7 +349,8 @@ func TestEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			r, err := artefact.Opener{}.Open(ctx, source)
+			clk := &hurried{}
+			r, err := artefact.Opener{Clock: clk}.Open(ctx, source)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -330,41 +362,9 @@ func TestEnd(t *testing.T) {
 			if _, err := r.Read(make([]byte, 1)); !errors.Is(err, artefact.ErrSource) {
 				t.Errorf("reading on: got %v, want %q", err, artefact.ErrSource)
 			}
+			if len(clk.seen()) != 0 {
+				t.Error("it was about to connect again")
+			}
 		})
-	}
-}
-
-// In a registry the disk is the layer with the declared digest, whatever lies beside it.
-func TestOCI(t *testing.T) {
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
-	defer server.Close()
-	disk := compress(t, "zstd", plain())
-	image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1),
-		static.NewLayer([]byte("something else"), "text/plain"), static.NewLayer(disk, "application/octet-stream"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := strings.TrimPrefix(server.URL, "http://") + "/node-images/demo"
-	ref, err := name.ParseReference(at + ":v1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := remote.Write(ref, image); err != nil {
-		t.Fatal(err)
-	}
-	manifest, err := image.Digest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := artefact.Source{Compression: "zstd", SHA256: digest(disk), SizeBytes: int64(len(disk))}
-	for _, source.URL = range []string{"oci://" + at + ":v1", "oci://" + at + "@" + manifest.String()} {
-		content, _, err := read(t, artefact.Opener{}, source)
-		if err != nil || !bytes.Equal(content, plain()) {
-			t.Errorf("%s: %d bytes, %v", source.URL, len(content), err)
-		}
-	}
-	source.SHA256 = digest([]byte("another disk"))
-	if _, _, err := read(t, artefact.Opener{}, source); !errors.Is(err, artefact.ErrMismatch) {
-		t.Errorf("no such layer: got %v, want %q", err, artefact.ErrMismatch)
 	}
 }

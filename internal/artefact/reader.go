@@ -13,9 +13,6 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-	"time"
-
-	"k8s.io/utils/clock"
 )
 
 // Reader yields the decompressed content of an artefact. It returns io.EOF only after the whole source was read and
@@ -81,17 +78,21 @@ func (r *Reader) judge(end error) error {
 	failure := r.raw.failure
 	switch {
 	case failure != nil && size < r.want.SizeBytes:
-		return fmt.Errorf("%s: %w after %d of %d bytes: %w", r.name, ErrSource, size, r.want.SizeBytes, withCause(r.ctx, failure))
+		return fmt.Errorf("%s: after %d of %d bytes: %w", r.name, size, r.want.SizeBytes, asSource(withCause(r.ctx, failure)))
 	case size > r.want.SizeBytes:
 		return fmt.Errorf("%s: %w: it has more than the declared %d bytes", r.name, ErrMismatch, r.want.SizeBytes)
 	case size < r.want.SizeBytes:
-		return fmt.Errorf("%s: %w: it has %d bytes, declared are %d", r.name, ErrMismatch, size, r.want.SizeBytes)
+		return fmt.Errorf("%s: %w", r.name, checkSize(size, r.want.SizeBytes))
+	case digest != r.want.SHA256 && r.raw.joined():
+		return fmt.Errorf("%s: %w: its connection broke and the parts, whose sha256 is %s, may be of different versions", r.name, ErrSource, digest)
 	case digest != r.want.SHA256:
 		return fmt.Errorf("%s: %w: its sha256 is %s, declared is %s", r.name, ErrMismatch, digest, r.want.SHA256)
 	case failure != nil:
-		return fmt.Errorf("%s: %w: %w", r.name, ErrSource, withCause(r.ctx, failure))
+		return fmt.Errorf("%s: after all of its %d bytes: %w", r.name, size, asSource(withCause(r.ctx, failure)))
 	case !errors.Is(end, io.EOF):
 		return fmt.Errorf("%s: %w: the file is the declared one, but not valid %s: %w", r.name, ErrFormat, r.want.Compression, end)
+	case size == 0 && r.want.Compression != "" && r.want.Compression != "None":
+		return fmt.Errorf("%s: %w: the file is empty, which is not valid %s", r.name, ErrFormat, r.want.Compression)
 	default:
 		return io.EOF
 	}
@@ -107,8 +108,8 @@ type meter struct {
 	guard   *guard
 }
 
-func newMeter(source io.Reader, size int64, g *guard) *meter {
-	return &meter{source: source, left: size + 1, sum: sha256.New(), guard: g}
+func newMeter(size int64, g *guard) *meter {
+	return &meter{left: size + 1, sum: sha256.New(), guard: g}
 }
 
 // Read implements io.Reader.
@@ -131,27 +132,8 @@ func (m *meter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// guard ends the stream when the source has sent nothing for a while. It runs only while the source is being waited
-// for: a slow reader is not the source's fault.
-type guard struct {
-	timer clock.Timer
-	stall time.Duration
-}
-
-func (g *guard) arm() { g.timer.Reset(g.stall) }
-
-func (g *guard) disarm() { g.timer.Stop() }
-
-func (o Opener) guard(cancel context.CancelCauseFunc) *guard {
-	clk, stall := o.Clock, o.Stall
-	if clk == nil {
-		clk = clock.RealClock{}
-	}
-	if stall == 0 {
-		stall = defaultStall
-	}
-	return &guard{
-		timer: clk.AfterFunc(stall, func() { cancel(fmt.Errorf("the source sent nothing for %s", stall)) }),
-		stall: stall,
-	}
+// joined says that what passed may be of different versions of the file, so that its digest proves nothing against it.
+func (m *meter) joined() bool {
+	s, ok := m.source.(*stream)
+	return ok && s.joined
 }
