@@ -27,7 +27,7 @@ type Meter interface {
 type call func(verb string) (end func(err *error))
 
 // measure puts a meter around a session. Capabilities of the session stay what they are: those that are known here are
-// measured, others pass.
+// measured, others pass. The wrappers are pointers, so that whoever holds a session can tell whether it is still the same.
 func measure(inner Session, endpoint string, meter Meter, clk clock.PassiveClock) Session {
 	measured := call(func(verb string) func(*error) {
 		start := clk.Now()
@@ -35,18 +35,18 @@ func measure(inner Session, endpoint string, meter Meter, clk clock.PassiveClock
 	})
 	outer := inner
 	if scrubber, can := platform.As[platform.BootstrapScrubber](inner); can {
-		outer = scrubMeter{wrapped: wrapped{outer}, scrubber: scrubber, call: measured}
+		outer = &scrubMeter{wrapped: wrapped{outer}, scrubber: scrubber, call: measured}
 	}
 	if reader, can := platform.As[platform.ConsoleReader](inner); can {
-		outer = consoleMeter{wrapped: wrapped{outer}, reader: reader, call: measured}
+		outer = &consoleMeter{wrapped: wrapped{outer}, reader: reader, call: measured}
 	}
 	if lister, can := platform.As[platform.Inventory](inner); can {
-		outer = inventoryMeter{wrapped: wrapped{outer}, lister: lister, call: measured}
+		outer = &inventoryMeter{wrapped: wrapped{outer}, lister: lister, call: measured}
 	}
 	if reporter, can := platform.As[platform.CapacityReporter](inner); can {
-		outer = capacityMeter{wrapped: wrapped{outer}, reporter: reporter, call: measured}
+		outer = &capacityMeter{wrapped: wrapped{outer}, reporter: reporter, call: measured}
 	}
-	return portMeter{wrapped: wrapped{outer}, call: measured}
+	return &portMeter{wrapped: wrapped{outer}, call: measured}
 }
 
 // wrapped is the session behind a wrapper.
@@ -62,37 +62,37 @@ type portMeter struct {
 }
 
 // Check implements Session.
-func (m portMeter) Check(ctx context.Context) (version string, err error) {
+func (m *portMeter) Check(ctx context.Context) (version string, err error) {
 	defer m.call("Check")(&err)
 	return m.Session.Check(ctx)
 }
 
 // Ensure implements platform.Platform.
-func (m portMeter) Ensure(ctx context.Context, req platform.Request) (seen platform.Observation, err error) {
+func (m *portMeter) Ensure(ctx context.Context, req platform.Request) (seen platform.Observation, err error) {
 	defer m.call("Ensure")(&err)
 	return m.Session.Ensure(ctx, req)
 }
 
 // Observe implements platform.Platform.
-func (m portMeter) Observe(ctx context.Context, id platform.Identity) (seen platform.Observation, err error) {
+func (m *portMeter) Observe(ctx context.Context, id platform.Identity) (seen platform.Observation, err error) {
 	defer m.call("Observe")(&err)
 	return m.Session.Observe(ctx, id)
 }
 
 // Release implements platform.Platform.
-func (m portMeter) Release(ctx context.Context, req platform.ReleaseRequest) (seen platform.Observation, err error) {
+func (m *portMeter) Release(ctx context.Context, req platform.ReleaseRequest) (seen platform.Observation, err error) {
 	defer m.call("Release")(&err)
 	return m.Session.Release(ctx, req)
 }
 
 // EnsureImage implements platform.Platform.
-func (m portMeter) EnsureImage(ctx context.Context, req platform.ImageRequest) (seen platform.ImageObservation, err error) {
+func (m *portMeter) EnsureImage(ctx context.Context, req platform.ImageRequest) (seen platform.ImageObservation, err error) {
 	defer m.call("EnsureImage")(&err)
 	return m.Session.EnsureImage(ctx, req)
 }
 
 // ReleaseImage implements platform.Platform.
-func (m portMeter) ReleaseImage(ctx context.Context, id platform.ImageIdentity) (err error) {
+func (m *portMeter) ReleaseImage(ctx context.Context, id platform.ImageIdentity) (err error) {
 	defer m.call("ReleaseImage")(&err)
 	return m.Session.ReleaseImage(ctx, id)
 }
@@ -104,7 +104,7 @@ type scrubMeter struct {
 }
 
 // ScrubBootstrap implements platform.BootstrapScrubber.
-func (m scrubMeter) ScrubBootstrap(ctx context.Context, id platform.Identity) (err error) {
+func (m *scrubMeter) ScrubBootstrap(ctx context.Context, id platform.Identity) (err error) {
 	defer m.call("ScrubBootstrap")(&err)
 	return m.scrubber.ScrubBootstrap(ctx, id)
 }
@@ -116,7 +116,7 @@ type consoleMeter struct {
 }
 
 // ReadConsole implements platform.ConsoleReader.
-func (m consoleMeter) ReadConsole(ctx context.Context, id platform.Identity, maxBytes int64) (log []byte, err error) {
+func (m *consoleMeter) ReadConsole(ctx context.Context, id platform.Identity, maxBytes int64) (log []byte, err error) {
 	defer m.call("ReadConsole")(&err)
 	return m.reader.ReadConsole(ctx, id, maxBytes)
 }
@@ -128,7 +128,7 @@ type inventoryMeter struct {
 }
 
 // List implements platform.Inventory.
-func (m inventoryMeter) List(ctx context.Context, managementClusterID string) (owned []platform.Owned, err error) {
+func (m *inventoryMeter) List(ctx context.Context, managementClusterID string) (owned []platform.Owned, err error) {
 	defer m.call("List")(&err)
 	return m.lister.List(ctx, managementClusterID)
 }
@@ -140,7 +140,7 @@ type capacityMeter struct {
 }
 
 // Capacity implements platform.CapacityReporter.
-func (m capacityMeter) Capacity(ctx context.Context) (capacity platform.Capacity, err error) {
+func (m *capacityMeter) Capacity(ctx context.Context) (capacity platform.Capacity, err error) {
 	defer m.call("Capacity")(&err)
 	return m.reporter.Capacity(ctx)
 }

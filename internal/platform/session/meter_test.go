@@ -222,3 +222,15 @@ func TestExchangesAreMeasured(t *testing.T) {
 	registry.Forget("host")
 	told.expect(t, "an endpoint that is gone", "forget host")
 }
+
+// A session is compared with the one of the last pass to see whether it was replaced. What is around it must not make
+// that impossible, nor make all sessions look alike.
+func TestMeasuredSessionsCanBeCompared(t *testing.T) {
+	for _, capable := range []bool{true, false} {
+		one, _ := measuredSession(t, capable)
+		other, _ := measuredSession(t, capable)
+		if same := one; one != same || one == other {
+			t.Errorf("capable %t: a session is itself, and is no other one", capable)
+		}
+	}
+}
