@@ -53,6 +53,7 @@ func TestRealHost(t *testing.T) {
 		{"DedicatedCPUs", "a CPU that two machines have is dedicated to neither", testDedicatedCPUs},
 		{"HugePages", "pages that are not there are not replaced by ordinary ones", testHugePages},
 		{"NUMA", "a machine of one node is on one node", testNUMA},
+		{"ProbeHardware", "only the guest knows what it has got", testProbeHardware},
 		{"HostDevice", "what the host cannot part with is refused", testHostDevice},
 		{"Addresses", "the node's address is known before its agent answers", testAddresses},
 		{"Events", "reconciles are driven by events", testEvents},

@@ -120,12 +120,16 @@ func (h hardware) place(d *libvirtxml.Domain) {
 
 // emulate applies the settings that help emulated CPUs and would harm real ones: a CPU model whose vector instructions
 // are cheap to translate, by a vendor whose CPUs need no page-table isolation in the guest's kernel; no HPET, each read
-// of which takes QEMU's global lock; a large translation cache.
+// of which takes QEMU's global lock; a large translation cache. With secure boot the CPU keeps the vendor of its model:
+// OVMF's system management mode resets the machine on one of that vendor as soon as Linux starts.
 func emulate(d *libvirtxml.Domain) {
 	d.Type = "qemu"
 	d.CPU = &libvirtxml.DomainCPU{
 		Mode: "custom", Match: "exact", Check: "none",
 		Model: &libvirtxml.DomainCPUModel{Value: "Nehalem", Fallback: "forbid", VendorID: "AuthenticAMD"},
+	}
+	if d.Features.SMM != nil {
+		d.CPU.Model.VendorID = ""
 	}
 	d.Clock.Timer = []libvirtxml.DomainTimer{{Name: "hpet", Present: "no"}}
 	d.Features.TCG = &libvirtxml.DomainFeatureTCG{

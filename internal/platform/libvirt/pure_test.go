@@ -48,8 +48,9 @@ func TestGoldenDefinitions(t *testing.T) {
 		emulated bool
 		change   func(*platform.Request)
 	}{
-		"kvm-uefi":      {false, func(*platform.Request) {}},
-		"emulated-uefi": {true, func(*platform.Request) {}},
+		"kvm-uefi":             {false, func(*platform.Request) {}},
+		"emulated-uefi":        {true, func(*platform.Request) {}},
+		"emulated-secure-boot": {true, func(r *platform.Request) { r.SecureBoot = true }},
 		"kvm-uefi-cdrom": {false, func(r *platform.Request) {
 			r.Bootstrap.Channels = []delivery.Channel{{Kind: delivery.NoCloud}}
 			r.Interfaces[0].Addresses = []platform.Address{{Prefix: netip.MustParsePrefix("192.0.2.10/24")}}
