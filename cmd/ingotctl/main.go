@@ -1,8 +1,8 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command ingotctl is Ingot's command line: the quickstart, and the tools for node images. It parses flags and prints;
-// what it does lives in the packages that it calls.
+// Command ingotctl is Ingot's command line: the quickstart, tools for node images, and a look at a machine's console. It
+// parses flags and prints; what it does lives in the packages that it calls.
 package main
 
 import (
@@ -32,6 +32,6 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newQuickstartCommand(), newImageCommand())
+	root.AddCommand(newQuickstartCommand(), newImageCommand(), newConsoleCommand())
 	return root
 }

@@ -22,6 +22,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	ipamv1 "sigs.k8s.io/cluster-api/api/ipam/v1beta2"
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
 	"sigs.k8s.io/cluster-api/util/flags"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -44,6 +45,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/platformendpoint"
 	controlplanecontroller "github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/metrics"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/registry"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
 )
 
@@ -51,7 +53,7 @@ import (
 func Scheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, clusterv1.AddToScheme,
+		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, clusterv1.AddToScheme, ipamv1.AddToScheme,
 		ingotv1.AddToScheme, infrav1.AddToScheme, bootstrapv1.AddToScheme, controlplanev1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
@@ -68,7 +70,7 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return fmt.Errorf("no management cluster: set --kubeconfig or KUBECONFIG: %w", err)
 	}
-	return Start(ctx, config, options, openPlatform)
+	return Start(ctx, config, options, registry.Opener(ctrl.Log))
 }
 
 // Start runs the manager against a management cluster until the context ends; open opens the sessions with platform

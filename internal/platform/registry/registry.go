@@ -1,0 +1,33 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package registry knows the concrete platforms of this version, and is the one place where the union of platforms is
+// taken apart. The manager and the command line open sessions through it; reconcilers never see it.
+package registry
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-logr/logr"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/libvirt"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
+)
+
+// Opener returns the opener of sessions with every platform of this version. log receives one line per change of a session.
+func Opener(log logr.Logger) session.Opener {
+	return func(settings session.Settings, events func(platform.Event)) (session.Session, error) {
+		if settings.Spec.Libvirt.URI == "" {
+			return nil, fmt.Errorf("%w: no platform that this version knows is set: set spec.libvirt", platform.ErrInvalid)
+		}
+		return libvirt.Open(context.Background(), libvirt.Config{
+			URI:          settings.Spec.Libvirt.URI,
+			Credentials:  settings.Credentials,
+			Acceleration: libvirt.Acceleration(settings.Spec.Libvirt.Acceleration),
+			Log:          log.WithName("libvirt"),
+			Calls:        settings.Calls,
+		}, events)
+	}
+}
