@@ -48,7 +48,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, opt
 	if err != nil {
 		return err
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	watches := ctrl.NewControllerManagedBy(mgr).
 		WithOptions(options).
 		For(&infrav1.IngotMachine{}).
 		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilterValue)).
@@ -59,8 +59,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, opt
 		Watches(&ingotv1.NodeImage{}, handler.EnqueueRequestsFromMapFunc(r.unprovisioned)).
 		Watches(&ingotv1.ImageReplica{}, handler.EnqueueRequestsFromMapFunc(r.onReplica), builder.WithPredicates(replicaTurns())).
 		Watches(&ingotv1.PlatformEndpoint{}, handler.EnqueueRequestsFromMapFunc(r.onEndpoint)).
-		WatchesRawSource(r.platformEvents()).
-		Complete(r)
+		WatchesRawSource(r.platformEvents())
+	return r.watchAddresses(watches).Complete(r)
 }
 
 func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
