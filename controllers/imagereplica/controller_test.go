@@ -192,6 +192,17 @@ func backsOff(s *story) {
 	}
 	s.settle()
 	s.expect(metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason)
+
+	// What worked once begins anew.
+	if err := s.platform.ReleaseImage(s.Context(), s.copy()); err != nil {
+		s.Fatal(err)
+	}
+	s.platform.FailCopy(s.copy(), fmt.Errorf("%w: other bytes", platform.ErrDigestMismatch))
+	s.after(time.Hour)
+	if wait := s.after(2 * time.Second).RequeueAfter; wait != 30*time.Second {
+		s.Errorf("the first failure after a success is tried again after %s", wait)
+	}
+	s.expect(metav1.ConditionFalse, ingotv1.ImageReplicaDigestMismatchReason)
 }
 
 // clone makes an instance whose disk reads from the copy.
