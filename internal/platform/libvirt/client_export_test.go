@@ -77,11 +77,5 @@ func ParseMark(element string) (machine, storage string, ok bool) {
 	return m.Machine, m.Storage, ok
 }
 
-// Claims reads what a definition claims of the host.
-func Claims(definition string) error {
-	_, err := claimsOf(definition)
-	return err
-}
-
 // OwnerOf is a function on foreign bytes that tests call as it is.
 var OwnerOf = ownerOf

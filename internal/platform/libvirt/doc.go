@@ -22,6 +22,10 @@
 // Delivery: bootstrap data goes through the first channel of the OS family that libvirt has, see carrier.go; static addresses
 // are reserved by the network or written on the carrier, see reservation.go and reservation_plan.go.
 //
+// The way to libvirtd is a dialer, one per transport (transport*.go). The session keeps one connection for calls; every
+// stream (images, carriers, console logs) has one of its own. Nothing waits for a host that does not answer: see the bounds
+// in session.go.
+//
 // What stays behind: libvirt keeps QEMU's own log of a domain, which holds its command line, on the host for ever, and has no
 // call to remove it. There are no secrets in it, except where the OS family asks for the SMBIOS channel: then the bootstrap
 // data is in it. It keeps the log of the making of a TPM too, which has public keys. dnsmasq keeps the lease of an address

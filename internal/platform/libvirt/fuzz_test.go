@@ -53,9 +53,6 @@ func FuzzReadDefinition(f *testing.F) {
 		if machine != "" && !strings.Contains(doc, "ingot.dev/libvirt/v1") && !strings.Contains(doc, "&") {
 			t.Errorf("the mark of %q has not our namespace", machine)
 		}
-		if err := libvirt.Claims(doc); err == nil && doc == "" {
-			t.Error("nothing is a definition")
-		}
 	})
 }
 
