@@ -35,6 +35,7 @@ func TestAddresses(t *testing.T) {
 		"a claim that is deleted before the instance stops it":        claimDeletedBefore,
 		"a claim that is deleted under an instance keeps its address": claimDeletedUnder,
 		"a claim that is torn away from an instance is missed":        claimTornAway,
+		"an address that is on its way out is not taken":              meetsGoingAddress,
 		"addresses go after the instance, and not before":             releasesInOrder,
 		"what was claimed for nothing is given back":                  releasesUnused,
 		"an address whose claim was torn away is given back":          releasesTornAway,
@@ -352,6 +353,25 @@ func claimTornAway(s *story) {
 	if len(s.claims()) != 2 {
 		s.Error("an address that somebody else may have by now was claimed again")
 	}
+}
+
+// meetsGoingAddress: what is being deleted can be held by nobody any more.
+func meetsGoingAddress(s *story) {
+	ipam := s.withPools(map[string]*pool{"a": v4("192.0.2.11")}, []string{"a"})
+	s.begin()
+	s.settle()
+	ipam.work()
+	for _, address := range s.addresses() {
+		s.delete(&address)
+	}
+	s.negotiate(ipam)
+	s.expectMessage(s.expect(infrav1.AddressesClaimedCondition, metav1.ConditionFalse, infrav1.AddressInvalidReason),
+		"IPAddress demo-1-0-0, which InClusterIPPool a (spec.networks[0].addressesFromPools[0]) gave, is being deleted: delete the Machine")
+	s.expectNothingMade()
+	s.delete(s.now())
+	s.negotiate(ipam)
+	s.expectGone()
+	s.expectAddressesFree()
 }
 
 // releasesInOrder: an address that is given back before the instance is gone is given to a second machine.
