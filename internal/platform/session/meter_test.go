@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -78,22 +79,22 @@ func (a able) Capacity(context.Context) (platform.Capacity, error) {
 // tape is a meter that writes down what it is told.
 type tape []string
 
-func (t *tape) Call(endpoint, verb string, err error, took time.Duration) {
-	*t = append(*t, fmt.Sprint(endpoint, " ", verb, " ", took, " ", err))
+func (told *tape) Call(endpoint, verb string, err error, took time.Duration) {
+	*told = append(*told, fmt.Sprint(endpoint, " ", verb, " ", took, " ", err))
 }
 
-func (t *tape) Exchange(endpoint, verb string, err error, took time.Duration) {
-	*t = append(*t, fmt.Sprint(endpoint, "/", verb, " ", took, " ", err))
+func (told *tape) Exchange(endpoint, verb string, err error, took time.Duration) {
+	*told = append(*told, fmt.Sprint(endpoint, "/", verb, " ", took, " ", err))
 }
 
-func (t *tape) Forget(endpoint string) { *t = append(*t, "forget "+endpoint) }
+func (told *tape) Forget(endpoint string) { *told = append(*told, "forget "+endpoint) }
 
-func (t *tape) expect(tt *testing.T, what string, want ...string) {
-	tt.Helper()
-	if !slices.Equal(*t, want) {
-		tt.Errorf("%s: the meter was told %q, want %q", what, *t, want)
+func (told *tape) expect(t *testing.T, what string, want ...string) {
+	t.Helper()
+	if !slices.Equal(*told, want) {
+		t.Errorf("%s: the meter was told %q, want %q", what, *told, want)
 	}
-	*t = nil
+	*told = nil
 }
 
 func measuredSession(t *testing.T, capable bool) (session.Session, *tape) {
@@ -145,16 +146,16 @@ func TestEveryCallIsMeasured(t *testing.T) {
 		},
 		"List": func() (string, error) {
 			owned, err := as[platform.Inventory](t, opened).List(ctx, "m")
-			return fmt.Sprint(len(owned)), err
+			return owned[0].Name, err
 		},
 		"Capacity": func() (string, error) {
 			capacity, err := as[platform.CapacityReporter](t, opened).Capacity(ctx)
-			return fmt.Sprint(capacity.CPUs), err
+			return strconv.Itoa(int(capacity.CPUs)), err
 		},
 	} {
 		wanted := map[string]string{
 			"Check": "1", "Ensure": "made", "Observe": "Exists", "Release": "released", "EnsureImage": "x",
-			"ReadConsole": "log", "List": "1", "Capacity": "4",
+			"ReadConsole": "log", "List": "one", "Capacity": "4",
 		}[verb]
 		if _, err := call(); !errors.Is(err, platform.ErrForeign) {
 			t.Errorf("%s: the error of the platform is lost: %v", verb, err)
