@@ -45,6 +45,7 @@ func TestCluster(t *testing.T) {
 			w.eventually("every machine is there once", func() string { return w.running(1, first) })
 		}},
 		{"a stable cluster costs no writes and no platform calls", (*world).expectRest},
+		{"what the manager did is told to Prometheus", (*world).expectMetrics},
 		{"a worker moves to another image by being replaced, and leaves only when the new one is ready", func(w *world) {
 			w.expectReplacementFirst(second)
 			w.applyTemplate(first, 1, second)
@@ -55,6 +56,7 @@ func TestCluster(t *testing.T) {
 			w.guests.hold(true)
 			w.applyTemplate(first, 2, second)
 			w.eventually("the instance is made", func() string { return w.countInstances(3) })
+			w.eventually("its age is told", w.ageTold)
 			w.haltManager()
 			w.guests.hold(false)
 			w.startManager()
