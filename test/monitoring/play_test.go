@@ -43,20 +43,23 @@ func TestAlertsFire(t *testing.T) {
 		{"IngotEndpointDown", "the endpoint answers", []string{`ingot_endpoint_up{endpoint="a"} 1x20`}, 20 * time.Minute, ""},
 		{"IngotEndpointDown", "a reboot of the network is over soon", []string{`ingot_endpoint_up{endpoint="a"} 1x5 0x3 1x20`}, 10 * time.Minute, ""},
 		{
-			"IngotEndpointDown", "one of two is down, and the manager moved to another pod meanwhile", []string{
+			"IngotEndpointDown", "one of two is down, and the manager moved to another pod meanwhile",
+			[]string{
 				`ingot_endpoint_up{endpoint="a",pod="x"} 1x20`, `ingot_endpoint_up{endpoint="b",pod="x"} 0x3 _x17`, `ingot_endpoint_up{endpoint="b",pod="y"} _x4 0x16`,
 			},
 			6 * time.Minute, `{endpoint="b", severity="critical"}`,
 		},
 
 		{
-			"IngotEndpointAlmostFull", "there is room", []string{
+			"IngotEndpointAlmostFull", "there is room",
+			[]string{
 				`ingot_endpoint_placed_memory_bytes{endpoint="a"} 80x30`, `ingot_endpoint_capacity_memory_bytes{endpoint="a"} 100x30`,
 			},
 			30 * time.Minute, "",
 		},
 		{
-			"IngotEndpointAlmostFull", "less than a tenth is left; of b nobody knows what it has", []string{
+			"IngotEndpointAlmostFull", "less than a tenth is left; of b nobody knows what it has",
+			[]string{
 				`ingot_endpoint_placed_memory_bytes{endpoint="a"} 91x30`, `ingot_endpoint_capacity_memory_bytes{endpoint="a"} 100x30`,
 				`ingot_endpoint_placed_memory_bytes{endpoint="b"} 91x30`,
 			},
@@ -64,13 +67,15 @@ func TestAlertsFire(t *testing.T) {
 		},
 
 		{
-			"IngotMachineStuck", "many machines come and go, and none is old", []string{
+			"IngotMachineStuck", "many machines come and go, and none is old",
+			[]string{
 				`ingot_machine_unfinished_age_seconds{endpoint="a",state="Creating"} 300x60`, `ingot_machine_unfinished_age_seconds{endpoint="a",state="Deleting"} 3000x60`,
 			},
 			60 * time.Minute, "",
 		},
 		{
-			"IngotMachineStuck", "one machine gets no older than the others, but older than it should", []string{
+			"IngotMachineStuck", "one machine gets no older than the others, but older than it should",
+			[]string{
 				`ingot_machine_unfinished_age_seconds{endpoint="a",state="Booting"} 0+60x20`, `ingot_machine_unfinished_age_seconds{state="Refused"} 0+60x20`,
 			},
 			18 * time.Minute, `{endpoint="a", severity="warning", state="Booting"} {severity="warning", state="Refused"}`,
@@ -78,13 +83,15 @@ func TestAlertsFire(t *testing.T) {
 
 		{"IngotMachineDeletionStuck", "a guest has an hour to shut down", []string{`ingot_machine_unfinished_age_seconds{endpoint="a",state="Deleting"} 0+60x58`}, 58 * time.Minute, ""},
 		{
-			"IngotMachineDeletionStuck", "this one does not go", []string{`ingot_machine_unfinished_age_seconds{endpoint="a",state="Deleting"} 0+60x90`},
+			"IngotMachineDeletionStuck", "this one does not go",
+			[]string{`ingot_machine_unfinished_age_seconds{endpoint="a",state="Deleting"} 0+60x90`},
 			80 * time.Minute, `{endpoint="a", severity="warning"}`,
 		},
 
 		{"IngotMachineLost", "all run", []string{`ingot_machines{endpoint="a",state="Gone"} 0x9`, `ingot_machines{endpoint="a",state="Ready"} 9x9`}, 9 * time.Minute, ""},
 		{
-			"IngotMachineLost", "one is gone, and two stopped", []string{`ingot_machines{endpoint="a",state="Gone"} 1x9`, `ingot_machines{endpoint="a",state="Stopped"} 2x9`},
+			"IngotMachineLost", "one is gone, and two stopped",
+			[]string{`ingot_machines{endpoint="a",state="Gone"} 1x9`, `ingot_machines{endpoint="a",state="Stopped"} 2x9`},
 			9 * time.Minute, `{endpoint="a", severity="critical", state="Gone"} {endpoint="a", severity="critical", state="Stopped"}`,
 		},
 
@@ -96,23 +103,27 @@ func TestAlertsFire(t *testing.T) {
 
 		{"IngotImageReplicaFailing", "a source that came back", []string{`ingot_image_replicas{endpoint="a",state="Failed"} 1x5 0x60`}, 12 * time.Minute, ""},
 		{
-			"IngotImageReplicaFailing", "a source that is gone", []string{`ingot_image_replicas{endpoint="a",state="Failed"} 1x60`, `ingot_image_replicas{endpoint="a",state="Copying"} 1x60`},
+			"IngotImageReplicaFailing", "a source that is gone",
+			[]string{`ingot_image_replicas{endpoint="a",state="Failed"} 1x60`, `ingot_image_replicas{endpoint="a",state="Copying"} 1x60`},
 			12 * time.Minute, `{endpoint="a", severity="warning"}`,
 		},
 
 		{
-			"IngotPlatformErrors", "some calls fail among many, and answers with a name are no failures", []string{
+			"IngotPlatformErrors", "some calls fail among many, and answers with a name are no failures",
+			[]string{
 				`ingot_platform_calls_total{endpoint="a",verb="Observe",result="ok"} 0+60x60`, `ingot_platform_calls_total{endpoint="a",verb="Observe",result="unreachable"} 0+6x60`,
 				`ingot_platform_calls_total{endpoint="b",verb="EnsureImage",result="capacity"} 0+60x60`,
 			},
 			60 * time.Minute, "",
 		},
 		{
-			"IngotPlatformErrors", "two calls in an hour tell nothing", []string{`ingot_platform_calls_total{endpoint="a",verb="Check",result="error"} 0x30 1x30 2x30`},
+			"IngotPlatformErrors", "two calls in an hour tell nothing",
+			[]string{`ingot_platform_calls_total{endpoint="a",verb="Check",result="error"} 0x30 1x30 2x30`},
 			70 * time.Minute, "",
 		},
 		{
-			"IngotPlatformErrors", "every second call fails", []string{
+			"IngotPlatformErrors", "every second call fails",
+			[]string{
 				`ingot_platform_calls_total{endpoint="a",verb="Observe",result="ok"} 0+6x60`, `ingot_platform_calls_total{endpoint="a",verb="Ensure",result="error"} 0+6x60`,
 			},
 			30 * time.Minute, `{endpoint="a", severity="warning"}`,
@@ -122,14 +133,16 @@ func TestAlertsFire(t *testing.T) {
 		{"IngotCreateQueueStalled", "no turn comes", []string{`ingot_create_longest_wait_seconds{endpoint="a"} 0+60x60`}, 12 * time.Minute, `{endpoint="a", severity="warning"}`},
 
 		{
-			"IngotReconcileErrors", "some passes fail; another provider's controller is not ours to watch", []string{
+			"IngotReconcileErrors", "some passes fail; another provider's controller is not ours to watch",
+			[]string{
 				`controller_runtime_reconcile_errors_total{controller="ingotmachine"} 0+1x60`, `controller_runtime_reconcile_total{controller="ingotmachine",result="success"} 0+30x60`,
 				`controller_runtime_reconcile_errors_total{controller="machineset"} 0+9x60`, `controller_runtime_reconcile_total{controller="machineset",result="error"} 0+9x60`,
 			},
 			60 * time.Minute, "",
 		},
 		{
-			"IngotReconcileErrors", "a manager that may not write", []string{
+			"IngotReconcileErrors", "a manager that may not write",
+			[]string{
 				`controller_runtime_reconcile_errors_total{controller="imagereplica"} 0+9x60`, `controller_runtime_reconcile_total{controller="imagereplica",result="error"} 0+9x60`,
 				`controller_runtime_reconcile_total{controller="imagereplica",result="success"} 0+9x60`,
 			},
