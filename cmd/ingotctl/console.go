@@ -42,12 +42,12 @@ of its credentials, and this program must reach the endpoint. A console can show
 				return fmt.Errorf("--tail %q is no size: use for example 64Ki", tail)
 			}
 			config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &overrides)
-			reader, namespace, err := newConsoleReader(config)
+			ctx, cancel := context.WithTimeout(command.Context(), timeout)
+			defer cancel()
+			reader, namespace, err := newConsoleReader(ctx, config)
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(command.Context(), timeout)
-			defer cancel()
 			text, err := reader.Read(ctx, client.ObjectKey{Namespace: namespace, Name: args[0]}, bytes.Value())
 			if err != nil {
 				return err
@@ -65,7 +65,7 @@ of its credentials, and this program must reach the endpoint. A console can show
 	return command
 }
 
-func newConsoleReader(config clientcmd.ClientConfig) (console.Reader, string, error) {
+func newConsoleReader(ctx context.Context, config clientcmd.ClientConfig) (console.Reader, string, error) {
 	namespace, _, err := config.Namespace()
 	if err != nil {
 		return console.Reader{}, "", err
@@ -84,5 +84,5 @@ func newConsoleReader(config clientcmd.ClientConfig) (console.Reader, string, er
 	if err != nil {
 		return console.Reader{}, "", err
 	}
-	return console.Reader{Client: c, Open: registry.Opener(logr.Discard()), Clock: clock.RealClock{}}, namespace, nil
+	return console.Reader{Client: c, Open: registry.Opener(ctx, logr.Discard()), Clock: clock.RealClock{}}, namespace, nil
 }

@@ -21,6 +21,8 @@ const providerIDPrefix = "ingot://"
 
 // world is everything that a pass over one machine reads from the management cluster, and what the platform showed.
 type world struct {
+	allocation // set by the address phase of an instance that is to be made
+
 	infra   *infrav1.IngotMachine
 	found   *infrav1.IngotMachine // infra as the API has it
 	machine *clusterv1.Machine    // nil when the owner is gone
@@ -31,8 +33,6 @@ type world struct {
 
 	data   []byte                  // the bootstrap data, set by the bootstrap phase of an instance that is to be made
 	format ingotv1.BootstrapFormat // its format
-
-	allocation // set by the address phase of an instance that is to be made
 
 	observed *platform.Observation // set by observe
 	gone     bool                  // whether the pass let the machine go

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -146,6 +147,9 @@ func (r *Reconciler) ensureReplica(ctx context.Context, w *world) (*ingotv1.Imag
 			Storage:       w.storage(),
 			Artefact:      artefact,
 		},
+	}
+	if r.WatchFilterValue != "" {
+		replica.Labels = map[string]string{clusterv1.WatchLabel: r.WatchFilterValue} // or nobody would look after it
 	}
 	if err := r.Client.Create(ctx, replica); err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, err

@@ -5,7 +5,7 @@ package machine_test
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -355,7 +355,7 @@ func losesPlaceWrite(s *story) {
 	s.host("only", memory("4Gi"))
 	for i := range 3 {
 		s.writes.Before = func() { // somebody else writes first, so that ours is a conflict
-			patch(s, s.now(), func(m *infrav1.IngotMachine) { m.Annotations = map[string]string{"n": fmt.Sprint(i)} })
+			patch(s, s.now(), func(m *infrav1.IngotMachine) { m.Annotations = map[string]string{"n": strconv.Itoa(i)} })
 		}
 		if _, err := s.pass(); err == nil {
 			s.Fatal("the conflict was not noticed")

@@ -120,17 +120,17 @@ func selected(needs Needs, candidates []Candidate) (*ingotv1.PlatformEndpoint, *
 	if len(fitting) > 0 {
 		return roomiest(fitting), nil
 	}
-	return nil, none(matched, lacks, passing)
-}
-
-func none(matched int, lacks []string, passing bool) *Refusal {
-	refusal := &Refusal{Reason: infrav1.NoEndpointReason, Passing: passing}
+	refusal := &Refusal{Reason: infrav1.NoEndpointReason, Passing: passing, Message: lacking(matched, lacks)}
 	if passing {
 		refusal.Reason = infrav1.EndpointFullReason
 	}
+	return nil, refusal
+}
+
+// lacking says what each of the matched endpoints lacks.
+func lacking(matched int, lacks []string) string {
 	if matched == 0 {
-		refusal.Message = "no PlatformEndpoint matches spec.platform.libvirt.endpointSelector: label one, or change the selector"
-		return refusal
+		return "no PlatformEndpoint matches spec.platform.libvirt.endpointSelector: label one, or change the selector"
 	}
 	const few = 5
 	slices.Sort(lacks)
@@ -139,9 +139,8 @@ func none(matched int, lacks []string, passing bool) *Refusal {
 		more = fmt.Sprintf("; and %d more", len(lacks)-few)
 		lacks = lacks[:few]
 	}
-	refusal.Message = fmt.Sprintf("none of the %d PlatformEndpoints that match spec.platform.libvirt.endpointSelector can take the machine: %s%s",
+	return fmt.Sprintf("none of the %d PlatformEndpoints that match spec.platform.libvirt.endpointSelector can take the machine: %s%s",
 		matched, strings.Join(lacks, "; "), more)
-	return refusal
 }
 
 // fit checks one endpoint against everything that a machine needs but an answer.

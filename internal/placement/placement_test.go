@@ -64,14 +64,22 @@ func TestChoose(t *testing.T) {
 		"of the same the first by name":               {worker(), []placement.Candidate{host("b"), host("a")}, "a", "", nil, false},
 		"a failure domain is kept":                    {worker(func(n *placement.Needs) { n.FailureDomain = "fd-b" }), []placement.Candidate{host("a"), host("b", used(60, 1))}, "b", "", nil, false},
 		"a failure domain nobody is in is a person's": {worker(func(n *placement.Needs) { n.FailureDomain = "fd-x" }), []placement.Candidate{host("a")}, "", infrav1.NoEndpointReason, []string{`failure domain "fd-a"`, "spec.failureDomain"}, false},
-		"a selector narrows": {worker(func(n *placement.Needs) {
-			n.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"site": "south"}}
-		}),
-			[]placement.Candidate{host("a"), host("b", func(c *placement.Candidate) { c.Endpoint.Labels["site"] = "south" })}, "b", "", nil, false},
-		"a selector that matches nothing": {worker(func(n *placement.Needs) {
-			n.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"site": "moon"}}
-		}),
-			[]placement.Candidate{host("a")}, "", infrav1.NoEndpointReason, []string{"endpointSelector", "label one"}, false},
+		"a selector narrows": {
+			worker(func(n *placement.Needs) {
+				n.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"site": "south"}}
+			}),
+			[]placement.Candidate{host("a"), host("b", func(c *placement.Candidate) { c.Endpoint.Labels["site"] = "south" })},
+			"b", "", nil, false,
+		},
+		"a selector that matches nothing": {
+			worker(func(n *placement.Needs) {
+				n.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"site": "moon"}}
+			}),
+			[]placement.Candidate{host("a")},
+			"", infrav1.NoEndpointReason,
+			[]string{"endpointSelector", "label one"},
+			false,
+		},
 		"a selector that cannot be read": {worker(func(n *placement.Needs) {
 			n.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
 		}), []placement.Candidate{host("a")}, "", infrav1.NoEndpointReason, []string{"endpointSelector"}, false},
@@ -82,8 +90,14 @@ func TestChoose(t *testing.T) {
 		"exactly full is not too full":                    {worker(), []placement.Candidate{host("a", used(60, 1))}, "a", "", nil, false},
 		"what is declared counts more than what was seen": {worker(), []placement.Candidate{host("a", used(6, 1), func(c *placement.Candidate) { c.Endpoint.Spec.Capacity.Memory = new(resource.MustParse("8Gi")) })}, "", infrav1.EndpointFullReason, []string{"8192 MiB"}, true},
 		"CPUs are shared unless limited":                  {worker(func(n *placement.Needs) { n.CPUs = 64 }), []placement.Candidate{host("a")}, "a", "", nil, false},
-		"limited CPUs run out": {worker(), []placement.Candidate{host("a", used(4, 7), func(c *placement.Candidate) { c.Endpoint.Spec.Capacity.CPUs = 8 })}, "",
-			infrav1.EndpointFullReason, []string{"needs 2 CPUs", "7 of 8"}, true},
+		"limited CPUs run out": {
+			worker(),
+			[]placement.Candidate{host("a", used(4, 7), func(c *placement.Candidate) { c.Endpoint.Spec.Capacity.CPUs = 8 })},
+			"",
+			infrav1.EndpointFullReason,
+			[]string{"needs 2 CPUs", "7 of 8"},
+			true,
+		},
 		"workers leave the reserved part alone":          {worker(), []placement.Candidate{host("a", used(46, 1), reserve)}, "", infrav1.EndpointFullReason, []string{"25 % are kept for control planes"}, true},
 		"control planes may use it":                      {worker(func(n *placement.Needs) { n.ControlPlane = true }), []placement.Candidate{host("a", used(46, 1), reserve)}, "a", "", nil, false},
 		"an endpoint of another tenant is none":          {worker(), []placement.Candidate{host("a", func(c *placement.Candidate) { c.Allowed = false })}, "", infrav1.NoEndpointReason, []string{"allowedNamespaces"}, false},

@@ -70,7 +70,7 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return fmt.Errorf("no management cluster: set --kubeconfig or KUBECONFIG: %w", err)
 	}
-	return Start(ctx, config, options, registry.Opener(ctrl.Log))
+	return Start(ctx, config, options, registry.Opener(ctx, ctrl.Log))
 }
 
 // Start runs the manager against a management cluster until the context ends; open opens the sessions with platform

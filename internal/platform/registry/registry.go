@@ -16,13 +16,14 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
 )
 
-// Opener returns the opener of sessions with every platform of this version. log receives one line per change of a session.
-func Opener(log logr.Logger) session.Opener {
+// Opener returns the opener of sessions with every platform of this version. The context only carries values: a session
+// lives until its Close. log receives one line per change of a session.
+func Opener(ctx context.Context, log logr.Logger) session.Opener {
 	return func(settings session.Settings, events func(platform.Event)) (session.Session, error) {
 		if settings.Spec.Libvirt.URI == "" {
 			return nil, fmt.Errorf("%w: no platform that this version knows is set: set spec.libvirt", platform.ErrInvalid)
 		}
-		return libvirt.Open(context.Background(), libvirt.Config{
+		return libvirt.Open(ctx, libvirt.Config{
 			URI:          settings.Spec.Libvirt.URI,
 			Credentials:  settings.Credentials,
 			Acceleration: libvirt.Acceleration(settings.Spec.Libvirt.Acceleration),

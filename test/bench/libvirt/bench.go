@@ -42,13 +42,14 @@ type bench struct {
 	plane       *managementplane.Plane
 	client      client.WithWatch
 	manager     *manager
+	loop        bool // whether virsh does the same beside
 }
 
-func (b *bench) run(ctx context.Context, loop bool) (err error) {
+func (b *bench) run(ctx context.Context) (err error) {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	leases, err := newLeases(b.host)
+	leases, err := newLeases(ctx, b.host)
 	if err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func (b *bench) run(ctx context.Context, loop bool) (err error) {
 		return err
 	}
 	var virsh [2]time.Duration
-	if loop { // before and after would be fairer still; the domains of a run are gone before the next
+	if b.loop { // before and after would be fairer still; the domains of a run are gone before the next
 		say("%d domains by virsh, %d at once", b.n, b.parallel)
 		if virsh, err = b.virsh(ctx); err != nil {
 			return err

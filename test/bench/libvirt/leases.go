@@ -31,8 +31,8 @@ type leases struct {
 	seen  map[golibvirt.UUID]bool
 }
 
-func newLeases(host *hypervisor.Hypervisor) (*leases, error) {
-	conn, err := (&net.Dialer{}).DialContext(context.Background(), "unix", host.Socket)
+func newLeases(ctx context.Context, host *hypervisor.Hypervisor) (*leases, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", host.Socket)
 	if err != nil {
 		return nil, err
 	}

@@ -28,15 +28,16 @@ import (
 )
 
 func main() {
-	n := flag.Int("n", 50, "Number of machines.")
-	parallel := flag.Int("parallel", 8, "How many are made at once, by either side.")
-	rest := flag.Duration("rest", time.Minute, "How long the cost at rest is measured.")
-	loop := flag.Bool("virsh", true, "Run the loop of virsh commands beside our manager.")
+	b := &bench{}
+	flag.IntVar(&b.n, "n", 50, "Number of machines.")
+	flag.IntVar(&b.parallel, "parallel", 8, "How many are made at once, by either side.")
+	flag.DurationVar(&b.rest, "rest", time.Minute, "How long the cost at rest is measured.")
+	flag.BoolVar(&b.loop, "virsh", true, "Run the loop of virsh commands beside our manager.")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
 	ctrl.SetLogger(logr.Discard())
-	if err := run(ctx, *n, *parallel, *rest, *loop); err != nil {
+	if err := b.start(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		cancel()
 		os.Exit(1) //nolint:gocritic // cancel was called
@@ -45,7 +46,8 @@ func main() {
 
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
-func run(ctx context.Context, n, parallel int, rest time.Duration, loop bool) (err error) {
+// start brings up a hypervisor and a management cluster, runs the measurement, and takes both down.
+func (b *bench) start(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "lvb-")
 	if err != nil {
 		return err
@@ -55,7 +57,7 @@ func run(ctx context.Context, n, parallel int, rest time.Duration, loop bool) (e
 	if err != nil {
 		return err
 	}
-	if loop {
+	if b.loop {
 		if _, err := exec.LookPath("virsh"); err != nil {
 			return errors.New("virsh is missing: apt-get install libvirt-clients, or run with -virsh=false")
 		}
@@ -87,6 +89,6 @@ func run(ctx context.Context, n, parallel int, rest time.Duration, loop bool) (e
 	if err != nil {
 		return err
 	}
-	b := &bench{n: n, parallel: parallel, rest: rest, dir: dir, host: host, plane: plane, client: c, binary: binary}
-	return b.run(ctx, loop)
+	b.dir, b.host, b.plane, b.client, b.binary = dir, host, plane, c, binary
+	return b.run(ctx)
 }

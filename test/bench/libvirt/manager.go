@@ -56,7 +56,7 @@ func startManager(ctx context.Context, binary, kubeconfig, dir string) (*manager
 	go func() { m.ended <- m.command.Wait() }()
 	return m, poll(ctx, time.Minute, func() (string, error) {
 		if _, err := m.scrape(ctx); err != nil {
-			return err.Error(), nil
+			return err.Error(), nil //nolint:nilerr // it is asked again
 		}
 		return "", nil
 	})
@@ -71,12 +71,14 @@ func freeAddress(ctx context.Context) (string, error) {
 	return l.Addr().String(), nil
 }
 
-// stop ends the manager; what it logged as an error is shown.
+// stop ends the manager.
 func (m *manager) stop() error {
-	_ = m.command.Process.Signal(syscall.SIGTERM)
+	if err := m.command.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
 	select {
-	case <-m.ended:
-		return nil
+	case err := <-m.ended:
+		return err
 	case <-time.After(30 * time.Second):
 		return m.command.Process.Kill()
 	}

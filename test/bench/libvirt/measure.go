@@ -43,8 +43,10 @@ func (b *bench) measure(ctx context.Context, virsh [2]time.Duration) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println()
-	line := func(what, format string, args ...any) { fmt.Printf("%-58s %s\n", what, fmt.Sprintf(format, args...)) }
+	var out strings.Builder
+	line := func(what, format string, args ...any) {
+		fmt.Fprintf(&out, "%-58s %s\n", what, fmt.Sprintf(format, args...))
+	}
 	line("machines, at once", "%d, %d", b.n, b.parallel)
 	line("created, started and told to Cluster API, by our manager", "%.1f s", created.Seconds())
 	if virsh[0] > 0 {
@@ -61,6 +63,9 @@ func (b *bench) measure(ctx context.Context, virsh [2]time.Duration) error {
 	line("manager: CPU", "%.1f ms per machine created, joined and removed", 1000*(gone.cpu-before.cpu-(rested.cpu-made.cpu))/float64(b.n))
 	line("manager: CPU at rest", "%.1f s in %s", rested.cpu-made.cpu, b.rest)
 	line("manager: memory at its peak", "%d MiB", b.manager.peak())
+	if _, err := fmt.Fprintf(os.Stdout, "\n%s", out.String()); err != nil {
+		return err
+	}
 	return b.expectEmpty()
 }
 

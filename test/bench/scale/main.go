@@ -53,7 +53,9 @@ func run(ctx context.Context, sizes string, rest time.Duration) error {
 			return fmt.Errorf("%d machines: %w", n, err)
 		}
 		results = append(results, r)
-		print1(os.Stdout, results)
+		if _, err := fmt.Fprint(os.Stdout, table(results)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

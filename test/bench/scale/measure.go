@@ -7,8 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -173,7 +173,7 @@ func (e *experiment) restart(ctx context.Context) error {
 		}
 		last = total
 	}
-	e.result.quiet = time.Since(begin) - 10*time.Second // the last ten seconds were quiet
+	e.result.quiet = max(0, m.requests.lastRequest().Sub(begin))
 	_, e.result.quietRequests = since(nil, m.requests.snapshot(), e.result.n)
 	return nil
 }
@@ -222,53 +222,65 @@ func (e *experiment) settle(ctx context.Context, quiet time.Duration) error {
 
 // progress is what was seen of machines that come up.
 type progress struct {
-	all  time.Time // when the last was provisioned
-	took []time.Duration
+	all                time.Time // when the last was provisioned
+	took               []time.Duration
+	provisioned, ready map[types.UID]bool
+}
+
+// see takes what a machine tells.
+func (p *progress) see(m *infrav1.IngotMachine) {
+	if told := m.Status.Initialization.Provisioned; told != nil && *told && !p.provisioned[m.UID] {
+		p.provisioned[m.UID] = true
+		p.all = time.Now()
+		p.took = append(p.took, time.Since(m.CreationTimestamp.Time))
+	}
+	if conditions.IsTrue(m, infrav1.ReadyCondition) {
+		p.ready[m.UID] = true
+	}
 }
 
 // await waits until n machines are Ready.
-func (e *experiment) await(ctx context.Context, n int) (progress, error) {
-	p := progress{}
-	provisioned, ready := map[types.UID]bool{}, map[types.UID]bool{}
-	list := &infrav1.IngotMachineList{}
-	watch, err := e.plane.client.Watch(ctx, list, client.InNamespace(namespace))
-	if err != nil {
-		return p, err
-	}
-	defer func() { watch.Stop() }()
-	told := time.Now()
-	for len(ready) < n {
-		select {
-		case <-ctx.Done():
-			return p, ctx.Err()
-		case <-time.After(3 * time.Minute):
-			return p, fmt.Errorf("stuck at %d provisioned and %d ready of %d: %s", len(provisioned), len(ready), n, e.example(ctx, ready))
-		case event, open := <-watch.ResultChan():
-			if !open {
-				if watch, err = e.plane.client.Watch(ctx, list, client.InNamespace(namespace)); err != nil {
-					return p, err
-				}
-				continue
-			}
-			m, is := event.Object.(*infrav1.IngotMachine)
-			if !is {
-				continue
-			}
-			if told := m.Status.Initialization.Provisioned; told != nil && *told && !provisioned[m.UID] {
-				provisioned[m.UID] = true
-				p.all = time.Now()
-				p.took = append(p.took, time.Since(m.CreationTimestamp.Time))
-			}
-			if conditions.IsTrue(m, infrav1.ReadyCondition) {
-				ready[m.UID] = true
-			}
+func (e *experiment) await(ctx context.Context, n int) (*progress, error) {
+	p := &progress{provisioned: map[types.UID]bool{}, ready: map[types.UID]bool{}}
+	for told := time.Now(); len(p.ready) < n; {
+		ended, err := e.watch(ctx, p, n, &told)
+		if err != nil {
+			return p, err
 		}
-		if time.Since(told) > 10*time.Second {
-			told = time.Now()
-			say(fmt.Sprintf("  %d of %d provisioned, %d ready", len(provisioned), n, len(ready)))
+		if !ended {
+			break
 		}
 	}
 	return p, nil
+}
+
+// watch looks on until n machines are Ready, or the watch has ended, as watches do now and then.
+func (e *experiment) watch(ctx context.Context, p *progress, n int, told *time.Time) (ended bool, err error) {
+	watch, err := e.plane.client.Watch(ctx, &infrav1.IngotMachineList{}, client.InNamespace(namespace))
+	if err != nil {
+		return false, err
+	}
+	defer watch.Stop()
+	for len(p.ready) < n {
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(3 * time.Minute):
+			return false, fmt.Errorf("stuck at %d provisioned and %d ready of %d: %s", len(p.provisioned), len(p.ready), n, e.example(ctx, p.ready))
+		case event, open := <-watch.ResultChan():
+			if !open {
+				return true, nil
+			}
+			if m, is := event.Object.(*infrav1.IngotMachine); is {
+				p.see(m)
+			}
+		}
+		if time.Since(*told) > 10*time.Second {
+			*told = time.Now()
+			say(fmt.Sprintf("  %d of %d provisioned, %d ready", len(p.provisioned), n, len(p.ready)))
+		}
+	}
+	return false, nil
 }
 
 // example describes a machine that is not ready.
@@ -317,18 +329,19 @@ func quantile(all []time.Duration, q float64) time.Duration {
 	return all[min(len(all)-1, int(q*float64(len(all))))]
 }
 
-// print1 prints what was measured so far, one column per number of machines.
-func print1(w io.Writer, results []result) {
+// table is what was measured so far, one column per number of machines.
+func table(results []result) string {
+	var out strings.Builder
 	row := func(what string, value func(result) string) {
-		fmt.Fprintf(w, "%-52s", what)
+		fmt.Fprintf(&out, "%-52s", what)
 		for _, r := range results {
-			fmt.Fprintf(w, "%14s", value(r))
+			fmt.Fprintf(&out, "%14s", value(r))
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintln(&out)
 	}
 	seconds := func(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
-	fmt.Fprintln(w)
-	row("machines", func(r result) string { return fmt.Sprint(r.n) })
+	fmt.Fprintln(&out)
+	row("machines", func(r result) string { return strconv.Itoa(r.n) })
 	row("all provisioned after", func(r result) string { return seconds(r.provisioned) })
 	row("all ready after", func(r result) string { return seconds(r.ready) })
 	row("one machine, creation to provisioned, p50", func(r result) string { return seconds(r.p50) })
@@ -344,5 +357,6 @@ func print1(w io.Writer, results []result) {
 	row("platform calls at rest, all machines together", func(r result) string { return fmt.Sprintf("%d in %s", r.restCalls, r.restFor) })
 	row("all deleted after", func(r result) string { return seconds(r.gone) })
 	last := results[len(results)-1]
-	fmt.Fprintf(w, "created, each machine: %s\ndeleted, each machine: %s\n", strings.Join(last.createdLines, ", "), strings.Join(last.goneLines, ", "))
+	fmt.Fprintf(&out, "created, each machine: %s\ndeleted, each machine: %s\n", strings.Join(last.createdLines, ", "), strings.Join(last.goneLines, ", "))
+	return out.String()
 }

@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -22,6 +23,7 @@ type requests struct {
 	mu    sync.Mutex
 	count map[string]int
 	last  time.Time // of the last write
+	any   time.Time // of the last request
 }
 
 // counted returns a configuration whose clients are counted.
@@ -52,8 +54,9 @@ func (r *requests) add(req *http.Request) {
 		r.count = map[string]int{}
 	}
 	r.count[req.Method+" "+kindOf(req.URL.Path)]++
+	r.any = time.Now()
 	if req.Method != http.MethodGet {
-		r.last = time.Now()
+		r.last = r.any
 	}
 }
 
@@ -81,11 +84,7 @@ func kindOf(path string) string {
 func (r *requests) snapshot() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make(map[string]int, len(r.count))
-	for k, v := range r.count {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(r.count)
 }
 
 // lastWrite is when something was written last.
@@ -93,6 +92,13 @@ func (r *requests) lastWrite() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
+}
+
+// lastRequest is when anything was asked last.
+func (r *requests) lastRequest() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.any
 }
 
 // since returns what was counted after before, per unit, most first, and the total.
