@@ -44,7 +44,11 @@ func (r *Reconciler) endpointOf(ctx context.Context, replica *ingotv1.ImageRepli
 // judgeNeed reports whether machines need the copy, and returns when it is to be collected; the zero time while they do.
 // The time at which the last machine went is the condition's, so that a new manager goes on counting.
 func (r *Reconciler) judgeNeed(ctx context.Context, replica *ingotv1.ImageReplica, endpoint *ingotv1.PlatformEndpoint) (time.Time, error) {
-	needed, err := r.needed(ctx, replica, !conditions.IsTrue(replica, ingotv1.ImageReplicaUnusedCondition))
+	look := r.needed
+	if conditions.IsTrue(replica, ingotv1.ImageReplicaUnusedCondition) {
+		look = r.neededByCache // the API server was asked when it became so, and is asked again before the end
+	}
+	needed, err := look(ctx, replica)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -72,20 +76,12 @@ func keepUnused(endpoint *ingotv1.PlatformEndpoint) time.Duration {
 }
 
 // needed is whether any machine needs the copy, also one that is being deleted. The cache may lag behind the write with
-// which a machine chose the image; sure asks the API server as well before it says that none does.
-func (r *Reconciler) needed(ctx context.Context, replica *ingotv1.ImageReplica, sure bool) (bool, error) {
+// which a machine chose the image: before this says that none does, it asks the API server as well.
+func (r *Reconciler) needed(ctx context.Context, replica *ingotv1.ImageReplica) (bool, error) {
+	if needed, err := r.neededByCache(ctx, replica); err != nil || needed || r.MachineReader == nil {
+		return needed, err
+	}
 	wanted := inventory.CopyOf(replica)
-	options := []client.ListOption{client.UnsafeDisableDeepCopy}
-	if r.indexed {
-		options = append(options, client.MatchingFields{copyIndex: wanted.Key()})
-	}
-	machines := &infrav1.IngotMachineList{}
-	if err := r.Client.List(ctx, machines, options...); err != nil {
-		return false, err
-	}
-	if anyNeeds(machines.Items, wanted) || !sure || r.MachineReader == nil {
-		return anyNeeds(machines.Items, wanted), nil
-	}
 	page := &infrav1.IngotMachineList{}
 	for {
 		if err := r.MachineReader.List(ctx, page, client.Limit(pageSize), client.Continue(page.Continue)); err != nil {
@@ -96,6 +92,18 @@ func (r *Reconciler) needed(ctx context.Context, replica *ingotv1.ImageReplica, 
 		}
 		page.Items = nil
 	}
+}
+
+// neededByCache is whether any machine needs the copy, as far as the cache knows.
+func (r *Reconciler) neededByCache(ctx context.Context, replica *ingotv1.ImageReplica) (bool, error) {
+	wanted := inventory.CopyOf(replica)
+	options := []client.ListOption{client.UnsafeDisableDeepCopy}
+	if r.indexed {
+		options = append(options, client.MatchingFields{copyIndex: wanted.Key()})
+	}
+	machines := &infrav1.IngotMachineList{}
+	err := r.Client.List(ctx, machines, options...)
+	return anyNeeds(machines.Items, wanted), err
 }
 
 func anyNeeds(machines []infrav1.IngotMachine, wanted inventory.Copy) bool {
@@ -110,7 +118,7 @@ func anyNeeds(machines []infrav1.IngotMachine, wanted inventory.Copy) bool {
 // collect deletes a replica that nobody has needed for long enough, unless somebody has written that they need it since
 // it was read.
 func (r *Reconciler) collect(ctx context.Context, replica *ingotv1.ImageReplica) error {
-	needed, err := r.needed(ctx, replica, true)
+	needed, err := r.needed(ctx, replica)
 	if err != nil || needed {
 		return err // the machine's event wakes us
 	}

@@ -86,7 +86,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	news, err := r.lookForOrphans(ctx, endpoint, known, outcome.Done())
+	news, err := r.lookForOrphans(ctx, endpoint, known, outcome)
 	if err != nil {
 		return ctrl.Result{}, err
 	}

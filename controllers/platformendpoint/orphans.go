@@ -42,12 +42,12 @@ type tidings struct {
 
 // lookForOrphans compares what is ours on the endpoint with the machines that exist, when it is time to, and removes what
 // the endpoint's policy says. An error means that the management cluster did not answer.
-func (r *Reconciler) lookForOrphans(ctx context.Context, endpoint *ingotv1.PlatformEndpoint, known *notes, connected bool) (tidings, error) {
+func (r *Reconciler) lookForOrphans(ctx context.Context, endpoint *ingotv1.PlatformEndpoint, known *notes, connected flow.Outcome) (tidings, error) {
 	now := r.now()
 	if known.sweepAt().After(now) {
 		return tidings{}, nil
 	}
-	if !connected {
+	if !connected.Done() {
 		record(endpoint, untold("the endpoint does not answer"))
 		return tidings{}, nil
 	}
