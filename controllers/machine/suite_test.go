@@ -345,11 +345,14 @@ func (s *story) expectMessage(message, part string) {
 	}
 }
 
-// expectCalls checks which methods of the platform were called, whatever their order and number.
+// expectCalls checks which methods of the platform were called about machines and images, whatever their order and number.
 func (s *story) expectCalls(methods ...string) {
 	s.Helper()
 	called := map[string]bool{}
 	for _, call := range s.platform.Calls() {
+		if call.UUID == "" && call.ImageSHA256 == "" {
+			continue // the endpoint's own reconciler asks how much there is, and what
+		}
 		called[call.Method] = true
 		if !slices.Contains(methods, call.Method) {
 			s.Errorf("the platform was asked to %s, which it must not be", call.Method)
