@@ -9,7 +9,7 @@ tool = $$(go -C hack/tools tool -n $(1))
 
 .PHONY: help
 help: ## Show this help
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  %-18s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  %-20s %s\n' "$$name" "$$text"; done
 
 ##@ The two commands of the README
 
@@ -20,6 +20,10 @@ quickstart: build ## Make a cluster on VMs of this machine and upgrade its worke
 .PHONY: test
 test: packages ## Run unit tests, tests against a real API server, and tests against a real libvirtd (TESTS=./internal/...)
 	hack/test.sh $(TESTS)
+
+.PHONY: test-survive-full
+test-survive-full: packages ## Kill the manager at every API write and every single platform call, reads included; takes more than an hour
+	go test ./test/survive -run TestCrashes -count=1 -timeout 4h -v -every-read
 
 ##@ More of the demo
 

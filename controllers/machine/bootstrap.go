@@ -5,7 +5,9 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +20,12 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/image"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
+
+// bootstrapWait is how soon a Secret is read again that was announced and is not there yet, or holds nothing. Secrets are
+// not watched.
+const bootstrapWait = 15 * time.Second
+
+var errNoData = errors.New("has no key \"value\": its bootstrap provider must write it")
 
 // published waits until there is bootstrap data for an instance that is still to be made. Whoever runs has it.
 func (r *Reconciler) published(_ context.Context, w *world) flow.Outcome {
@@ -41,6 +49,9 @@ func (r *Reconciler) bootstrap(ctx context.Context, w *world) flow.Outcome {
 	data, format, err := r.bootstrapData(ctx, w)
 	if apierrors.IsNotFound(err) && r.runs(ctx, w) {
 		return flow.Advance(infrav1.BootstrapDataAvailableReason, "") // it has the data already
+	}
+	if apierrors.IsNotFound(err) || errors.Is(err, errNoData) {
+		return flow.Wait(infrav1.WaitingForBootstrapDataReason, err.Error(), bootstrapWait)
 	}
 	if err != nil {
 		return flow.Fail(infrav1.WaitingForBootstrapDataReason, "", err)
@@ -68,7 +79,7 @@ func (r *Reconciler) bootstrapData(ctx context.Context, w *world) ([]byte, ingot
 	}
 	data := secret.Data["value"]
 	if len(data) == 0 {
-		return nil, "", fmt.Errorf("bootstrap data Secret %s has no key \"value\": its bootstrap provider must write it", key)
+		return nil, "", fmt.Errorf("bootstrap data Secret %s %w", key, errNoData)
 	}
 	format := ingotv1.BootstrapFormat(secret.Data["format"])
 	if format == "" {

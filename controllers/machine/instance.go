@@ -189,8 +189,8 @@ func (r *Reconciler) judgeInstance(w *world, seen platform.Observation) flow.Out
 	switch {
 	case seen.Existence == platform.Unknown:
 		return flow.Wait(infrav1.EndpointUnavailableReason, "the platform could not tell: "+seen.Detail, unreachableWait).Unknown()
-	case seen.Existence == platform.Absent && (w.wasProvisioned() || w.started()):
-		message := "the instance is not on the endpoint any more; it is never made a second time. Delete the Machine to have it replaced"
+	case !seen.Started && (w.wasProvisioned() || w.started()):
+		message := "the instance is not on the endpoint any more" + remains(seen) + "; it is never made a second time. Delete the Machine to have it replaced"
 		r.warnOnce(w, infrav1.InstanceReadyCondition, infrav1.InstanceGoneReason, "ObserveInstance", message)
 		return flow.Stall(infrav1.InstanceGoneReason, message)
 	case seen.Started && seen.Power == platform.PowerOff:
@@ -204,6 +204,14 @@ func (r *Reconciler) judgeInstance(w *world, seen platform.Observation) flow.Out
 	default:
 		return flow.Advance(infrav1.InstanceRunningReason, "")
 	}
+}
+
+// remains says what is left of an instance that was lost.
+func remains(seen platform.Observation) string {
+	if seen.Existence == platform.Absent || seen.Detail == "" {
+		return ""
+	}
+	return " (" + seen.Detail + ")"
 }
 
 // instanceFailed translates the platform's errors. What could not be told leaves everything as it was last seen.

@@ -27,6 +27,9 @@ type Writes struct {
 	KillOn string
 	// Lost is whether that write still reaches the API server, and only its answer is lost.
 	Lost bool
+	// Judge is told the name of each write before it is done, and says whether the manager dies at it, and whether the
+	// write still reaches the API server; nil lets it live.
+	Judge func(name string) (dies, reaches bool)
 	// Before runs once, before the next write.
 	Before func()
 
@@ -69,16 +72,20 @@ func (w *Writes) write(name string, do func() error) error {
 		w.Before = nil
 		before()
 	}
+	dies, reaches := false, w.Lost
+	if w.Judge != nil {
+		dies, reaches = w.Judge(name)
+	}
 	w.mu.Lock()
 	w.done = append(w.done, name)
 	wasDead := w.dead
-	w.dead = wasDead || len(w.done) == w.KillAt || name == w.KillOn
+	w.dead = wasDead || dies || len(w.done) == w.KillAt || name == w.KillOn
 	isDead := w.dead
 	w.mu.Unlock()
 	switch {
 	case !isDead:
 		return do()
-	case !wasDead && w.Lost:
+	case !wasDead && reaches:
 		return errors.Join(do(), ErrKilled)
 	default:
 		return ErrKilled

@@ -232,12 +232,11 @@ func blameCapacity(ctx context.Context, c *client, poolName string, failure erro
 	if failure == nil || errors.Is(failure, platform.ErrUnreachable) {
 		return failure
 	}
-	_ = c.refreshPool(ctx, poolName) // what guests have written since it was last read is not in the numbers
-	p, err := c.pool(ctx, poolName)
+	p, err := measuredPool(ctx, c, poolName)
 	if err != nil || p.available >= smallestRoom {
 		return failure
 	}
-	return fmt.Errorf("%w: storage pool %s has %d MiB left: %w", platform.ErrCapacity, poolName, p.available>>20, failure)
+	return fmt.Errorf("%w: storage pool %s has %s left: %w", platform.ErrCapacity, poolName, mib(p.available), failure)
 }
 
 // target describes a file. Only images may be read by others than QEMU.

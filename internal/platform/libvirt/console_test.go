@@ -26,7 +26,7 @@ func (l *lab) consoleOf(id platform.Identity) string {
 
 func testConsole(t *testing.T, l *lab) {
 	t.Helper()
-	wire := newProxy(t, l.host.Socket, -1, false)
+	wire := newProxy(t, l.host.Socket)
 	p := l.open(t, wire, nil)
 	req := l.request(t, p)
 	if log, err := p.ReadConsole(t.Context(), req.Identity, 100); len(log) != 0 || err != nil {
@@ -84,8 +84,8 @@ func testConsole(t *testing.T, l *lab) {
 		}
 	})
 	t.Run("while libvirtd hangs", func(t *testing.T) {
-		wire.freeze(true)
-		defer wire.freeze(false)
+		wire.Freeze(true)
+		defer wire.Freeze(false)
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
 		if _, err := p.ReadConsole(ctx, req.Identity, 100); !errors.Is(err, platform.ErrUnreachable) {

@@ -365,7 +365,7 @@ func must(t *testing.T, err error) {
 // testShutDownInTime follows a guest that does not obey from the first question to the end of its time.
 func testShutDownInTime(t *testing.T, l *lab) {
 	t.Helper()
-	wire := newProxy(t, l.host.Socket, -1, false)
+	wire := newProxy(t, l.host.Socket)
 	clock := clocktesting.NewFakeClock(time.Now())
 	p := l.open(t, wire, func(c *libvirt.Config) { c.Clock = clock })
 	req := l.request(t, p)

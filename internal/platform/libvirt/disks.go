@@ -64,22 +64,29 @@ func makeDisks(ctx context.Context, c *client, req platform.Request, p pool) err
 }
 
 // checkRoom refuses to begin in a pool that is full. All disks grow as they are written, so what must fit is what they begin
-// with; whether there is room for what guests will write is the pool's owner's to watch. The numbers that libvirt keeps
-// leave out what guests have written since it last read the directory, so it is asked to read it.
+// with; whether there is room for what guests will write is the pool's owner's to watch.
 func checkRoom(ctx context.Context, c *client, req platform.Request) error {
-	if err := c.refreshPool(ctx, req.Storage); errors.Is(err, platform.ErrUnreachable) {
-		return err // any other refusal, for example while a volume is being made, leaves the numbers as they were
-	}
-	p, err := c.pool(ctx, req.Storage)
+	p, err := measuredPool(ctx, c, req.Storage)
 	if err != nil {
 		return err
 	}
 	if need := firstBytes(req); p.available < need {
-		return fmt.Errorf("%w: storage pool %s has %d MiB left, and the disks of the machine begin with %d MiB: "+
-			"make room in the pool, or name another one in spec.platform.libvirt.storagePool", platform.ErrCapacity, p.name, p.available>>20, need>>20)
+		return fmt.Errorf("%w: storage pool %s has %s left, and the disks of the machine begin with %s: "+
+			"make room in the pool, or name another one in spec.platform.libvirt.storagePool", platform.ErrCapacity, p.name, mib(p.available), mib(need))
 	}
 	return nil
 }
+
+// measuredPool returns a pool with the room that is left now. The numbers that libvirt keeps leave out what others, guests
+// above all, have written and removed since it last read the directory, so it is asked to read it.
+func measuredPool(ctx context.Context, c *client, name string) (pool, error) {
+	if err := c.refreshPool(ctx, name); errors.Is(err, platform.ErrUnreachable) {
+		return pool{}, err // any other refusal, for example while a volume is being made, leaves the numbers as they were
+	}
+	return c.pool(ctx, name)
+}
+
+func mib(bytes int64) string { return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20)) }
 
 // firstBytes is how much room an instance must find in its pool before it runs.
 func firstBytes(req platform.Request) int64 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/libvirt"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/wire"
 )
 
 // What comes from a host or out of a Secret is foreign input. Nothing in it may end the manager, be taken for ours when it
@@ -69,8 +70,8 @@ func FuzzParseMark(f *testing.F) {
 
 // message frames a payload as libvirt's protocol does.
 func message(payload []byte) []byte {
-	m := make([]byte, headerLen, headerLen+len(payload))
-	binary.BigEndian.PutUint32(m, uint32(headerLen+len(payload)))
+	m := make([]byte, wire.HeaderLen, wire.HeaderLen+len(payload))
+	binary.BigEndian.PutUint32(m, uint32(wire.HeaderLen+len(payload)))
 	return append(m, payload...)
 }
 
@@ -81,10 +82,10 @@ func FuzzReadMessage(f *testing.F) {
 	f.Add(append([]byte{0x02, 0, 0, 4}, make([]byte, 40)...)) // claims 32 MiB
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		payload, err := libvirt.ReadMessage(bytes.NewReader(sent))
-		if err == nil && !bytes.HasPrefix(sent[headerLen:], payload) {
+		if err == nil && !bytes.HasPrefix(sent[wire.HeaderLen:], payload) {
 			t.Error("the payload was never sent")
 		}
-		if err == nil && int(binary.BigEndian.Uint32(sent)) != headerLen+len(payload) {
+		if err == nil && int(binary.BigEndian.Uint32(sent)) != wire.HeaderLen+len(payload) {
 			t.Error("the payload is not as long as the message says")
 		}
 		if err != nil && len(payload) > len(sent) {
@@ -114,7 +115,7 @@ func FuzzFrames(f *testing.F) {
 				return
 			}
 			n := int64(binary.BigEndian.Uint32(length[:]))
-			if n < headerLen || n > 32<<20+4 {
+			if n < wire.HeaderLen || n > 32<<20+4 {
 				t.Fatalf("a length of %d was let through", n)
 			}
 			_, _ = io.CopyN(io.Discard, from, n-4)

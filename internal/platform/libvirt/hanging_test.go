@@ -104,11 +104,11 @@ func queue(workers int, work []func() error) result {
 // A host that freezes in the middle lets its callers go by itself, however patient they are.
 func testFrozenHoldsNobody(t *testing.T, l *lab) {
 	t.Helper()
-	wire := newProxy(t, l.host.Socket, -1, false)
+	wire := newProxy(t, l.host.Socket)
 	clock := clocktesting.NewFakeClock(time.Now())
 	s := l.open(t, wire, func(c *libvirt.Config) { c.Clock = clock })
 	id := platform.Identity{UUID: "6f0c9d2e-1111-4222-8333-444455556666", ManagementClusterID: "mc", Storage: l.host.Pool}
-	wire.freeze(true)
+	wire.Freeze(true)
 	const callers = 10 // more than run at once
 	ended := make(chan error, callers)
 	for range callers {
@@ -134,5 +134,5 @@ func testFrozenHoldsNobody(t *testing.T, l *lab) {
 	if held := clock.Now().Sub(began); held > 45*time.Second {
 		t.Errorf("they were held for %s", held)
 	}
-	wire.freeze(false)
+	wire.Freeze(false)
 }

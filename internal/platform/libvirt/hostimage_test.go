@@ -135,7 +135,7 @@ func testClosedWhileCopying(t *testing.T, l *lab) {
 	image := l.artefact(t, disk, "raw")
 	image.Source, _ = drip(t, disk)
 	before := l.Inventory(t)
-	p := l.open(t, newProxy(t, l.host.Socket, -1, false), nil)
+	p := l.open(t, newProxy(t, l.host.Socket), nil)
 	if _, err := p.EnsureImage(t.Context(), image); err != nil {
 		t.Fatal(err)
 	}

@@ -78,9 +78,12 @@ func (s *Session) storeImage(ctx context.Context, c *client, req platform.ImageR
 			return none, err
 		}
 	}
+	if p, err = measuredPool(ctx, c, req.Storage); err != nil {
+		return none, err
+	}
 	if p.available < req.SizeBytes {
-		return none, fmt.Errorf("%w: storage pool %s has %d MiB left, the artefact alone has %d MiB",
-			platform.ErrCapacity, p.name, p.available>>20, req.SizeBytes>>20)
+		return none, fmt.Errorf("%w: storage pool %s has %s left, the artefact alone has %s: make room in the pool",
+			platform.ErrCapacity, p.name, mib(p.available), mib(req.SizeBytes))
 	}
 	s.startCopy(req)
 	return none, nil

@@ -229,7 +229,7 @@ func (l *lab) defineClone(t *testing.T, req platform.Request) {
 func testInventoryCost(t *testing.T, l *lab) {
 	t.Helper()
 	var calls counter
-	p := l.open(t, newProxy(t, l.host.Socket, -1, false), func(c *libvirt.Config) { c.Calls = calls.count })
+	p := l.open(t, newProxy(t, l.host.Socket), func(c *libvirt.Config) { c.Calls = calls.count })
 	image := l.stored(t, p)
 	var costs []map[string]int
 	for n := range 4 {
@@ -254,7 +254,7 @@ func testInventoryCost(t *testing.T, l *lab) {
 func testCalls(t *testing.T, l *lab) {
 	t.Helper()
 	var calls counter
-	wire := newProxy(t, l.host.Socket, -1, false)
+	wire := newProxy(t, l.host.Socket)
 	p := l.open(t, wire, func(c *libvirt.Config) { c.Calls = calls.count })
 	counts, errs := calls.take()
 	if counts["connect"] != 1 || counts["subscribe"] != 1 || counts["read versions"] != 1 || len(errs) != 0 {
@@ -283,13 +283,13 @@ func testCalls(t *testing.T, l *lab) {
 	if _, err := p.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	wire.sever(true)
+	wire.Sever(true)
 	eventually(t, "the loss is noticed", func() bool { return !p.Status().Connected })
 	eventually(t, "failed attempts to connect are told", func() bool {
 		_, errs := calls.take()
 		return errors.Is(errs["connect"], platform.ErrUnreachable)
 	})
-	wire.sever(false)
+	wire.Sever(false)
 	eventually(t, "the session is back", func() bool { return p.Status().Connected })
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/hypervisor"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/libvirt"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/wire"
 )
 
 // lab is a private libvirtd with QEMU's emulation, and root's hands on it.
@@ -92,7 +93,7 @@ func (l *lab) connect(t *testing.T, socket string) *golibvirt.Libvirt {
 // open opens a session through a proxy. A libvirtd that was just started needs seconds until it knows its QEMU.
 func (l *lab) open(t *testing.T, p *proxy, change func(*libvirt.Config)) *libvirt.Session {
 	t.Helper()
-	config := libvirt.Config{URI: p.uri(), Acceleration: libvirt.Emulated, Log: testr.New(t)}
+	config := libvirt.Config{URI: p.URI(), Acceleration: libvirt.Emulated, Log: testr.New(t)}
 	if change != nil {
 		change(&config)
 	}
@@ -108,7 +109,7 @@ func (l *lab) open(t *testing.T, p *proxy, change func(*libvirt.Config)) *libvir
 // Session implements platformtest.Lab.
 func (l *lab) Session(t *testing.T) platform.Platform {
 	t.Helper()
-	p := newProxy(t, l.host.Socket, -1, false)
+	p := newProxy(t, l.host.Socket)
 	l.mu.Lock()
 	l.proxies = append(l.proxies, p)
 	l.mu.Unlock()
@@ -118,7 +119,11 @@ func (l *lab) Session(t *testing.T) platform.Platform {
 // Faulty implements platformtest.Lab.
 func (l *lab) Faulty(t *testing.T, n int, lost bool) (session platform.Platform, fired func() bool) {
 	t.Helper()
-	p := newProxy(t, l.host.Socket, n, lost)
+	when := wire.CutBefore
+	if lost {
+		when = wire.CutAfter
+	}
+	p := newCutProxy(t, l.host.Socket, n, when)
 	return l.open(t, p, nil), p.hasFired
 }
 
@@ -134,11 +139,11 @@ func (l *lab) Sever(*testing.T) (restore func()) {
 	proxies := slices.Clone(l.proxies)
 	l.mu.Unlock()
 	for _, p := range proxies {
-		p.sever(true)
+		p.Sever(true)
 	}
 	return func() {
 		for _, p := range proxies {
-			p.sever(false)
+			p.Sever(false)
 		}
 	}
 }

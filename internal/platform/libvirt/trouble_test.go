@@ -93,13 +93,13 @@ func pack(t *testing.T, b []byte) []byte {
 // Calls end with their context, and the session notices by itself and comes back.
 func testFrozen(t *testing.T, l *lab) {
 	t.Helper()
-	wire := newProxy(t, l.host.Socket, -1, false)
+	wire := newProxy(t, l.host.Socket)
 	clock := clocktesting.NewFakeClock(time.Now())
 	s := l.open(t, wire, func(c *libvirt.Config) { c.Clock = clock })
 	if _, err := s.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	wire.freeze(true)
+	wire.Freeze(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	id := platform.Identity{UUID: "6f0c9d2e-1111-4222-8333-444455556666", ManagementClusterID: "mc", Storage: l.host.Pool}
@@ -110,7 +110,7 @@ func testFrozen(t *testing.T, l *lab) {
 		clock.Step(10 * time.Second)
 		return !s.Status().Connected
 	})
-	wire.freeze(false)
+	wire.Freeze(false)
 	eventually(t, "the session is back", func() bool {
 		clock.Step(10 * time.Second)
 		return s.Status().Connected
@@ -122,7 +122,7 @@ func testFrozen(t *testing.T, l *lab) {
 
 func testFrozenWhileCopying(t *testing.T, l *lab) {
 	t.Helper()
-	wire := newProxy(t, l.host.Socket, -1, false)
+	wire := newProxy(t, l.host.Socket)
 	clock := clocktesting.NewFakeClock(time.Now())
 	s := l.open(t, wire, func(c *libvirt.Config) { c.Clock = clock })
 	disk := bytes.Repeat([]byte("w"), 4<<20)
@@ -134,7 +134,7 @@ func testFrozenWhileCopying(t *testing.T, l *lab) {
 		o, err := s.EnsureImage(t.Context(), image)
 		return err == nil && o.BytesDone == image.SizeBytes/2
 	})
-	wire.freeze(true)
+	wire.Freeze(true)
 	release()
 	var failure error
 	eventually(t, "the copy is given up", func() bool {
@@ -147,7 +147,7 @@ func testFrozenWhileCopying(t *testing.T, l *lab) {
 	if !errors.Is(failure, platform.ErrUnreachable) {
 		t.Errorf("got %v, want %q", failure, platform.ErrUnreachable)
 	}
-	wire.freeze(false)
+	wire.Freeze(false)
 	eventually(t, "the image is copied", func() bool {
 		clock.Step(10 * time.Second)
 		o, err := s.EnsureImage(t.Context(), image)
