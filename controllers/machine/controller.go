@@ -70,6 +70,7 @@ type Reconciler struct {
 	// What one manager remembers. All of it may be lost at any time.
 	assumed assumptions
 	absent  absences
+	written superseded
 	turns   *budget
 	once    sync.Once
 	wake    func(client.ObjectKey) // puts a machine into the queue; nil without a manager

@@ -44,7 +44,11 @@ func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*world, 
 	w := &world{infra: &infrav1.IngotMachine{}}
 	if err := r.Client.Get(ctx, key, w.infra); err != nil {
 		r.budget().leave(key)
+		r.written.forget(key)
 		return nil, client.IgnoreNotFound(err)
+	}
+	if r.written.has(key, w.infra.ResourceVersion) {
+		return nil, nil // the event of our own write wakes us
 	}
 	w.found = w.infra.DeepCopy()
 	deleting := !w.infra.DeletionTimestamp.IsZero()

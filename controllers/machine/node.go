@@ -46,14 +46,14 @@ func (r *Reconciler) claimNode(ctx context.Context, w *world) error {
 		return err
 	}
 	nodes := &corev1.NodeList{}
-	if err := workload.List(ctx, nodes); err != nil {
+	if err := workload.List(ctx, nodes, client.UnsafeDisableDeepCopy); err != nil {
 		return err
 	}
 	for i := range nodes.Items {
-		node := &nodes.Items[i]
-		if node.Spec.ProviderID != "" || !strings.EqualFold(node.Status.NodeInfo.SystemUUID, w.identity().UUID) {
+		if nodes.Items[i].Spec.ProviderID != "" || !strings.EqualFold(nodes.Items[i].Status.NodeInfo.SystemUUID, w.identity().UUID) {
 			continue
 		}
+		node := nodes.Items[i].DeepCopy()
 		before := client.MergeFrom(node.DeepCopy())
 		node.Spec.ProviderID = w.infra.Spec.ProviderID
 		return workload.Patch(ctx, node, before)

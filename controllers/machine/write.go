@@ -40,6 +40,7 @@ func (r *Reconciler) patchRecord(ctx context.Context, w *world) error {
 	if err := r.Client.Patch(ctx, record, client.MergeFromWithOptions(w.found, client.MergeFromWithOptimisticLock{})); err != nil {
 		return err
 	}
+	r.written.add(w.key(), w.found.ResourceVersion, record.ResourceVersion)
 	w.infra.ObjectMeta, w.infra.Spec = record.ObjectMeta, record.Spec
 	w.found.ObjectMeta, w.found.Spec = *record.ObjectMeta.DeepCopy(), *record.Spec.DeepCopy()
 	return nil
@@ -53,6 +54,7 @@ func (r *Reconciler) report(ctx context.Context, w *world) error {
 	if err := r.Client.Status().Patch(ctx, w.infra, client.MergeFrom(w.found)); err != nil {
 		return err
 	}
+	r.written.add(w.key(), w.found.ResourceVersion, w.infra.ResourceVersion)
 	if r.Meter != nil {
 		r.Meter.Reported(w.found, w.infra, w.machine)
 	}

@@ -10,9 +10,10 @@ type Procedure uint32
 
 // Procedures that tests name.
 const (
-	DomainCreate   Procedure = 196
-	DomainShutdown Procedure = 258
-	StorageUpload  Procedure = 208
+	DomainCreate      Procedure = 196
+	StorageUpload     Procedure = 208
+	DomainShutdown    Procedure = 258
+	DomainSetMetadata Procedure = 264
 )
 
 // String is the procedure's name, in words.
@@ -47,7 +48,7 @@ func reads() map[Procedure]string {
 func changes() map[Procedure]string {
 	return map[Procedure]string{
 		28: "domain resume", 93: "volume create", 94: "volume delete", 125: "volume clone", 174: "domain device update", DomainCreate: "domain start",
-		StorageUpload: "volume upload", 231: "domain undefine", 234: "domain destroy", DomainShutdown: "domain shutdown", 260: "volume resize", 264: "domain metadata set",
+		StorageUpload: "volume upload", 231: "domain undefine", 234: "domain destroy", DomainShutdown: "domain shutdown", 260: "volume resize", DomainSetMetadata: "domain metadata set",
 		291: "network update", 350: "domain define", 390: "domain lifecycle action",
 	}
 }

@@ -32,6 +32,7 @@ var (
 	errNotFound = errors.New("not found")
 	errExists   = errors.New("exists already")
 	errState    = errors.New("not possible in this state")
+	errBusy     = errors.New("libvirt waits for the domain's QEMU")
 	errLost     = errors.New("the connection was lost")
 )
 
@@ -141,6 +142,8 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %s", errExists, answer.Message)
 	case libvirt.ErrOperationInvalid:
 		return fmt.Errorf("%w: %s", errState, answer.Message)
+	case libvirt.ErrOperationTimeout:
+		return fmt.Errorf("%w: %s", errBusy, answer.Message)
 	default:
 		return fmt.Errorf("libvirt refused: %s", answer.Message)
 	}

@@ -58,6 +58,7 @@ func TestRealHost(t *testing.T) {
 		{"Addresses", "the node's address is known before its agent answers", testAddresses},
 		{"Events", "reconciles are driven by events", testEvents},
 		{"Frozen", "a libvirtd that hangs holds nobody", testFrozen},
+		{"StuckBeforeFirstRun", "libvirt can wait for a QEMU for ever, and no machine may wait with it", testStuckBeforeFirstRun},
 		{"FrozenWhileCopying", "nor does it hold a copy, and what it took is swept later", testFrozenWhileCopying},
 		{"Transports", "most hosts are not the manager's own", testTransports},
 		{"RefusedCredentials", "who put a wrong key into the Secret must learn which", testRefusedCredentials},

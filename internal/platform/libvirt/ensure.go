@@ -102,7 +102,7 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 	case stepStart:
 		return false, start(ctx, c, req, v)
 	case stepMarkStarting:
-		return false, setStage(ctx, c, v, stageStarting)
+		return false, markStarting(ctx, c, v)
 	case stepResume:
 		return false, ignoreState(c.resume(ctx, req.UUID))
 	case stepMarkStarted:
@@ -126,6 +126,20 @@ func start(ctx context.Context, c *client, req platform.Request, v view) error {
 		return err
 	}
 	return c.undefine(ctx, req.UUID)
+}
+
+// markStarting writes down that the guest may run from now on. A libvirtd that was killed while it started QEMU can wait
+// for that QEMU for ever when it is back. The guest has never run, so QEMU is ended, and the next step starts another.
+func markStarting(ctx context.Context, c *client, v view) error {
+	err := setStage(ctx, c, v, stageStarting)
+	if !errors.Is(err, errBusy) {
+		return err
+	}
+	now, err := look(ctx, c, v.id)
+	if err != nil || now.domain == nil || now.mark != v.mark {
+		return err // another manager has gone on
+	}
+	return c.destroy(ctx, v.id.UUID)
 }
 
 // setStage writes down how far the first start has come.

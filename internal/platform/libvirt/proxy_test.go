@@ -21,7 +21,9 @@ type proxy struct {
 	left  int // effects until the one at which the wire is cut; negative means never, or that it was cut
 	when  wire.Verdict
 	fired bool
-	asks  [][]byte // the calls that asked a guest to shut down
+	// cutBefore is a procedure at whose first call the wire is cut; 0 for none.
+	cutBefore wire.Procedure
+	asks      [][]byte // the calls that asked a guest to shut down
 }
 
 // newProxy lets sessions connect to target until the test ends.
@@ -47,6 +49,10 @@ func (p *proxy) judge(m wire.Message) wire.Verdict {
 	defer p.mu.Unlock()
 	if m.Kind == wire.Call && m.Procedure == wire.DomainShutdown {
 		p.asks = append(p.asks, m.Bytes)
+	}
+	if m.Kind == wire.Call && m.Procedure == p.cutBefore {
+		p.cutBefore = 0
+		return wire.CutBefore
 	}
 	if m.Kind == wire.Call && m.Procedure.Reads() || p.left < 0 {
 		return wire.Pass

@@ -22,6 +22,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/hypervisor"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/libvirt"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/wire"
 )
 
 // stopDaemon ends libvirtd and leaves the guests.
@@ -117,6 +118,40 @@ func testFrozen(t *testing.T, l *lab) {
 	})
 	if o, err := s.Observe(t.Context(), id); err != nil || o.Existence != platform.Absent {
 		t.Errorf("Observe: %+v, %v", o, err)
+	}
+}
+
+// A libvirtd that was killed at a bad moment waits for a QEMU that it never gets on with. As long as the guest has not run,
+// another QEMU takes its place.
+func testStuckBeforeFirstRun(t *testing.T, l *lab) {
+	t.Helper()
+	p := newProxy(t, l.host.Socket)
+	s := l.open(t, p, nil)
+	request := l.request(t, s)
+	p.cutBefore = wire.DomainSetMetadata
+	if _, err := s.Ensure(t.Context(), request); !errors.Is(err, platform.ErrUnreachable) {
+		t.Fatalf("the wire was not cut: %v", err)
+	}
+	stuck := l.qemu(t, request.UUID)
+	if err := syscall.Kill(stuck, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	waits := make(chan error, 1)
+	go func() {
+		waits <- l.admin.DomainSendKey(l.domain(t, request.UUID), uint32(golibvirt.KeycodeSetLinux), 0, []uint32{28}, 0)
+	}()
+	p.Sever(false)
+	var seen platform.Observation
+	eventually(t, "the instance runs", func() (runs bool) {
+		var err error
+		seen, err = s.Ensure(t.Context(), request)
+		return err == nil && seen.Started
+	})
+	if seen.Power != platform.PowerOn || l.qemu(t, request.UUID) == stuck {
+		t.Errorf("%+v, in process %d, and %d was stuck", seen, l.qemu(t, request.UUID), stuck)
+	}
+	if err := <-waits; err == nil {
+		t.Error("QEMU was not stuck: the test proves nothing")
 	}
 }
 

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -153,6 +155,7 @@ func (e *experiment) restart(ctx context.Context) error {
 	if err := e.manager.stop(); err != nil {
 		return err
 	}
+	say("  restarting the manager")
 	begin := time.Now()
 	m, err := startManager(ctx, e.plane.Config, e.fake)
 	if err != nil {
@@ -179,6 +182,7 @@ func (e *experiment) restart(ctx context.Context) error {
 }
 
 func (e *experiment) idle(ctx context.Context) error {
+	say(fmt.Sprintf("  looking at rest for %s", e.result.restFor))
 	before := e.manager.requests.snapshot()
 	e.fake.ForgetCalls()
 	if err := sleep(ctx, e.result.restFor); err != nil {
@@ -298,13 +302,18 @@ func (e *experiment) example(ctx context.Context, ready map[types.UID]bool) stri
 }
 
 func (e *experiment) awaitGone(ctx context.Context) error {
-	for {
-		list := &clusterv1.MachineList{}
-		if err := e.plane.client.List(ctx, list, client.InNamespace(namespace)); err != nil {
+	for told := time.Now(); ; {
+		list := &metav1.PartialObjectMetadataList{} // one of them, and how many there are besides: who counts must not slow the counted
+		list.SetGroupVersionKind(clusterv1.GroupVersion.WithKind("MachineList"))
+		if err := e.plane.client.List(ctx, list, client.InNamespace(namespace), client.Limit(1)); err != nil {
 			return err
 		}
 		if len(list.Items) == 0 {
 			return nil
+		}
+		if time.Since(told) > 10*time.Second {
+			told = time.Now()
+			say(fmt.Sprintf("  %d machines are to be deleted", 1+ptr.Deref(list.RemainingItemCount, 0)))
 		}
 		if err := sleep(ctx, time.Second); err != nil {
 			return err
