@@ -157,10 +157,10 @@ func (m *manager) judgeWrite(name string) (dies, reaches bool) {
 	case wire.Pass:
 		return false, false
 	case wire.CutBefore:
-		m.wire.Sever(true)
+		m.wire.Sever()
 		return true, false
 	default:
-		m.wire.Sever(true)
+		m.wire.Sever()
 		return true, true
 	}
 }
@@ -210,7 +210,7 @@ func (m *manager) kill() {
 	m.dead = true
 	m.mu.Unlock()
 	m.writes.Kill()
-	m.wire.Sever(true)
+	m.wire.Sever()
 }
 
 func (m *manager) isDead() bool {

@@ -67,7 +67,7 @@ func besides(t *testing.T, h *host, made *int) time.Duration {
 	took := time.Since(begin)
 	if silent != nil {
 		f.expectHeld(all[1])
-		silent.Freeze(false)
+		silent.Thaw()
 	}
 	f.deleteAll(all...)
 	f.expectEmptyHost()
@@ -77,11 +77,13 @@ func besides(t *testing.T, h *host, made *int) time.Duration {
 // fallSilent makes machines on an endpoint that falls silent when so many are made, and waits until all workers have met it.
 func (f *fleet) fallSilent(wire *wire.Proxy, made int) *ingotv1.PlatformEndpoint {
 	f.Helper()
-	wire.Freeze(made == 0)
+	if made == 0 {
+		wire.Freeze()
+	}
 	endpoint := f.endpoint("-silent", wire.URI())
 	f.machines(fleetSize, endpoint)
 	f.eventually("some are made", patience, func() bool { return f.provisioned(endpoint) >= made })
-	wire.Freeze(true)
+	wire.Freeze()
 	time.Sleep(3 * time.Second)
 	if n := f.provisioned(endpoint); n == fleetSize {
 		f.Error("all machines were made before their endpoint fell silent: the story proves nothing")

@@ -40,10 +40,6 @@ var shared suite
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// The stories wait for libvirtd and QEMU more than they compute.
-	if err := flag.Set("test.parallel", "6"); err != nil {
-		panic(err)
-	}
 	code, err := run(context.Background(), m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -54,6 +50,9 @@ func TestMain(m *testing.M) {
 
 func run(ctx context.Context, m *testing.M) (code int, err error) {
 	ctrl.SetLogger(logr.Discard())
+	if err := flag.Set("test.parallel", "6"); err != nil { // the stories wait for libvirtd and QEMU more than they compute
+		return 1, err
+	}
 	if shared.programs, err = components.FromEnvironment(func(line string) { fmt.Fprintln(os.Stderr, line) }); err != nil {
 		return 1, err
 	}

@@ -15,7 +15,7 @@ import (
 // Verdict is what becomes of a message.
 type Verdict int
 
-// What can become of a message. After each of the cuts nothing passes any more, on no connection, until Sever(false).
+// What can become of a message. After each of the cuts nothing passes any more, on no connection, until Restore.
 const (
 	// Pass lets it through.
 	Pass Verdict = iota
@@ -70,23 +70,27 @@ func (p *Proxy) URI() string { return "qemu+unix:///system?socket=" + p.listener
 // Close ends all connections and removes the socket.
 func (p *Proxy) Close() {
 	_ = p.listener.Close()
-	p.Freeze(false)
-	p.Sever(true)
+	p.Thaw()
+	p.Sever()
 	_ = os.RemoveAll(p.dir)
 }
 
-// Sever cuts all connections and refuses new ones, or accepts them again.
-func (p *Proxy) Sever(cut bool) {
+// Sever cuts all connections and refuses new ones.
+func (p *Proxy) Sever() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut = cut
-	if !cut {
-		return
-	}
+	p.cut = true
 	for _, c := range p.conns {
 		_ = c.Close()
 	}
 	p.conns = nil
+}
+
+// Restore accepts connections again.
+func (p *Proxy) Restore() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = false
 }
 
 // Severed is whether all connections are cut.
@@ -96,15 +100,22 @@ func (p *Proxy) Severed() bool {
 	return p.cut
 }
 
-// Freeze lets nothing through any more and keeps every connection open, also those that come; or lets all go on.
-func (p *Proxy) Freeze(frozen bool) {
+// Freeze lets nothing through any more and keeps every connection open, also those that come.
+func (p *Proxy) Freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.frozen && !frozen {
+	p.frozen = true
+}
+
+// Thaw lets everything go on.
+func (p *Proxy) Thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen {
 		close(p.thaw)
 		p.thaw = make(chan struct{})
 	}
-	p.frozen = frozen
+	p.frozen = false
 }
 
 func (p *Proxy) waitThawed() {
@@ -169,7 +180,7 @@ func (p *Proxy) up(from, to net.Conn, answers chan<- uint32) {
 			return
 		}
 		if verdict == CutDuring || verdict == CutAfter && !m.answered() {
-			p.Sever(true)
+			p.Sever()
 			return
 		}
 	}
@@ -181,7 +192,7 @@ func (p *Proxy) decide(m Message) Verdict {
 	defer p.judging.Unlock()
 	verdict := p.judge(m)
 	if verdict == CutBefore {
-		p.Sever(true)
+		p.Sever()
 	}
 	return verdict
 }
@@ -202,7 +213,7 @@ func (p *Proxy) down(from, to net.Conn, answers <-chan uint32) {
 		default:
 		}
 		if m := parse(bytes); waits && m.serial == doomed && (m.Kind == Reply || m.Kind == Stream) {
-			p.Sever(true)
+			p.Sever()
 			return
 		}
 		if _, err := to.Write(bytes); err != nil {

@@ -84,8 +84,8 @@ func testConsole(t *testing.T, l *lab) {
 		}
 	})
 	t.Run("while libvirtd hangs", func(t *testing.T) {
-		wire.Freeze(true)
-		defer wire.Freeze(false)
+		wire.Freeze()
+		defer wire.Thaw()
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
 		if _, err := p.ReadConsole(ctx, req.Identity, 100); !errors.Is(err, platform.ErrUnreachable) {

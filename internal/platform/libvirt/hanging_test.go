@@ -108,7 +108,7 @@ func testFrozenHoldsNobody(t *testing.T, l *lab) {
 	clock := clocktesting.NewFakeClock(time.Now())
 	s := l.open(t, wire, func(c *libvirt.Config) { c.Clock = clock })
 	id := platform.Identity{UUID: "6f0c9d2e-1111-4222-8333-444455556666", ManagementClusterID: "mc", Storage: l.host.Pool}
-	wire.Freeze(true)
+	wire.Freeze()
 	const callers = 10 // more than run at once
 	ended := make(chan error, callers)
 	for range callers {
@@ -134,5 +134,5 @@ func testFrozenHoldsNobody(t *testing.T, l *lab) {
 	if held := clock.Now().Sub(began); held > 45*time.Second {
 		t.Errorf("they were held for %s", held)
 	}
-	wire.Freeze(false)
+	wire.Thaw()
 }

@@ -283,13 +283,13 @@ func testCalls(t *testing.T, l *lab) {
 	if _, err := p.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	wire.Sever(true)
+	wire.Sever()
 	eventually(t, "the loss is noticed", func() bool { return !p.Status().Connected })
 	eventually(t, "failed attempts to connect are told", func() bool {
 		_, errs := calls.take()
 		return errors.Is(errs["connect"], platform.ErrUnreachable)
 	})
-	wire.Sever(false)
+	wire.Restore()
 	eventually(t, "the session is back", func() bool { return p.Status().Connected })
 }
 

@@ -139,11 +139,11 @@ func (l *lab) Sever(*testing.T) (restore func()) {
 	proxies := slices.Clone(l.proxies)
 	l.mu.Unlock()
 	for _, p := range proxies {
-		p.Sever(true)
+		p.Sever()
 	}
 	return func() {
 		for _, p := range proxies {
-			p.Sever(false)
+			p.Restore()
 		}
 	}
 }

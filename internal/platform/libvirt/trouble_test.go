@@ -100,7 +100,7 @@ func testFrozen(t *testing.T, l *lab) {
 	if _, err := s.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	wire.Freeze(true)
+	wire.Freeze()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	id := platform.Identity{UUID: "6f0c9d2e-1111-4222-8333-444455556666", ManagementClusterID: "mc", Storage: l.host.Pool}
@@ -111,7 +111,7 @@ func testFrozen(t *testing.T, l *lab) {
 		clock.Step(10 * time.Second)
 		return !s.Status().Connected
 	})
-	wire.Freeze(false)
+	wire.Thaw()
 	eventually(t, "the session is back", func() bool {
 		clock.Step(10 * time.Second)
 		return s.Status().Connected
@@ -140,7 +140,7 @@ func testStuckBeforeFirstRun(t *testing.T, l *lab) {
 	go func() {
 		waits <- l.admin.DomainSendKey(l.domain(t, request.UUID), uint32(golibvirt.KeycodeSetLinux), 0, []uint32{28}, 0)
 	}()
-	p.Sever(false)
+	p.Restore()
 	var seen platform.Observation
 	eventually(t, "the instance runs", func() (runs bool) {
 		var err error
@@ -169,7 +169,7 @@ func testFrozenWhileCopying(t *testing.T, l *lab) {
 		o, err := s.EnsureImage(t.Context(), image)
 		return err == nil && o.BytesDone == image.SizeBytes/2
 	})
-	wire.Freeze(true)
+	wire.Freeze()
 	release()
 	var failure error
 	eventually(t, "the copy is given up", func() bool {
@@ -182,7 +182,7 @@ func testFrozenWhileCopying(t *testing.T, l *lab) {
 	if !errors.Is(failure, platform.ErrUnreachable) {
 		t.Errorf("got %v, want %q", failure, platform.ErrUnreachable)
 	}
-	wire.Freeze(false)
+	wire.Thaw()
 	eventually(t, "the image is copied", func() bool {
 		clock.Step(10 * time.Second)
 		o, err := s.EnsureImage(t.Context(), image)
