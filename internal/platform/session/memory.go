@@ -5,6 +5,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"hash/fnv"
 	"slices"
 	"sync"
@@ -27,6 +28,7 @@ const (
 type memory struct {
 	Session
 	clock clock.PassiveClock
+	tell  func(platform.Event)
 
 	mu   sync.Mutex
 	seen map[platform.Identity]*sight
@@ -45,10 +47,13 @@ type scrubbingMemory struct {
 	scrubber platform.BootstrapScrubber
 }
 
-// remember puts memory around a session. hear must be told of every event before anybody else is.
-func remember(clk clock.PassiveClock, open func(hear func(platform.Event)) (Session, error)) (Session, error) {
-	m := &memory{clock: clk, seen: map[platform.Identity]*sight{}}
-	inner, err := open(m.hear)
+// remember puts memory around a session. tell is told of every event, once memory has taken it.
+func remember(clk clock.PassiveClock, tell func(platform.Event), open func(events func(platform.Event)) (Session, error)) (Session, error) {
+	m := &memory{clock: clk, tell: tell, seen: map[platform.Identity]*sight{}}
+	inner, err := open(func(event platform.Event) {
+		m.hear(event)
+		tell(event)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +100,15 @@ func settled(o platform.Observation) bool {
 	return o.Existence == platform.Exists && (o.Power == platform.PowerOff || o.Power == platform.PowerOn && len(o.Addresses) > 0)
 }
 
-// Ensure implements platform.Platform.
+// Ensure implements platform.Platform. That an image is not there any more, which another management cluster may have
+// removed, comes to light here: whoever looks after it is told.
 func (m *memory) Ensure(ctx context.Context, req platform.Request) (platform.Observation, error) {
 	defer m.forget(req.Identity)
-	return m.Session.Ensure(ctx, req)
+	o, err := m.Session.Ensure(ctx, req)
+	if errors.Is(err, platform.ErrImageNotReady) {
+		m.tell(platform.Event{ImageSHA256: req.ImageSHA256})
+	}
+	return o, err
 }
 
 // Release implements platform.Platform.

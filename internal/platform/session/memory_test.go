@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -22,10 +23,11 @@ import (
 type place struct {
 	*testing.T
 
-	fake  *fake.Platform
-	clock *testclock.FakePassiveClock
-	p     platform.Platform
-	id    platform.Identity
+	fake     *fake.Platform
+	clock    *testclock.FakePassiveClock
+	registry *session.Registry
+	p        platform.Platform
+	id       platform.Identity
 }
 
 // looked is a session with the fake that can be held in the middle of a look.
@@ -61,6 +63,7 @@ func newPlace(t *testing.T, during func(*fake.Platform, platform.Identity)) *pla
 		return l, nil
 	}).WithClock(pl.clock)
 	t.Cleanup(registry.Close)
+	pl.registry = registry
 	apply(t, registry, endpoint("a"))
 	p, err := registry.Platform("host")
 	if err != nil {
@@ -217,5 +220,21 @@ func TestTheWrapperClaimsNoCapability(t *testing.T) {
 	}
 	if _, can := platform.As[platform.BootstrapScrubber](p); can {
 		t.Error("a platform that cannot scrub seems to be able to")
+	}
+}
+
+// Two management clusters may share a host: one removes a copy that it does not need, and the other believes for the better
+// part of an hour that it is there.
+func TestAnImageThatIsMissedIsTold(t *testing.T) {
+	p := newPlace(t, nil)
+	req := platform.Request{Identity: p.id, ImageSHA256: "gone", CPUs: 1, MemoryBytes: 1 << 30, Firmware: platform.FirmwareUEFI}
+	req.UUID = "6f0c9d2e-1111-4222-8333-444455557777"
+	var told []platform.Event
+	p.registry.Listen(func(_ string, event platform.Event) { told = append(told, event) })
+	if _, err := p.p.Ensure(t.Context(), req); !errors.Is(err, platform.ErrImageNotReady) {
+		t.Fatalf("got %v, want %q", err, platform.ErrImageNotReady)
+	}
+	if want := (platform.Event{ImageSHA256: "gone"}); !slices.Contains(told, want) {
+		t.Errorf("told was %+v, want %+v among it", told, want)
 	}
 }

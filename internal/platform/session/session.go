@@ -101,12 +101,8 @@ func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint, credentials map[str
 		delete(r.sessions, endpoint.Name)
 	}
 	name := endpoint.Name
-	opened, err := remember(r.clock, func(hear func(platform.Event)) (Session, error) {
-		return r.openMeasured(name, wanted, func(event platform.Event) {
-			hear(event)
-			r.publish(name, event)
-		})
-	})
+	publish := func(event platform.Event) { r.publish(name, event) }
+	opened, err := remember(r.clock, publish, func(events func(platform.Event)) (Session, error) { return r.openMeasured(name, wanted, events) })
 	if err != nil {
 		return nil, fmt.Errorf("PlatformEndpoint %s: %w", name, err)
 	}
