@@ -73,7 +73,7 @@ generate: ## Generate deepcopy methods, CRDs and ClusterRoles
 
 .PHONY: lint
 lint: ## Run the linters
-	$(call tool,golangci-lint) run ./...
+	linter=$(call tool,golangci-lint); "$$linter" run ./... && cd test/monitoring && "$$linter" run ./...
 
 .PHONY: verify
 verify: ## Check that what is generated and tidied is committed, and that the linter's configuration is valid
