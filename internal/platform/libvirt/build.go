@@ -71,7 +71,7 @@ func (s *Session) build(ctx context.Context, c *client, v view, h hardware) erro
 
 // movedOn tells whether somebody has defined or started the domain since v was gathered.
 func (v view) movedOn(ctx context.Context, c *client) (bool, error) {
-	now, err := look(ctx, c, v.id)
+	now, err := v.again(ctx, c)
 	if err != nil {
 		return false, err
 	}

@@ -70,46 +70,61 @@ func (s *Session) Ensure(ctx context.Context, req platform.Request) (platform.Ob
 	if err != nil {
 		return platform.Observation{}, err
 	}
-	var v view
+	v, err := look(ctx, c, req.Identity)
+	if err != nil {
+		return platform.Observation{}, err
+	}
 	for range maxSteps {
-		if v, err = look(ctx, c, req.Identity); err != nil {
-			return platform.Observation{}, err
-		}
-		done, err := s.advance(ctx, c, req, v)
+		taken, err := s.advance(ctx, c, req, v)
 		if err != nil {
 			return platform.Observation{}, err
 		}
-		if done {
+		if taken == stepNone {
 			return v.observation(), nil
+		}
+		if v, err = lookAfter(ctx, c, v, taken); err != nil {
+			return platform.Observation{}, err
 		}
 	}
 	return v.observation(), nil
 }
 
-// advance does the next step of an instance and tells whether there is none.
-func (s *Session) advance(ctx context.Context, c *client, req platform.Request, v view) (done bool, err error) {
+// lookAfter looks at what a step may have changed. Calls are what making an instance costs its host.
+func lookAfter(ctx context.Context, c *client, v view, taken step) (view, error) {
+	if taken != stepBuild {
+		now, err := v.again(ctx, c)
+		if err != nil || now.domain != nil {
+			return now, err
+		}
+	}
+	return look(ctx, c, v.id)
+}
+
+// advance does the next step of an instance and tells which it was.
+func (s *Session) advance(ctx context.Context, c *client, req platform.Request, v view) (taken step, err error) {
 	if v.pool == nil && v.mark.Stage == stageNone {
-		return false, fmt.Errorf("%w: there is no storage pool %s on the host", platform.ErrInvalid, req.Storage)
+		return stepNone, fmt.Errorf("%w: there is no storage pool %s on the host", platform.ErrInvalid, req.Storage)
 	}
 	h := hardware{req: req, emulated: s.config.Acceleration == Emulated, poolPath: v.poolPath()}
 	_, want, err := h.render()
 	if err != nil {
-		return false, err
+		return stepNone, err
 	}
-	switch next(v, want, h.volumes()) {
+	taken = next(v, want, h.volumes())
+	switch taken {
+	case stepNone:
 	case stepBuild:
-		return false, s.build(ctx, c, v, h)
+		err = s.build(ctx, c, v, h)
 	case stepStart:
-		return false, start(ctx, c, req, v)
+		err = start(ctx, c, req, v)
 	case stepMarkStarting:
-		return false, markStarting(ctx, c, v)
+		err = markStarting(ctx, c, v)
 	case stepResume:
-		return false, ignoreState(c.resume(ctx, req.UUID))
+		err = ignoreState(c.resume(ctx, req.UUID))
 	case stepMarkStarted:
-		return false, setStage(ctx, c, v, stageStarted)
-	default:
-		return true, nil
+		err = setStage(ctx, c, v, stageStarted)
 	}
+	return taken, err
 }
 
 // start starts QEMU with the guest stopped, unless what the definition claims was claimed by another at the same time. Then
@@ -135,7 +150,7 @@ func markStarting(ctx context.Context, c *client, v view) error {
 	if !errors.Is(err, errBusy) {
 		return err
 	}
-	now, err := look(ctx, c, v.id)
+	now, err := v.again(ctx, c)
 	if err != nil || now.domain == nil || now.mark != v.mark {
 		return err // another manager has gone on
 	}

@@ -30,20 +30,9 @@ type view struct {
 // look gathers the view of an instance. A domain with the machine's uuid that does not carry the owner token is
 // platform.ErrForeign.
 func look(ctx context.Context, c *client, id platform.Identity) (view, error) {
-	v := view{id: id}
-	domain, err := c.domain(ctx, id.UUID)
-	if err != nil && !errors.Is(err, errNotFound) {
+	v, err := view{id: id}.again(ctx, c)
+	if err != nil {
 		return v, err
-	}
-	if err == nil {
-		if v.definition, v.mark, err = readDefinition(domain.xml); err != nil {
-			return v, fmt.Errorf("domain %s: %w", id.UUID, err)
-		}
-		if !v.mark.owns(id) {
-			return v, fmt.Errorf("%w: domain %s has the uuid %s of this machine and no owner token of this management cluster; "+
-				"nothing was changed", platform.ErrForeign, v.definition.Name, id.UUID)
-		}
-		v.domain = &domain
 	}
 	p, err := c.pool(ctx, id.Storage)
 	switch {
@@ -55,6 +44,28 @@ func look(ctx context.Context, c *client, id platform.Identity) (view, error) {
 	v.pool = &p
 	v.volumes, err = c.ownVolumes(ctx, id.Storage, namesOf(id))
 	return v, err
+}
+
+// again returns the view with the domain as it is now, and the volumes as they were: nothing that is done to a defined
+// domain changes them.
+func (v view) again(ctx context.Context, c *client) (view, error) {
+	v.domain, v.definition, v.mark = nil, nil, mark{}
+	domain, err := c.domain(ctx, v.id.UUID)
+	if errors.Is(err, errNotFound) {
+		return v, nil
+	}
+	if err != nil {
+		return v, err
+	}
+	if v.definition, v.mark, err = readDefinition(domain.xml); err != nil {
+		return v, fmt.Errorf("domain %s: %w", v.id.UUID, err)
+	}
+	if !v.mark.owns(v.id) {
+		return v, fmt.Errorf("%w: domain %s has the uuid %s of this machine and no owner token of this management cluster; "+
+			"nothing was changed", platform.ErrForeign, v.definition.Name, v.id.UUID)
+	}
+	v.domain = &domain
+	return v, nil
 }
 
 // readDefinition parses the definition of a domain and finds our mark in it.
