@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/cluster-api/util/conditions"
 
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 )
 
 // ownedConditions are the conditions that nobody else writes.
@@ -75,10 +76,23 @@ func (s *snapshot) certificatesAvailable() metav1.Condition {
 }
 
 func (s *snapshot) rollingOut() metav1.Condition {
-	if held := s.held(controlplanev1.RolloutNotSupportedReason); held != nil {
+	var outdated []string
+	for _, m := range s.world.Machines {
+		if differences := plan.Differences(s.world.Desired, m); len(differences) > 0 {
+			outdated = append(outdated, fmt.Sprintf("Machine %s is not as declared (%s)", m.Name, strings.Join(differences, "; ")))
+		}
+	}
+	if held := s.held(controlplanev1.KubeletMismatchReason); held != nil {
 		return isTrue(controlplanev1.RollingOutCondition, held.Reason, held.Message)
 	}
-	return isFalse(controlplanev1.RollingOutCondition, controlplanev1.NotRollingOutReason, "")
+	if len(outdated) == 0 {
+		return isFalse(controlplanev1.RollingOutCondition, controlplanev1.NotRollingOutReason, "")
+	}
+	message := strings.Join(outdated, "; ")
+	if len(s.plan.Held) > 0 {
+		return isTrue(controlplanev1.RollingOutCondition, s.plan.Held[0].Reason, message+"; "+s.allHeld(""))
+	}
+	return isTrue(controlplanev1.RollingOutCondition, controlplanev1.RollingOutReason, message)
 }
 
 // wanted is the number of Machines that there should be.

@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -25,6 +26,11 @@ func (s *snapshot) machineFacts() []plan.Machine {
 			Deleting:          !m.DeletionTimestamp.IsZero(),
 			Version:           m.Spec.Version,
 			RemediationWanted: remediationWanted(m),
+			Created:           m.CreationTimestamp,
+			Node:              m.Status.NodeRef.Name,
+			Trouble:           nodeTrouble(m),
+			DeletionWanted:    hasAnnotation(m, clusterv1.DeleteMachineAnnotation),
+			FailureDomain:     m.Spec.FailureDomain,
 		}
 		if m.Status.NodeInfo != nil {
 			fact.KubeletVersion = m.Status.NodeInfo.KubeletVersion
@@ -44,6 +50,20 @@ func (s *snapshot) machineFacts() []plan.Machine {
 func remediationWanted(m *clusterv1.Machine) bool {
 	return conditions.IsFalse(m, clusterv1.MachineHealthCheckSucceededCondition) &&
 		conditions.IsFalse(m, clusterv1.MachineOwnerRemediatedCondition)
+}
+
+// nodeTrouble is what Cluster API says is wrong with the Node of a Machine, empty where nothing is or it cannot tell.
+func nodeTrouble(m *clusterv1.Machine) string {
+	healthy := conditions.Get(m, clusterv1.MachineNodeHealthyCondition)
+	if healthy == nil || healthy.Status != metav1.ConditionFalse {
+		return ""
+	}
+	return cmp.Or(healthy.Message, healthy.Reason)
+}
+
+func hasAnnotation(object metav1.Object, name string) bool {
+	_, has := object.GetAnnotations()[name]
+	return has
 }
 
 // infraMachine returns nil where the infrastructure machine is not seen.

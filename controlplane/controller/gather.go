@@ -72,6 +72,7 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 		InfrastructureProvisioned: ptr.Deref(cluster.Status.Initialization.InfrastructureProvisioned, false),
 		NextName:                  nextName(cp.Name),
 		Desired:                   desired(cp),
+		Etcd:                      plan.Etcd{Unseen: etcdUnseen},
 	}
 	if cluster.Spec.ControlPlaneEndpoint.IsValid() {
 		s.world.Endpoint = cluster.Spec.ControlPlaneEndpoint.String()
@@ -90,6 +91,9 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 	s.plan = plan.Make(s.world)
 	return s, nil
 }
+
+// etcdUnseen is why nothing is done that etcd must survive: neither a Machine that has joined is replaced, nor another added.
+const etcdUnseen = "this version of Ingot does not speak to etcd yet, and so neither adds nor replaces control plane Machines"
 
 // nextName returns the name of the next Machine, at most 63 characters long, because it becomes a host name.
 func nextName(controlPlane string) string {

@@ -94,7 +94,7 @@ func holdsRollout(s *story) {
 			}
 		}
 	}
-	s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.RolloutNotSupportedReason)
+	s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.EtcdUnseenReason)
 	s.expectCondition(controlplanev1.MachinesUpToDateCondition, metav1.ConditionFalse, clusterv1.NotUpToDateReason)
 	s.expectCondition(controlplanev1.AvailableCondition, metav1.ConditionTrue, controlplanev1.AvailableReason)
 	if cp := s.controlPlane(); ptr.Deref(cp.Status.UpToDateReplicas, 9) != 0 || cp.Status.Version != "v1.36.3" {
@@ -107,7 +107,7 @@ func noticesOtherKubelet(s *story) {
 	m := s.beginInitialized()
 	s.machineStatus(m, func(m *clusterv1.Machine) { m.Status.NodeInfo.KubeletVersion = "v1.36.1" })
 	s.settle()
-	message := s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.RolloutNotSupportedReason)
+	message := s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.KubeletMismatchReason)
 	if !strings.Contains(message, "v1.36.1") || s.controlPlane().Status.Version != "v1.36.1" {
 		s.Errorf("what the Node runs is not reported: %s, %s", message, s.controlPlane().Status.Version)
 	}

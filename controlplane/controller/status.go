@@ -59,7 +59,7 @@ func (r *Reconciler) reportMachine(ctx context.Context, s *snapshot, m *clusterv
 	}
 	conditions.Set(m, condition)
 	owned := []string{clusterv1.MachineUpToDateCondition}
-	if held := s.held(controlplanev1.RemediationNotSupportedReason); held != nil {
+	if held := s.held(remediationHolds()...); held != nil && remediationWanted(m) {
 		conditions.Set(m, metav1.Condition{
 			Type: clusterv1.MachineOwnerRemediatedCondition, Status: metav1.ConditionFalse,
 			Reason: cannotBeRemediatedReason, Message: held.Message,
@@ -70,6 +70,14 @@ func (r *Reconciler) reportMachine(ctx context.Context, s *snapshot, m *clusterv
 		return fmt.Errorf("reporting on Machine %s: %w", m.Name, err)
 	}
 	return nil
+}
+
+// remediationHolds are the reasons for which an unhealthy Machine is kept.
+func remediationHolds() []string {
+	return []string{
+		controlplanev1.EtcdUnseenReason, controlplanev1.EtcdQuorumReason, controlplanev1.EtcdQuorumLostReason, controlplanev1.LastMemberReason,
+		controlplanev1.RemediationDeferredReason, controlplanev1.RemediationExhaustedReason,
+	}
 }
 
 // cannotBeRemediatedReason is what Cluster API's own control plane says on a Machine that it does not replace.

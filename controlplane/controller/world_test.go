@@ -104,6 +104,7 @@ func (s *story) beginInitialized(change ...func(*controlplanev1.IngotControlPlan
 	s.settle()
 	s.machineStatus(s.onlyMachine(), func(m *clusterv1.Machine) {
 		now := metav1.Now()
+		m.Status.NodeRef.Name = m.Name
 		m.Status.NodeInfo = &corev1.NodeSystemInfo{KubeletVersion: "v1.36.3"}
 		m.Status.Conditions = append(m.Status.Conditions,
 			metav1.Condition{Type: clusterv1.MachineReadyCondition, Status: metav1.ConditionTrue, Reason: "Ready", LastTransitionTime: now},

@@ -19,8 +19,6 @@ func Differences(d Desired, m Machine) []string {
 	var list []string
 	if m.Version != d.Version {
 		list = append(list, fmt.Sprintf("version is %s, wanted %s", m.Version, d.Version))
-	} else if m.KubeletVersion != "" && m.KubeletVersion != m.Version {
-		list = append(list, fmt.Sprintf("its node runs kubelet %s, wanted %s", m.KubeletVersion, m.Version))
 	}
 	if m.ClonedFrom != (Template{}) && m.ClonedFrom != d.Template {
 		list = append(list, fmt.Sprintf("infrastructure template is %s, wanted %s", m.ClonedFrom, d.Template))
@@ -30,18 +28,18 @@ func Differences(d Desired, m Machine) []string {
 			list = append(list, field+" differs")
 		}
 	}
-	return list
+	return append(list, m.Due...)
 }
 
 // usable is whether what was left can become the Machine that is wanted now.
-func (d Desired) usable(l Leftover) bool {
+func (d Desired) usable(l Leftover, role bootstrapv1.Role) bool {
 	switch {
 	case l.Deleting:
 		return false
 	case l.ClonedFrom != (Template{}) && l.ClonedFrom != d.Template:
 		return false
 	case l.Config != nil:
-		return l.Config.Role == bootstrapv1.RoleInit && len(configDifferences(*l.Config, d.Config)) == 0
+		return l.Config.Role == role && len(configDifferences(*l.Config, d.Config)) == 0
 	default:
 		return true
 	}

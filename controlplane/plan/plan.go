@@ -28,12 +28,14 @@ func Make(w World) Plan {
 	default:
 		ready := p.planAccess(w)
 		switch {
-		case len(w.Machines) > 0:
-			p.planMachines(w)
-		case w.Initialized:
+		case w.Initialized && len(w.Machines) == 0:
 			p.holdLoss(w)
+		case w.Initialized:
+			p.planRunning(w, ready)
+		case len(w.Machines) > 0:
+			p.planBooting(w)
 		case ready:
-			p.planFirstMachine(w)
+			p.planMachine(w, bootstrapv1.RoleInit)
 		}
 	}
 	return *p
@@ -53,8 +55,11 @@ func (p *Plan) planDeletion(w World) {
 		return
 	}
 	for _, m := range w.Machines {
-		if !m.Deleting {
+		switch {
+		case !m.Deleting:
 			p.do(DeleteMachine{Name: m.Name})
+		case m.WaitsForUs:
+			p.do(ReleaseMachine{Name: m.Name})
 		}
 	}
 	p.deleteLeftovers(w.Leftovers)
@@ -99,31 +104,21 @@ func (p *Plan) planCertificates(w World) bool {
 	}
 }
 
-// planMachines plans for the Machines that there are.
-func (p *Plan) planMachines(w World) {
-	p.deleteLeftovers(w.Leftovers)
-	if len(w.Machines) == 1 {
-		p.planOnlyMachine(w, w.Machines[0])
-		return
-	}
-	p.hold(controlplanev1.ScalingDownReason, "there are %d control plane Machines: %s; this version runs exactly one and chooses none to remove: delete those that are not wanted", len(w.Machines), enumerate(names(w.Machines)))
-}
-
 // holdLoss refuses to make an empty cluster in the place of a lost one.
 func (p *Plan) holdLoss(w World) {
 	p.deleteLeftovers(w.Leftovers)
 	p.hold(controlplanev1.ControlPlaneLostReason, "the control plane was initialized and its last Machine is gone, and with it the data of etcd; this version does not restore etcd, and makes no empty cluster in its place: delete Cluster %s and create it again", w.Cluster)
 }
 
-// planFirstMachine makes the Machine that makes the cluster. What an interrupted attempt left is used where it still is
-// what is wanted now, and deleted otherwise.
-func (p *Plan) planFirstMachine(w World) {
+// planMachine makes a Machine. What an interrupted attempt left is used where it still is what is wanted now, and
+// deleted otherwise.
+func (p *Plan) planMachine(w World, role bootstrapv1.Role) {
 	if w.Desired.TemplateMissing {
 		p.hold(controlplanev1.TemplateMissingReason, "%s does not exist: create it, or change spec.machineTemplate.spec.infrastructureRef", w.Desired.Template)
 		return
 	}
 	begun := Leftover{Name: w.NextName}
-	if i := slices.IndexFunc(w.Leftovers, w.Desired.usable); i >= 0 {
+	if i := slices.IndexFunc(w.Leftovers, func(l Leftover) bool { return w.Desired.usable(l, role) }); i >= 0 {
 		begun = w.Leftovers[i]
 	}
 	p.deleteLeftovers(slices.DeleteFunc(slices.Clone(w.Leftovers), func(l Leftover) bool { return l.Name == begun.Name }))
@@ -131,44 +126,34 @@ func (p *Plan) planFirstMachine(w World) {
 		p.do(CreateInfraMachine{Name: begun.Name, Template: w.Desired.Template})
 	}
 	if begun.Config == nil {
-		p.do(CreateBootstrapConfig{Name: begun.Name, Role: bootstrapv1.RoleInit})
+		p.do(CreateBootstrapConfig{Name: begun.Name, Role: role})
 	}
-	p.do(CreateMachine{Name: begun.Name, Role: bootstrapv1.RoleInit, FailureDomain: w.FailureDomain})
+	p.do(CreateMachine{Name: begun.Name, Role: role, FailureDomain: w.FailureDomain})
 }
 
-// planOnlyMachine plans for the one Machine that there is. Until the API server has answered nothing is lost with it, so
-// it may be replaced; afterwards it holds the only copy of etcd's data, and is left alone.
-func (p *Plan) planOnlyMachine(w World, m Machine) {
-	switch {
-	case m.Deleting && w.Initialized:
-		p.hold(controlplanev1.ControlPlaneLostReason, "Machine %s is being deleted; it holds the only copy of the data of etcd, and the cluster is lost with it: this version makes no other in its place", m.Name)
+// planBooting plans for the Machine that makes the cluster. Until the API server has answered nothing is lost with it, so
+// it is replaced when it is not what is wanted any more, or when it failed.
+func (p *Plan) planBooting(w World) {
+	p.deleteLeftovers(w.Leftovers)
+	m := w.Machines[0]
+	if len(w.Machines) > 1 {
+		p.hold(controlplanev1.ScalingDownReason, "there are %d control plane Machines and the API server has not answered yet: %s; only one can make the cluster: delete those that are not wanted", len(w.Machines), enumerate(names(w.Machines)))
 		return
+	}
+	switch {
+	case m.WaitsForUs:
+		p.do(ReleaseMachine{Name: m.Name})
 	case m.Deleting:
 		p.hold(controlplanev1.WaitingForMachinesReason, "waiting until Machine %s is gone; another first Machine is made then", m.Name)
-		return
-	case m.RemediationWanted && w.Initialized:
-		p.hold(controlplanev1.RemediationNotSupportedReason, "a MachineHealthCheck wants Machine %s replaced; it holds the only copy of the data of etcd and is kept: repair its node, or delete Cluster %s and create it again", m.Name, w.Cluster)
 	case m.RemediationWanted:
 		p.do(DeleteMachine{Name: m.Name})
-		return
-	case !w.Initialized && w.APIServerAnswers:
+	case w.APIServerAnswers:
 		p.do(MarkInitialized{})
-	case !w.Initialized:
+	case len(Differences(w.Desired, m)) > 0:
+		p.do(DeleteMachine{Name: m.Name})
+	default:
 		p.hold(controlplanev1.NotInitializedReason, "waiting until the API server answers at %s; the conditions of Machine %s and its console say how far it has come", w.Endpoint, m.Name)
 	}
-	p.holdRollout(w, m)
-}
-
-func (p *Plan) holdRollout(w World, m Machine) {
-	differences := Differences(w.Desired, m)
-	if len(differences) == 0 {
-		return
-	}
-	remedy := "undo the change, or create another Cluster"
-	if !w.Initialized {
-		remedy = "undo the change, or delete the Machine, which loses nothing before the control plane is initialized"
-	}
-	p.hold(controlplanev1.RolloutNotSupportedReason, "Machine %s is not as declared (%s); this version does not replace control plane Machines: %s", m.Name, strings.Join(differences, "; "), remedy)
 }
 
 func (p *Plan) deleteLeftovers(leftovers []Leftover) {

@@ -6,6 +6,7 @@ package plan_test
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -24,21 +25,25 @@ func TestEveryWorld(t *testing.T) {
 		if again := plan.Make(world); !reflect.DeepEqual(p, again) {
 			t.Fatalf("the same snapshot gave two plans:\n%v\n%v", p, again)
 		}
-		made := count[plan.CreateMachine](p)
-		if made > 0 && len(world.Machines)+made > 1 {
-			t.Fatalf("a plan leads to %d Machines", len(world.Machines)+made)
+		if made := count[plan.CreateMachine](p); made > 1 || made > 0 && world.Deleting {
+			t.Fatalf("%d Machines are made at once (deleting: %t)", made, world.Deleting)
 		}
-		if made > 0 && (world.Deleting || world.Initialized) {
-			t.Fatal("a first Machine is made for a control plane that is being deleted, or was initialized before")
+		if count[plan.DeleteMachine](p) > 1 && !world.Deleting {
+			t.Fatal("more than one Machine is deleted at once")
+		}
+		for _, step := range p.Steps {
+			if made, is := step.(plan.CreateMachine); is && (made.Role == bootstrapv1.RoleInit) == (world.Initialized || len(world.Machines) > 0) {
+				t.Fatalf("a Machine is made with role %s beside %d others (initialized: %t)", made.Role, len(world.Machines), world.Initialized)
+			}
 		}
 		if count[plan.CreateCertificates](p) > 0 && (world.Initialized || len(world.Machines) > 0) {
 			t.Fatal("certificates are made although a machine may trust older ones")
 		}
-		if count[plan.DeleteMachine](p) > 0 && world.Initialized && !world.Deleting {
-			t.Fatal("a Machine of an initialized control plane is deleted")
-		}
 		if count[plan.RemoveFinalizer](p) > 0 && (!world.Deleting || len(world.Machines)+len(world.Workers) > 0) {
 			t.Fatal("the finalizer is removed while Machines are left")
+		}
+		if changes := count[plan.RemoveMember](p) + count[plan.PromoteLearner](p) + count[plan.MoveLeader](p); changes > 0 && world.Etcd.Unseen != "" {
+			t.Fatal("etcd is changed unseen")
 		}
 		if len(p.Steps) == 0 && len(p.Held) == 0 && !settled(world) {
 			t.Fatal("nothing is done and no reason is given")
@@ -47,40 +52,6 @@ func TestEveryWorld(t *testing.T) {
 			if held.Reason == "" || held.Message == "" {
 				t.Fatalf("a hold without reason or message: %+v", held)
 			}
-		}
-	})
-}
-
-// TestWalk carries plans out on a small model, with crashes between steps and changes of mind, and checks that the
-// model comes to rest with one Machine and nothing left behind.
-func TestWalk(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		world := plan.World{
-			ControlPlane: "cp", Cluster: "c", InfrastructureProvisioned: true, Endpoint: "192.0.2.10:6443",
-			Certificates: plan.Certificates{Missing: []string{"c-ca"}}, Kubeconfig: plan.KubeconfigMissing,
-			Desired: plan.Desired{Replicas: 1, Version: "v1.36.3", Template: template(0)},
-		}
-		everMade := 0
-		for i := range rapid.IntRange(1, 12).Draw(t, "passes") {
-			world.NextName = fmt.Sprintf("cp-%05d", i)
-			steps := plan.Make(world).Steps
-			crash := rapid.IntRange(0, len(steps)).Draw(t, "crash after")
-			for _, step := range steps[:crash] {
-				everMade += carryOut(&world, step)
-			}
-			if rapid.Bool().Draw(t, "change of mind") {
-				world.Desired.Template = template(rapid.IntRange(0, 2).Draw(t, "template"))
-			}
-		}
-		for i := range 3 {
-			world.NextName = fmt.Sprintf("cp-%05d", 100+i)
-			for _, step := range plan.Make(world).Steps {
-				everMade += carryOut(&world, step)
-			}
-		}
-		if everMade != 1 || len(world.Machines) != 1 || len(world.Leftovers) != 0 {
-			t.Fatalf("came to rest with %d Machines (%d ever made) and leftovers %+v", len(world.Machines), everMade, world.Leftovers)
 		}
 	})
 }
@@ -129,11 +100,15 @@ func removeLeftover(w *plan.World, name string) {
 	w.Leftovers = kept
 }
 
+// settled is whether nothing is to be done: what is broken and nobody wants replaced is left alone.
 func settled(w plan.World) bool {
-	return !w.Deleting && w.Initialized && w.InfrastructureProvisioned && w.Endpoint != "" &&
-		len(w.Certificates.Missing)+len(w.Certificates.Invalid)+len(w.ForeignMachines) == 0 &&
-		w.Kubeconfig == plan.KubeconfigCurrent && len(w.Machines) == 1 && !w.Machines[0].Deleting &&
-		!w.Machines[0].RemediationWanted && len(plan.Differences(w.Desired, w.Machines[0])) == 0
+	if w.Deleting || !w.Initialized || !w.InfrastructureProvisioned || w.Endpoint == "" || w.Kubeconfig != plan.KubeconfigCurrent ||
+		len(w.Certificates.Missing)+len(w.Certificates.Invalid)+len(w.ForeignMachines) > 0 || len(w.Machines) != int(w.Desired.Replicas) {
+		return false
+	}
+	return !slices.ContainsFunc(w.Machines, func(m plan.Machine) bool {
+		return m.Deleting || m.RemediationWanted || m.Node == "" || len(plan.Differences(w.Desired, m)) > 0
+	})
 }
 
 func count[S plan.Step](p plan.Plan) int {
@@ -162,7 +137,7 @@ func anyWorld() *rapid.Generator[plan.World] {
 			InfrastructureProvisioned: flip("infrastructure"),
 			Certificates:              plan.Certificates{Missing: some("missing"), Invalid: some("invalid")},
 			Kubeconfig:                rapid.SampledFrom([]plan.Kubeconfig{plan.KubeconfigMissing, plan.KubeconfigStale, plan.KubeconfigCurrent}).Draw(t, "kubeconfig"),
-			Desired:                   plan.Desired{Replicas: 1, Version: "v1.36.3", Template: template(0), TemplateMissing: flip("template missing")},
+			Desired:                   plan.Desired{Replicas: rapid.SampledFrom([]int32{1, 3}).Draw(t, "replicas"), DeleteFirst: flip("delete first"), Version: "v1.36.3", Template: template(0), TemplateMissing: flip("template missing")},
 			Workers:                   some("workers"),
 		}
 		if flip("endpoint") {
@@ -171,8 +146,17 @@ func anyWorld() *rapid.Generator[plan.World] {
 		if rapid.IntRange(0, 9).Draw(t, "foreign") == 0 {
 			w.ForeignMachines = []string{"other"}
 		}
-		for i := range rapid.IntRange(0, 2).Draw(t, "machines") {
-			w.Machines = append(w.Machines, anyMachine(t, fmt.Sprintf("cp-%05d", i)))
+		if rapid.IntRange(0, 4).Draw(t, "unseen") == 0 {
+			w.Etcd.Unseen = "no route to host"
+		}
+		for i := range rapid.IntRange(0, 4).Draw(t, "machines") {
+			m := anyMachine(t, fmt.Sprintf("cp-%05d", i))
+			w.Machines = append(w.Machines, m)
+			if w.Etcd.Unseen == "" && m.Node != "" && rapid.IntRange(0, 9).Draw(t, "has no member") > 0 {
+				w.Etcd.Members = append(w.Etcd.Members, plan.Member{
+					ID: "id-" + m.Name, Name: m.Node, Learner: rapid.IntRange(0, 9).Draw(t, "learner") == 0, Healthy: rapid.IntRange(0, 3).Draw(t, "unhealthy") > 0,
+				})
+			}
 		}
 		for i := range rapid.IntRange(0, 2).Draw(t, "leftovers") {
 			m := anyMachine(t, fmt.Sprintf("cp-left%d", i))
@@ -187,6 +171,10 @@ func anyMachine(t *rapid.T, name string) plan.Machine {
 		Name: name, Deleting: rapid.Bool().Draw(t, "machine deleting"), RemediationWanted: rapid.Bool().Draw(t, "remediation"),
 		Version: rapid.SampledFrom([]string{"v1.36.3", "v1.36.2"}).Draw(t, "version"),
 	}
+	if rapid.IntRange(0, 3).Draw(t, "has not joined") > 0 {
+		m.Node = name
+	}
+	m.WaitsForUs = m.Deleting && rapid.Bool().Draw(t, "waits for us")
 	if rapid.Bool().Draw(t, "has infra machine") {
 		m.ClonedFrom = template(rapid.IntRange(0, 1).Draw(t, "cloned from"))
 	}

@@ -64,6 +64,24 @@ type DeleteLeftover struct{ Name string }
 // MarkInitialized writes down, for good, that the API server has answered.
 type MarkInitialized struct{}
 
+// BackUpEtcd takes a snapshot of etcd, tries whether it can be restored, and stores it.
+type BackUpEtcd struct{}
+
+// PromoteLearner gives a member its vote.
+type PromoteLearner struct{ Member Member }
+
+// MoveLeader has another member lead.
+type MoveLeader struct{ From, To Member }
+
+// RemoveMember removes a member from etcd.
+type RemoveMember struct{ Member Member }
+
+// ReleaseMachine lets a Machine go that is being deleted and waits for us.
+type ReleaseMachine struct{ Name string }
+
+// CountRemediation writes down that an unhealthy Machine is replaced now, before it is.
+type CountRemediation struct{ Name string }
+
 // RemoveFinalizer lets the control plane object go.
 type RemoveFinalizer struct{}
 
@@ -76,6 +94,12 @@ func (DeleteMachine) step()         {}
 func (DeleteLeftover) step()        {}
 func (MarkInitialized) step()       {}
 func (RemoveFinalizer) step()       {}
+func (BackUpEtcd) step()            {}
+func (PromoteLearner) step()        {}
+func (MoveLeader) step()            {}
+func (RemoveMember) step()          {}
+func (ReleaseMachine) step()        {}
+func (CountRemediation) step()      {}
 
 func (s CreateCertificates) String() string {
 	return "create certificates " + enumerate(s.Missing)
@@ -104,3 +128,12 @@ func (s DeleteMachine) String() string  { return "delete machine " + s.Name }
 func (s DeleteLeftover) String() string { return "delete leftovers of machine " + s.Name }
 func (MarkInitialized) String() string  { return "mark initialized" }
 func (RemoveFinalizer) String() string  { return "remove finalizer" }
+func (BackUpEtcd) String() string       { return "back up etcd" }
+
+func (s PromoteLearner) String() string { return "promote etcd member " + s.Member.called() }
+func (s MoveLeader) String() string {
+	return fmt.Sprintf("move the leadership of etcd from %s to %s", s.From.called(), s.To.called())
+}
+func (s RemoveMember) String() string     { return "remove etcd member " + s.Member.called() }
+func (s ReleaseMachine) String() string   { return "let machine " + s.Name + " go" }
+func (s CountRemediation) String() string { return "count the remediation of machine " + s.Name }

@@ -6,6 +6,8 @@ package plan
 import (
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 )
 
@@ -34,6 +36,13 @@ type World struct {
 	Kubeconfig   Kubeconfig   `json:"kubeconfig,omitempty"`
 
 	Desired Desired `json:"desired,omitzero"`
+
+	// Etcd is what etcd said of its members; it is asked once the control plane is initialized.
+	Etcd Etcd `json:"etcd,omitzero"`
+	// Backup is what there is to fall back on when a rollout goes wrong.
+	Backup Backup `json:"backup,omitempty"`
+	// Remediation is whether another unhealthy Machine may be replaced now.
+	Remediation Remediation `json:"remediation,omitempty"`
 
 	// Machines are the control plane's own Machines.
 	Machines []Machine `json:"machines,omitempty"`
@@ -71,6 +80,30 @@ const (
 	KubeconfigCurrent Kubeconfig = "Current"
 )
 
+// Backup is the state of the snapshot of etcd that a rollout begins with.
+type Backup string
+
+const (
+	// BackupNone says that none was made for this rollout.
+	BackupNone Backup = ""
+	// BackupDone says that one was made for this rollout, and was restored to try it.
+	BackupDone Backup = "Done"
+	// BackupFailed says that the last attempt failed, and that it is too soon for another.
+	BackupFailed Backup = "Failed"
+)
+
+// Remediation is how far replacing unhealthy Machines has come.
+type Remediation string
+
+const (
+	// RemediationAllowed says that one may be replaced.
+	RemediationAllowed Remediation = ""
+	// RemediationTooSoon says that the last one was replaced so recently that another waits.
+	RemediationTooSoon Remediation = "TooSoon"
+	// RemediationExhausted says that as many were replaced as the spec allows, and none has helped.
+	RemediationExhausted Remediation = "Exhausted"
+)
+
 // Desired is what the spec of the control plane asks for.
 type Desired struct {
 	Replicas int32                       `json:"replicas"`
@@ -79,6 +112,8 @@ type Desired struct {
 	Config   bootstrapv1.IngotConfigSpec `json:"config,omitzero"`
 	// TemplateMissing is whether the template does not exist.
 	TemplateMissing bool `json:"templateMissing,omitempty"`
+	// DeleteFirst is whether a Machine is replaced by deleting it before the other is made (maxSurge 0).
+	DeleteFirst bool `json:"deleteFirst,omitempty"`
 }
 
 // Template names an infrastructure machine template.
@@ -108,6 +143,21 @@ type Machine struct {
 	Config *bootstrapv1.IngotConfigSpec `json:"config,omitempty"`
 	// RemediationWanted is whether a MachineHealthCheck asks the owner to replace it.
 	RemediationWanted bool `json:"remediationWanted,omitempty"`
+
+	// Created is when it was made.
+	Created metav1.Time `json:"created,omitzero"`
+	// Node is the name of its Node, empty until it has joined.
+	Node string `json:"node,omitempty"`
+	// Trouble is what is wrong with its Node or the components on it, in words; empty where nothing is.
+	Trouble string `json:"trouble,omitempty"`
+	// WaitsForUs is whether it is being deleted, its Node is drained, and it goes as soon as we let it.
+	WaitsForUs bool `json:"waitsForUs,omitempty"`
+	// DeletionWanted is whether somebody marked it to be the first that goes when there is one too many.
+	DeletionWanted bool `json:"deletionWanted,omitempty"`
+	// FailureDomain is where it is.
+	FailureDomain string `json:"failureDomain,omitempty"`
+	// Due are reasons of time to replace it, one phrase each: its certificates end soon, or spec.rollout.after has passed.
+	Due []string `json:"due,omitempty"`
 }
 
 // Leftover is a set of objects that were made for a Machine which does not exist: creating it was interrupted.

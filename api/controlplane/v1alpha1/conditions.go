@@ -52,9 +52,8 @@ const (
 	CertificatesMissingReason = "CertificatesMissing"
 	// CertificatesInvalidReason says that a certificate Secret cannot be used; the message names it.
 	CertificatesInvalidReason = "CertificatesInvalid"
-	// RolloutNotSupportedReason says that Machines are not as declared and that this version does not replace control
-	// plane Machines.
-	RolloutNotSupportedReason = "RolloutNotSupported"
+	// RollingOutReason says that Machines are not as declared and are being replaced.
+	RollingOutReason = "RollingOut"
 	// NotRollingOutReason says that every Machine is as declared.
 	NotRollingOutReason = "NotRollingOut"
 	// ScalingUpReason says that Machines are being made.
@@ -78,7 +77,26 @@ const (
 	ForeignMachinesReason = "ForeignMachines"
 	// TemplateMissingReason says that the infrastructure machine template does not exist.
 	TemplateMissingReason = "InfrastructureTemplateMissing"
-	// RemediationNotSupportedReason says that a MachineHealthCheck wants the only Machine of an initialized control
-	// plane replaced, which this version does not do. It is answered on the Machine.
-	RemediationNotSupportedReason = "RemediationNotSupported"
+	// EtcdUnseenReason says that the members of etcd could not be listed, and that nothing is risked without.
+	EtcdUnseenReason = "EtcdUnseen"
+	// EtcdQuorumReason says that etcd cannot spare a member that is to go.
+	EtcdQuorumReason = "EtcdQuorumAtRisk"
+	// EtcdQuorumLostReason says that too few members of etcd are healthy for anything to be changed.
+	EtcdQuorumLostReason = "EtcdQuorumLost"
+	// EtcdMemberUnhealthyReason says that a member without a vote does not keep up.
+	EtcdMemberUnhealthyReason = "EtcdMemberUnhealthy"
+	// LastMemberReason says that a Machine is kept because it holds the only copy of the data of etcd.
+	LastMemberReason = "LastEtcdMember"
+	// JoiningReason says that a Machine is on its way to join.
+	JoiningReason = "MachineJoining"
+	// MachineUnhealthyReason says that nothing is changed beside a Machine that is unhealthy.
+	MachineUnhealthyReason = "MachineUnhealthy"
+	// RemediationDeferredReason says that an unhealthy Machine is replaced later, and what it waits for.
+	RemediationDeferredReason = "RemediationDeferred"
+	// RemediationExhaustedReason says that as many Machines were replaced as the spec allows, and that none has helped.
+	RemediationExhaustedReason = "RemediationExhausted"
+	// KubeletMismatchReason says that an image carries another kubelet than declared, and that it is not used further.
+	KubeletMismatchReason = "KubeletMismatch"
+	// BackupFailedReason says that a rollout does not begin because etcd could not be backed up.
+	BackupFailedReason = "BackupFailed"
 )

@@ -1,0 +1,507 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plan_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
+)
+
+// The walks below carry plans out on a model of a control plane, in which managers crash between steps, nodes die and come
+// back, joins fail, people delete Machines and change their mind, and etcd is not always seen. After every step the model
+// checks that nothing we did took etcd below its quorum. In the end everything heals, and the control plane must come to
+// rest as it is wanted: nothing held, no member of nobody, nothing left over.
+const (
+	walks   = 1000
+	actions = 120
+	// settling is how many passes everything may take to come to rest.
+	settling = 400
+)
+
+func TestWalks(t *testing.T) {
+	t.Parallel()
+	steps, passes := 0, 0
+	for seed := range uint64(walks) {
+		m := newModel(t, seed)
+		if m.chance(3) {
+			m.note("everything happens before the API server has answered")
+		} else {
+			m.grow()
+		}
+		for range actions {
+			m.happen()
+		}
+		m.rest()
+		steps += m.steps
+		passes += m.passes
+	}
+	t.Logf("%d walks: %d plans, %d steps carried out", walks, passes, steps)
+	if passes < 100_000 {
+		t.Errorf("only %d plans were made", passes)
+	}
+}
+
+// node is what there is of a Machine in the model.
+type node struct {
+	plan.Machine
+
+	// stage is how far it has come: booting, joining as a learner, joined.
+	stage stage
+	// dead is whether nothing on it answers; gone is whether it never will again.
+	dead, gone bool
+	// stuck is whether its join never succeeds.
+	stuck bool
+	// hidden is whether it is not known which Node is its, as after a move.
+	hidden bool
+	// byUs is whether we delete it, and not a person.
+	byUs bool
+	// unwell is for how many rounds it has been unhealthy.
+	unwell int
+}
+
+type stage int
+
+const (
+	booting stage = iota
+	learning
+	joined
+)
+
+// model is a control plane and everything that can happen to it.
+type model struct {
+	*testing.T
+
+	random *rand.Rand
+	seed   uint64
+	now    time.Time
+	names  int
+
+	world   plan.World
+	nodes   []*node
+	members []plan.Member
+	// healing is whether nothing bad happens any more.
+	healing bool
+
+	steps, passes int
+	history       []string
+}
+
+func newModel(t *testing.T, seed uint64) *model {
+	t.Helper()
+	m := &model{T: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	m.world = plan.World{
+		ControlPlane: "cp", Cluster: "c", InfrastructureProvisioned: true, Endpoint: "192.0.2.10:6443", Kubeconfig: plan.KubeconfigCurrent,
+		Desired: plan.Desired{Replicas: m.oneOf(1, 3, 5), Version: "v1.36.3", Template: template(0), DeleteFirst: m.chance(3)},
+	}
+	return m
+}
+
+func (m *model) chance(oneIn int) bool { return m.random.IntN(oneIn) == 0 }
+
+func (m *model) oneOf(values ...int32) int32 { return values[m.random.IntN(len(values))] }
+
+func (m *model) note(format string, args ...any) {
+	m.history = append(m.history, fmt.Sprintf(format, args...))
+}
+
+func (m *model) fail(format string, args ...any) {
+	m.Helper()
+	m.Fatalf("seed %d: %s\nhistory:\n  %s", m.seed, fmt.Sprintf(format, args...), strings.Join(m.history[max(0, len(m.history)-60):], "\n  "))
+}
+
+// grow brings the control plane up without trouble.
+func (m *model) grow() {
+	m.healing = true
+	for range settling {
+		if m.settled() {
+			m.healing = false
+			return
+		}
+		m.progress()
+		m.pass(false)
+	}
+	m.fail("it never comes up: %+v", plan.Make(m.look()))
+}
+
+// rest heals everything and waits until nothing is to be done any more.
+func (m *model) rest() {
+	m.healing = true
+	for _, n := range m.nodes {
+		n.dead, n.hidden = n.dead && n.gone, false
+	}
+	m.world.Etcd.Unseen, m.world.Backup, m.world.Remediation = "", plan.BackupNone, plan.RemediationAllowed
+	m.note("everything heals")
+	for range settling {
+		if m.settled() {
+			return
+		}
+		m.progress()
+		m.pass(false)
+	}
+	m.fail("it never comes to rest: %+v\nmembers %+v\nplan %+v", m.look().Machines, m.members, plan.Make(m.look()))
+}
+
+// settled is whether everything is as it is wanted.
+func (m *model) settled() bool {
+	w := m.look()
+	p := plan.Make(w)
+	if len(p.Steps)+len(p.Held) > 0 {
+		return false
+	}
+	if !w.Initialized || len(w.Machines) != int(w.Desired.Replicas) || len(m.members) != len(w.Machines) || len(w.Leftovers) > 0 {
+		m.fail("nothing is to be done, and it is not as it is wanted: %+v, members %+v, leftovers %+v", w.Machines, m.members, w.Leftovers)
+	}
+	for _, machine := range w.Machines {
+		if d := plan.Differences(w.Desired, machine); len(d) > 0 {
+			m.fail("nothing is to be done, and %s is not as it is wanted: %v", machine.Name, d)
+		}
+	}
+	return true
+}
+
+// look is what a manager sees.
+func (m *model) look() plan.World {
+	w := m.world
+	m.names++
+	w.NextName = fmt.Sprintf("cp-%05d", m.names)
+	w.Machines = nil
+	for _, n := range m.nodes {
+		machine := n.Machine
+		if n.hidden {
+			machine.Node = ""
+		}
+		w.Machines = append(w.Machines, machine)
+		if !w.Initialized && n.stage == joined && !n.dead {
+			w.APIServerAnswers = true
+		}
+	}
+	slices.SortFunc(w.Machines, func(a, b plan.Machine) int { return strings.Compare(a.Name, b.Name) })
+	if w.Etcd.Unseen == "" && w.Initialized {
+		w.Etcd.Members = m.seen()
+	}
+	return w
+}
+
+// seen are the members with their health now, and a leader among the healthy ones.
+func (m *model) seen() []plan.Member {
+	members := slices.Clone(m.members)
+	led := false
+	for i := range members {
+		n := m.on(members[i].Name)
+		members[i].Healthy = members[i].Name != "" && n != nil && !n.dead
+		members[i].Leader = members[i].Leader && members[i].Healthy && !members[i].Learner
+		led = led || members[i].Leader
+	}
+	for i := range members {
+		if !led && members[i].Healthy && !members[i].Learner {
+			members[i].Leader, led = true, true
+		}
+	}
+	return members
+}
+
+// nodeOf is what the Node of a Machine is called: on our images like the Machine, on others as their users like it.
+func nodeOf(machine string) string {
+	if machine[len(machine)-1]%2 == 0 {
+		return machine
+	}
+	return "node-of-" + machine
+}
+
+// on returns the Machine of a Node.
+func (m *model) on(nodeName string) *node {
+	i := slices.IndexFunc(m.nodes, func(n *node) bool { return n.Node == nodeName })
+	if nodeName == "" || i < 0 {
+		return nil
+	}
+	return m.nodes[i]
+}
+
+func (m *model) node(name string) *node {
+	i := slices.IndexFunc(m.nodes, func(n *node) bool { return n.Name == name })
+	if name == "" || i < 0 {
+		return nil
+	}
+	return m.nodes[i]
+}
+
+func (m *model) quorate() bool {
+	all, well := 0, 0
+	for _, member := range m.seen() {
+		if !member.Learner {
+			all++
+			if member.Healthy {
+				well++
+			}
+		}
+	}
+	return well > all/2
+}
+
+// happen lets one thing happen, good or bad.
+func (m *model) happen() {
+	switch m.random.IntN(13) {
+	case 0:
+		m.world.Desired.Template = template(m.random.IntN(3))
+		m.note("the template is %s now", m.world.Desired.Template.Name)
+	case 1:
+		m.world.Desired.Replicas = m.oneOf(1, 3, 5)
+		m.note("%d replicas are wanted now", m.world.Desired.Replicas)
+	case 2:
+		m.breakNode()
+	case 3:
+		m.mendNode()
+	case 4:
+		m.deleteByHand()
+	case 5:
+		m.world.Etcd.Unseen = []string{"", "no route to host"}[m.random.IntN(2)]
+		m.world.Etcd.Members = nil
+		m.note("etcd is unseen: %q", m.world.Etcd.Unseen)
+	case 6:
+		m.world.Backup = []plan.Backup{plan.BackupNone, plan.BackupFailed, plan.BackupDone}[m.random.IntN(3)]
+		m.world.Remediation = []plan.Remediation{plan.RemediationAllowed, plan.RemediationTooSoon, plan.RemediationExhausted}[m.random.IntN(3)]
+	case 7:
+		for _, n := range m.nodes {
+			n.hidden = !n.hidden && m.chance(2)
+		}
+		m.note("of some Machines it is not known which Nodes are theirs")
+	default:
+		m.progress()
+	}
+	m.pass(m.chance(4))
+}
+
+// breakNode has a node die, for ever only where etcd survives that: what nobody can heal proves nothing about us.
+func (m *model) breakNode() {
+	if len(m.nodes) == 0 {
+		return
+	}
+	n := m.nodes[m.random.IntN(len(m.nodes))]
+	if n.dead {
+		return
+	}
+	n.dead = true
+	if m.chance(2) && m.quorate() {
+		n.gone = true
+	}
+	m.note("%s dies (for ever: %t)", n.Name, n.gone)
+}
+
+func (m *model) mendNode() {
+	for _, n := range m.nodes {
+		if n.dead && !n.gone {
+			n.dead = false
+			m.note("%s is back", n.Name)
+			return
+		}
+	}
+}
+
+func (m *model) deleteByHand() {
+	if len(m.nodes) == 0 {
+		return
+	}
+	n := m.nodes[m.random.IntN(len(m.nodes))]
+	n.Deleting = true
+	m.note("a person deletes %s", n.Name)
+}
+
+// progress lets time pass: Machines boot and join, leave, and are found unhealthy.
+func (m *model) progress() {
+	m.now = m.now.Add(time.Minute)
+	for _, n := range slices.Clone(m.nodes) {
+		if n.Deleting && !n.WaitsForUs {
+			n.WaitsForUs = true
+			m.note("%s is drained", n.Name)
+			continue
+		}
+		if !n.dead && !n.stuck && !n.WaitsForUs {
+			m.join(n)
+		}
+		n.Trouble = ""
+		if n.dead || n.stuck {
+			n.unwell++
+			if n.Node != "" {
+				n.Trouble = "Node is not ready"
+			}
+		} else {
+			n.unwell = 0
+		}
+		n.RemediationWanted = n.unwell > 3
+	}
+}
+
+// join takes a Machine one step further into the cluster.
+func (m *model) join(n *node) {
+	if !m.healing && n.stage < joined && m.chance(6) {
+		n.stuck = true
+		m.note("the join of %s fails", n.Name)
+		return
+	}
+	switch n.stage {
+	case joined:
+	case booting:
+		if !m.world.Initialized {
+			n.stage, n.Node = joined, nodeOf(n.Name)
+			m.members = append(m.members, plan.Member{ID: "id-" + n.Name, Name: n.Node})
+			return
+		}
+		learner := slices.ContainsFunc(m.members, func(member plan.Member) bool { return member.Learner })
+		if !m.quorate() || learner {
+			return // etcd takes one learner at a time
+		}
+		n.stage = learning
+		m.members = append(m.members, plan.Member{ID: "id-" + n.Name, Learner: true})
+		m.note("%s is a learner", n.Name)
+	case learning:
+		i := slices.IndexFunc(m.members, func(member plan.Member) bool { return member.ID == "id-"+n.Name })
+		if i < 0 || !m.quorate() {
+			return
+		}
+		n.stage, n.Node = joined, nodeOf(n.Name)
+		m.members[i].Name = n.Node
+		m.members[i].Learner = !m.healing && m.chance(5) // kubeadm was interrupted
+		m.note("%s has joined (a learner still: %t)", n.Name, m.members[i].Learner)
+	}
+}
+
+// pass is one pass of a manager, which may crash between two steps.
+func (m *model) pass(crashes bool) {
+	m.passes++
+	w := m.look()
+	p := plan.Make(w)
+	for i, step := range p.Steps {
+		if crashes && m.chance(len(p.Steps)-i+1) {
+			m.note("the manager crashes before: %s", step)
+			return
+		}
+		m.note("we %s", step)
+		m.steps++
+		m.carryOut(step)
+	}
+	for _, held := range p.Held {
+		if held.Reason == "" || held.Message == "" {
+			m.fail("something is held without a reason or a message: %+v", held)
+		}
+	}
+}
+
+// carryOut does to the model what a step does to the cluster, and fails when it must not be done.
+func (m *model) carryOut(step plan.Step) {
+	switch s := step.(type) {
+	case plan.CreateInfraMachine, plan.CreateBootstrapConfig, plan.DeleteLeftover, plan.WriteKubeconfig, plan.CreateCertificates:
+		carryOut(&m.world, step)
+	case plan.CreateMachine:
+		m.create(s)
+	case plan.MarkInitialized:
+		m.world.Initialized = true
+	case plan.BackUpEtcd:
+		m.world.Backup = plan.BackupDone
+	case plan.CountRemediation:
+	case plan.DeleteMachine:
+		m.delete(s.Name)
+	case plan.ReleaseMachine:
+		m.release(s.Name)
+	case plan.PromoteLearner:
+		m.change(s.Member.ID, func(i int) { m.members[i].Learner = false })
+	case plan.MoveLeader:
+		m.change(s.To.ID, func(to int) {
+			for i := range m.members {
+				m.members[i].Leader = i == to
+			}
+		})
+	case plan.RemoveMember:
+		m.change(s.Member.ID, func(i int) { m.members = slices.Delete(m.members, i, i+1) })
+	default:
+		m.fail("the model does not know the step %s", step)
+	}
+}
+
+// change changes etcd, which it can only with a quorum, and must have one afterwards.
+func (m *model) change(id string, do func(i int)) {
+	m.Helper()
+	i := slices.IndexFunc(m.members, func(member plan.Member) bool { return member.ID == id })
+	if i < 0 {
+		m.fail("there is no etcd member %s", id)
+	}
+	if !m.quorate() {
+		m.fail("etcd has no quorum, and we try to change it")
+	}
+	do(i)
+	if !m.quorate() {
+		m.fail("we took etcd below its quorum: %+v", m.seen())
+	}
+}
+
+func (m *model) create(s plan.CreateMachine) {
+	m.Helper()
+	joining := slices.ContainsFunc(m.nodes, func(n *node) bool { return n.Node == "" && !n.Deleting })
+	if joining {
+		m.fail("two Machines join at a time")
+	}
+	l := *leftover(&m.world, s.Name)
+	removeLeftover(&m.world, s.Name)
+	m.nodes = append(m.nodes, &node{Machine: plan.Machine{
+		Name: s.Name, Version: m.world.Desired.Version, ClonedFrom: l.ClonedFrom, Config: l.Config,
+		Created: metav1.NewTime(m.now), FailureDomain: []string{"a", "b", "c"}[m.random.IntN(3)],
+	}})
+	if wanted := int(m.world.Desired.Replicas); m.staying() > wanted+1 {
+		m.fail("there are %d Machines, and %d are wanted", m.staying(), wanted)
+	}
+}
+
+func (m *model) staying() (n int) {
+	for _, node := range m.nodes {
+		if !node.Deleting {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) delete(name string) {
+	m.Helper()
+	n := m.node(name)
+	if n == nil {
+		m.fail("there is no Machine %s", name)
+	}
+	// A person may delete as many as they like. We take one healthy member at a time.
+	others := slices.ContainsFunc(m.nodes, func(o *node) bool { return o != n && o.Deleting && o.byUs && !o.dead })
+	if others && !n.dead && n.stage == joined {
+		m.fail("two healthy Machines are taken away at a time")
+	}
+	if m.world.Initialized && m.votes(n) && !n.dead && m.staying() == 1 {
+		m.fail("the last healthy Machine is deleted")
+	}
+	n.Deleting, n.byUs = true, true
+}
+
+// votes is whether a Machine has a member that votes.
+func (m *model) votes(n *node) bool {
+	return slices.ContainsFunc(m.members, func(member plan.Member) bool { return n.Node != "" && member.Name == n.Node && !member.Learner })
+}
+
+// release lets a Machine go. Whatever member it has dies with it.
+func (m *model) release(name string) {
+	m.Helper()
+	n := m.node(name)
+	if n == nil || !n.WaitsForUs {
+		m.fail("Machine %s does not wait for us", name)
+	}
+	if !m.world.Initialized {
+		m.members = nil // nothing is promised before the API server has answered
+	}
+	if m.votes(n) {
+		m.fail("Machine %s is let go with its member", name)
+	}
+	m.nodes = slices.DeleteFunc(m.nodes, func(o *node) bool { return o == n })
+}
