@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -192,9 +193,12 @@ func (p *Platform) ScrubBootstrap(ctx context.Context, id platform.Identity) err
 
 // onInstance runs fn on an instance that is ours or not there, and tells the listeners.
 func (p *Platform) onInstance(ctx context.Context, method string, id platform.Identity, fn func() error) error {
+	changed := false
 	err := func() error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		before := p.state(id.UUID)
+		defer func() { changed = !reflect.DeepEqual(before, p.state(id.UUID)) }()
 		if err := p.begin(Call{Method: method, UUID: id.UUID}); err != nil {
 			return err
 		}
@@ -206,8 +210,17 @@ func (p *Platform) onInstance(ctx context.Context, method string, id platform.Id
 		}
 		return fn()
 	}()
-	if method != "Observe" && method != "ReadConsole" {
+	if changed {
 		p.emit(platform.Event{UUID: id.UUID})
 	}
 	return err
+}
+
+// state is the instance as it is now, the zero value where there is none. A call that changes nothing makes no event, as on
+// real platforms: whoever is woken by events and calls would go round for ever.
+func (p *Platform) state(uuid string) instance {
+	if i := p.instances[uuid]; i != nil {
+		return *i
+	}
+	return instance{}
 }

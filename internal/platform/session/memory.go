@@ -31,12 +31,13 @@ type memory struct {
 	tell  func(platform.Event)
 
 	mu   sync.Mutex
-	seen map[platform.Identity]*sight
+	seen map[string]*sight // by uuid, as events are
 }
 
 // sight is what was seen of one instance. It is filled while it is still the one in the map: an event that comes during
 // the look takes it out.
 type sight struct {
+	of       platform.Identity
 	observed platform.Observation
 	at       time.Time
 }
@@ -49,7 +50,7 @@ type scrubbingMemory struct {
 
 // remember puts memory around a session. tell is told of every event, once memory has taken it.
 func remember(clk clock.PassiveClock, tell func(platform.Event), open func(events func(platform.Event)) (Session, error)) (Session, error) {
-	m := &memory{clock: clk, tell: tell, seen: map[platform.Identity]*sight{}}
+	m := &memory{clock: clk, tell: tell, seen: map[string]*sight{}}
 	inner, err := open(func(event platform.Event) {
 		m.hear(event)
 		tell(event)
@@ -70,14 +71,14 @@ func (m *memory) Unwrap() platform.Platform { return m.Session }
 // Observe implements platform.Platform.
 func (m *memory) Observe(ctx context.Context, id platform.Identity) (platform.Observation, error) {
 	m.mu.Lock()
-	if s := m.seen[id]; s != nil && !s.at.IsZero() && m.clock.Since(s.at) < sweepAge(id) {
+	if s := m.seen[id.UUID]; s != nil && s.of == id && !s.at.IsZero() && m.clock.Since(s.at) < sweepAge(id) {
 		m.mu.Unlock()
 		o := s.observed
 		o.Addresses = slices.Clone(o.Addresses)
 		return o, nil
 	}
-	s := &sight{}
-	m.seen[id] = s
+	s := &sight{of: id}
+	m.seen[id.UUID] = s
 	m.mu.Unlock()
 
 	o, err := m.Session.Observe(ctx, id)
@@ -85,9 +86,9 @@ func (m *memory) Observe(ctx context.Context, id platform.Identity) (platform.Ob
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case m.seen[id] != s:
+	case m.seen[id.UUID] != s:
 	case err != nil || !settled(o):
-		delete(m.seen, id)
+		delete(m.seen, id.UUID)
 	default:
 		s.observed, s.at = o, m.clock.Now()
 		s.observed.Addresses = slices.Clone(o.Addresses)
@@ -126,7 +127,7 @@ func (m scrubbingMemory) ScrubBootstrap(ctx context.Context, id platform.Identit
 func (m *memory) forget(id platform.Identity) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.seen, id)
+	delete(m.seen, id.UUID)
 }
 
 // hear forgets what an event makes doubtful.
@@ -137,11 +138,7 @@ func (m *memory) hear(event platform.Event) {
 		clear(m.seen)
 		return
 	}
-	for id := range m.seen {
-		if id.UUID == event.UUID {
-			delete(m.seen, id)
-		}
-	}
+	delete(m.seen, event.UUID)
 }
 
 // sweepAge is how long the instance's observation is believed.

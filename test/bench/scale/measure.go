@@ -95,6 +95,7 @@ func measure(ctx context.Context, programs *components.Builder, n int, rest time
 	defer func() { err = errors.Join(err, e.manager.stop()) }()
 	for _, step := range []func(context.Context) error{e.warmUp, e.create, e.restart, e.idle, e.remove} {
 		if err := step(ctx); err != nil {
+			say("as far as it came:\n" + table([]result{r})) // it may have taken long
 			return r, err
 		}
 	}
