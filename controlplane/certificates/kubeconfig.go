@@ -88,13 +88,9 @@ func speaksOf(cluster *clientcmdapi.Cluster, authority *corev1.Secret) bool {
 }
 
 func sign(request KubeconfigRequest) ([]byte, error) {
-	certificate, err := certs.DecodeCertPEM(request.Authority.Data[secret.TLSCrtDataName])
+	certificate, key, err := readAuthority(request.Authority)
 	if err != nil {
-		return nil, fmt.Errorf("reading the certificate of Secret %s: %w", request.Authority.Name, err)
-	}
-	key, err := certs.DecodePrivateKeyPEM(request.Authority.Data[secret.TLSKeyDataName])
-	if err != nil {
-		return nil, fmt.Errorf("reading the key of Secret %s: %w", request.Authority.Name, err)
+		return nil, err
 	}
 	config, err := kubeconfig.New(request.Cluster.Name, "https://"+request.Endpoint, certificate, key,
 		kubeconfig.KeyEncryptionAlgorithm(request.Algorithm))

@@ -49,6 +49,14 @@ func (r *Reconciler) carryOut(ctx context.Context, s *snapshot, step plan.Step) 
 		return r.deleteLeftover(ctx, s, step)
 	case plan.MarkInitialized:
 		return r.markInitialized(ctx, s)
+	case plan.ReleaseMachine:
+		return r.releaseMachine(ctx, s, step)
+	case plan.PromoteLearner:
+		return s.etcd.Promote(ctx, step.Member)
+	case plan.MoveLeader:
+		return s.etcd.MoveLeader(ctx, step.From, step.To)
+	case plan.RemoveMember:
+		return s.etcd.Remove(ctx, step.Member)
 	case plan.RemoveFinalizer:
 		return r.removeFinalizer(ctx, s)
 	default:

@@ -25,6 +25,7 @@ func ownedConditions() []string {
 		controlplanev1.AvailableCondition, controlplanev1.InitializedCondition, controlplanev1.CertificatesAvailableCondition,
 		controlplanev1.MachinesReadyCondition, controlplanev1.MachinesUpToDateCondition, controlplanev1.RollingOutCondition,
 		controlplanev1.ScalingUpCondition, controlplanev1.ScalingDownCondition, controlplanev1.DeletingCondition,
+		controlplanev1.EtcdHealthyCondition,
 		clusterv1.PausedCondition,
 	}
 }
@@ -32,7 +33,7 @@ func ownedConditions() []string {
 // setConditions writes every condition in every pass. applyErr is why a step failed, or nil.
 func (s *snapshot) setConditions(applyErr error) {
 	for _, condition := range []metav1.Condition{
-		s.initialized(), s.certificatesAvailable(), s.rollingOut(), s.scalingUp(applyErr), s.scalingDown(), s.deleting(), s.available(),
+		s.initialized(), s.certificatesAvailable(), s.rollingOut(), s.scalingUp(applyErr), s.scalingDown(), s.deleting(), s.available(), s.etcdHealthy(),
 		s.aggregate(clusterv1.MachineReadyCondition, controlplanev1.MachinesReadyCondition,
 			conditions.GetDefaultComputeMergeReasonFunc(clusterv1.NotReadyReason, clusterv1.ReadyUnknownReason, clusterv1.ReadyReason)),
 		s.aggregate(clusterv1.MachineUpToDateCondition, controlplanev1.MachinesUpToDateCondition,

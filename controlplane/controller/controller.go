@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	kerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -27,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
 )
 
@@ -49,6 +51,21 @@ type ClusterCache interface {
 	GetClusterSource(controllerName string, mapFunc func(ctx context.Context, cluster client.Object) []ctrl.Request, opts ...clustercache.GetClusterSourceOption) source.Source
 }
 
+// Etcd is what the reconciler uses of the etcd of a workload cluster.
+type Etcd interface {
+	// Members returns all members with their health, or an error where nobody can tell.
+	Members(ctx context.Context) ([]plan.Member, error)
+	// Promote gives a learner its vote, MoveLeader has another member lead, and Remove removes a member. Each may be done
+	// again.
+	Promote(ctx context.Context, member plan.Member) error
+	MoveLeader(ctx context.Context, from, to plan.Member) error
+	Remove(ctx context.Context, member plan.Member) error
+}
+
+// EtcdOpener gives access to the etcd of a workload cluster. authority is the Secret of etcd's authority; nodes are the Nodes
+// of the control plane Machines.
+type EtcdOpener func(ctx context.Context, cluster client.ObjectKey, authority *corev1.Secret, nodes []string) (Etcd, error)
+
 // Reconciler reconciles IngotControlPlanes. Every field is required, except WatchFilter.
 type Reconciler struct {
 	// Client reads from the manager's cache and writes.
@@ -57,6 +74,8 @@ type Reconciler struct {
 	APIReader client.Reader
 	// ClusterCache connects to workload clusters.
 	ClusterCache ClusterCache
+	// OpenEtcd gives access to the etcd of workload clusters.
+	OpenEtcd EtcdOpener
 	// Clock tells the time.
 	Clock clock.PassiveClock
 	// WatchFilter is the value of Cluster API's watch label that objects must carry; empty means all objects.

@@ -87,6 +87,7 @@ func (r *Reconciler) createMachine(ctx context.Context, s *snapshot, step plan.C
 			Namespace:       s.cp.Namespace,
 			Name:            step.Name,
 			Labels:          identityLabels(s.cp, s.cluster),
+			Annotations:     map[string]string{controlplanev1.PreTerminateHookAnnotation: ""},
 			OwnerReferences: []metav1.OwnerReference{controllerRef(s.cp)},
 		},
 		Spec: clusterv1.MachineSpec{

@@ -29,6 +29,7 @@ func (s *snapshot) machineFacts() []plan.Machine {
 			Created:           m.CreationTimestamp,
 			Node:              m.Status.NodeRef.Name,
 			Trouble:           nodeTrouble(m),
+			WaitsForUs:        waitsForUs(m),
 			DeletionWanted:    hasAnnotation(m, clusterv1.DeleteMachineAnnotation),
 			FailureDomain:     m.Spec.FailureDomain,
 		}

@@ -51,6 +51,9 @@ type snapshot struct {
 	// renewalDue is when the kubeconfig must be renewed, zero where it is not ours or of no use.
 	renewalDue time.Time
 
+	// etcd is nil where nobody speaks to it.
+	etcd Etcd
+
 	world plan.World
 	plan  plan.Plan
 }
@@ -72,7 +75,8 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 		InfrastructureProvisioned: ptr.Deref(cluster.Status.Initialization.InfrastructureProvisioned, false),
 		NextName:                  nextName(cp.Name),
 		Desired:                   desired(cp),
-		Etcd:                      plan.Etcd{Unseen: etcdUnseen},
+		Backup:                    plan.BackupFailed,
+		BackupFailure:             noBackup,
 	}
 	if cluster.Spec.ControlPlaneEndpoint.IsValid() {
 		s.world.Endpoint = cluster.Spec.ControlPlaneEndpoint.String()
@@ -88,12 +92,13 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 	s.world.Leftovers = s.leftovers()
 	s.world.FailureDomain = pickFailureDomain(ctx, cluster, s.machines)
 	s.world.APIServerAnswers = r.apiServerAnswers(ctx, s)
+	s.world.Etcd = r.gatherEtcd(ctx, s)
 	s.plan = plan.Make(s.world)
 	return s, nil
 }
 
-// etcdUnseen is why nothing is done that etcd must survive: neither a Machine that has joined is replaced, nor another added.
-const etcdUnseen = "this version of Ingot does not speak to etcd yet, and so neither adds nor replaces control plane Machines"
+// noBackup is why no rollout begins.
+const noBackup = "this version of Ingot does not back etcd up yet, and replaces no control plane Machine without"
 
 // nextName returns the name of the next Machine, at most 63 characters long, because it becomes a host name.
 func nextName(controlPlane string) string {

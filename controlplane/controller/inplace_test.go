@@ -94,7 +94,7 @@ func holdsRollout(s *story) {
 			}
 		}
 	}
-	s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.EtcdUnseenReason)
+	s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.BackupFailedReason)
 	s.expectCondition(controlplanev1.MachinesUpToDateCondition, metav1.ConditionFalse, clusterv1.NotUpToDateReason)
 	s.expectCondition(controlplanev1.AvailableCondition, metav1.ConditionTrue, controlplanev1.AvailableReason)
 	if cp := s.controlPlane(); ptr.Deref(cp.Status.UpToDateReplicas, 9) != 0 || cp.Status.Version != "v1.36.3" {

@@ -39,7 +39,7 @@ func TestStories(t *testing.T) {
 	log.SetLogger(logr.Discard())
 	config := startAPIServer(t)
 	stories := map[string]func(*story){}
-	for _, chapter := range []map[string]func(*story){initStories(), crashStories(), deletionStories(), accessStories(), inPlaceStories()} {
+	for _, chapter := range []map[string]func(*story){initStories(), crashStories(), deletionStories(), accessStories(), inPlaceStories(), etcdStories()} {
 		maps.Copy(stories, chapter)
 	}
 	for name, tell := range stories {
@@ -104,6 +104,7 @@ type story struct {
 	namespace string
 	clock     *testclock.FakePassiveClock
 	workload  *workload
+	etcd      *etcd
 	// writes counts the reconciler's writes, and can make them fail.
 	writes *builder.Writes
 	// reconciler is replaced by restart.
@@ -124,7 +125,7 @@ func newStory(t *testing.T, config *rest.Config) *story {
 	}
 	s := &story{
 		T: t, client: c, namespace: namespace.Name,
-		clock: testclock.NewFakePassiveClock(time.Now()), workload: &workload{},
+		clock: testclock.NewFakePassiveClock(time.Now()), workload: &workload{}, etcd: &etcd{},
 	}
 	s.restart()
 	return s
@@ -150,6 +151,7 @@ func (s *story) restart() {
 		Client:       s.writes.Through(s.client),
 		APIReader:    s.client,
 		ClusterCache: s.workload,
+		OpenEtcd:     s.etcd.open,
 		Clock:        s.clock,
 	}
 }

@@ -27,8 +27,8 @@ type Member struct {
 	Leader bool `json:"leader,omitempty"`
 }
 
-// called is how people find a member.
-func (m Member) called() string {
+// Called is how people find a member.
+func (m Member) Called() string {
 	if m.Name == "" {
 		return m.ID + " (never started)"
 	}
@@ -54,7 +54,7 @@ func (e Etcd) unhealthy(without string) []string {
 	var list []string
 	for _, m := range e.Members {
 		if !m.Learner && !m.Healthy && m.ID != without {
-			list = append(list, m.called())
+			list = append(list, m.Called())
 		}
 	}
 	return list

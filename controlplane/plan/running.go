@@ -91,7 +91,7 @@ func (p *Plan) holdMember(w World, member Member, what string) {
 		p.hold(controlplanev1.LastMemberReason, "%s, because it holds the only copy of the data of etcd; it goes when another control plane Machine has joined, or with Cluster %s", what, w.Cluster)
 	default:
 		p.hold(controlplanev1.EtcdQuorumReason, "%s, because etcd cannot spare its member %s: %d of the other %d voting members are healthy (not healthy: %s), and %d are needed; repair those nodes, or delete their Machines",
-			what, member.called(), well, all, enumerate(w.Etcd.unhealthy(member.ID)), quorum(all))
+			what, member.Called(), well, all, enumerate(w.Etcd.unhealthy(member.ID)), quorum(all))
 	}
 }
 
@@ -111,7 +111,7 @@ func (p *Plan) planNobodysMembers(w World) bool {
 		if !w.nobodys(member) {
 			continue
 		}
-		if p.maySpare(w, member, "etcd member "+member.called()+" belongs to no Machine and is kept") {
+		if p.maySpare(w, member, "etcd member "+member.Called()+" belongs to no Machine and is kept") {
 			p.removeMember(w, member)
 		}
 		return true
@@ -209,7 +209,7 @@ func (p *Plan) planLearners(w World) bool {
 			p.do(PromoteLearner{Member: member})
 			return true
 		default:
-			p.hold(controlplanev1.EtcdMemberUnhealthyReason, "etcd member %s has no vote yet and does not keep up; repair its node, or delete its Machine", member.called())
+			p.hold(controlplanev1.EtcdMemberUnhealthyReason, "etcd member %s has no vote yet and does not keep up; repair its node, or delete its Machine", member.Called())
 			return true
 		}
 	}
@@ -275,8 +275,8 @@ func (p *Plan) planReplicas(w World, mayCreate bool) bool {
 	case surplus == 0 && len(outdated) == 0:
 		return false
 	case surplus == 0 && w.Backup == BackupFailed:
-		p.hold(controlplanev1.BackupFailedReason, "Machine %s is to be replaced (%s), and etcd could not be backed up before: the BackupAvailable condition says why",
-			outdated[0].Name, strings.Join(Differences(w.Desired, outdated[0]), "; "))
+		p.hold(controlplanev1.BackupFailedReason, "Machine %s is to be replaced (%s), and etcd could not be backed up before: %s",
+			outdated[0].Name, strings.Join(Differences(w.Desired, outdated[0]), "; "), w.BackupFailure)
 		return false
 	case surplus == 0 && w.Backup == BackupNone:
 		p.do(BackUpEtcd{})

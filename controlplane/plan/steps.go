@@ -130,10 +130,10 @@ func (MarkInitialized) String() string  { return "mark initialized" }
 func (RemoveFinalizer) String() string  { return "remove finalizer" }
 func (BackUpEtcd) String() string       { return "back up etcd" }
 
-func (s PromoteLearner) String() string { return "promote etcd member " + s.Member.called() }
+func (s PromoteLearner) String() string { return "promote etcd member " + s.Member.Called() }
 func (s MoveLeader) String() string {
-	return fmt.Sprintf("move the leadership of etcd from %s to %s", s.From.called(), s.To.called())
+	return fmt.Sprintf("move the leadership of etcd from %s to %s", s.From.Called(), s.To.Called())
 }
-func (s RemoveMember) String() string     { return "remove etcd member " + s.Member.called() }
+func (s RemoveMember) String() string     { return "remove etcd member " + s.Member.Called() }
 func (s ReleaseMachine) String() string   { return "let machine " + s.Name + " go" }
 func (s CountRemediation) String() string { return "count the remediation of machine " + s.Name }

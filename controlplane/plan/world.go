@@ -41,6 +41,8 @@ type World struct {
 	Etcd Etcd `json:"etcd,omitzero"`
 	// Backup is what there is to fall back on when a rollout goes wrong.
 	Backup Backup `json:"backup,omitempty"`
+	// BackupFailure is why the last attempt to back etcd up failed, in words.
+	BackupFailure string `json:"backupFailure,omitempty"`
 	// Remediation is whether another unhealthy Machine may be replaced now.
 	Remediation Remediation `json:"remediation,omitempty"`
 

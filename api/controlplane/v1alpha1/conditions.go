@@ -3,11 +3,17 @@
 
 package v1alpha1
 
+import clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+
 // IngotControlPlaneInitializedAnnotation is the durable mark that the API server of a control plane has answered once.
 // From then on no first Machine is made again, because it would replace a lost cluster by an empty one. The mark is an
 // annotation because status does not survive a move to another management cluster. Its value is the time of the first
 // answer (RFC 3339).
 const IngotControlPlaneInitializedAnnotation = "ingot.dev/control-plane-initialized"
+
+// PreTerminateHookAnnotation is on every Machine of a control plane and keeps what runs it until etcd works without its
+// member.
+const PreTerminateHookAnnotation = clusterv1.PreTerminateDeleteHookAnnotationPrefix + "/ingot-control-plane"
 
 // Conditions of IngotControlPlane. Available, RollingOut, ScalingUp, ScalingDown and Deleting are read by Cluster API.
 const (
@@ -27,6 +33,8 @@ const (
 	ScalingUpCondition = "ScalingUp"
 	// ScalingDownCondition is True while there are more Machines than wanted.
 	ScalingDownCondition = "ScalingDown"
+	// EtcdHealthyCondition is True while every member of etcd is healthy, and Unknown while nobody can tell.
+	EtcdHealthyCondition = "EtcdHealthy"
 	// DeletingCondition is True while the control plane is being deleted; its reason says what is waited for.
 	DeletingCondition = "Deleting"
 )
@@ -77,6 +85,10 @@ const (
 	ForeignMachinesReason = "ForeignMachines"
 	// TemplateMissingReason says that the infrastructure machine template does not exist.
 	TemplateMissingReason = "InfrastructureTemplateMissing"
+	// EtcdHealthyReason says that all members are healthy.
+	EtcdHealthyReason = "Healthy"
+	// EtcdNotAskedReason says that there is no etcd to ask.
+	EtcdNotAskedReason = "NotAsked"
 	// EtcdUnseenReason says that the members of etcd could not be listed, and that nothing is risked without.
 	EtcdUnseenReason = "EtcdUnseen"
 	// EtcdQuorumReason says that etcd cannot spare a member that is to go.

@@ -148,7 +148,7 @@ type IngotControlPlaneStatus struct {
 	Version string `json:"version,omitempty"`
 
 	// conditions report on the control plane. Known types: Available, Initialized, CertificatesAvailable,
-	// MachinesReady, MachinesUpToDate, RollingOut, ScalingUp, ScalingDown, Deleting, Paused.
+	// MachinesReady, MachinesUpToDate, EtcdHealthy, RollingOut, ScalingUp, ScalingDown, Deleting, Paused.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

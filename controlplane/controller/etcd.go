@@ -1,0 +1,110 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/cluster-api/util/secret"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
+)
+
+// etcdBound is how long a look at etcd may take, whatever hangs.
+const etcdBound = 20 * time.Second
+
+// gatherEtcd asks etcd for its members. Whatever goes wrong is a fact for the planner, in words that stay the same, so that a
+// condition does not change with every try; the cause is in the log.
+func (r *Reconciler) gatherEtcd(ctx context.Context, s *snapshot) plan.Etcd {
+	if !s.world.Initialized || s.world.Deleting || len(s.machines) == 0 {
+		return plan.Etcd{}
+	}
+	var nodes []string
+	for _, m := range s.machines {
+		if m.Status.NodeRef.IsDefined() {
+			nodes = append(nodes, m.Status.NodeRef.Name)
+		}
+	}
+	authority := s.certificates[secret.EtcdCA]
+	switch {
+	case authority == nil:
+		return plan.Etcd{Unseen: fmt.Sprintf("Secret %s does not exist, and nobody is let in without", secret.Name(s.cluster.Name, secret.EtcdCA))}
+	case len(nodes) == 0:
+		return plan.Etcd{Unseen: "it is not known on which Nodes it runs; Cluster API tells them on the Machines"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, etcdBound)
+	defer cancel()
+	access, err := r.OpenEtcd(ctx, client.ObjectKeyFromObject(s.cluster), authority, nodes)
+	var members []plan.Member
+	if err == nil {
+		members, err = access.Members(ctx)
+	}
+	if err != nil {
+		ctrl.LoggerFrom(ctx).V(2).Info("No member of etcd answers", "nodes", nodes, "cause", err.Error())
+		return plan.Etcd{Unseen: "no member answers through the API server and the kubelets of the Nodes " + enumerate(nodes)}
+	}
+	s.etcd = access
+	return plan.Etcd{Members: members}
+}
+
+func enumerate(names []string) string { return strings.Join(names, ", ") }
+
+// etcdHealthy says how etcd is.
+func (s *snapshot) etcdHealthy() metav1.Condition {
+	const condition = controlplanev1.EtcdHealthyCondition
+	e := s.world.Etcd
+	var broken []string
+	for _, m := range e.Members {
+		if !m.Healthy {
+			broken = append(broken, m.Called())
+		}
+	}
+	switch {
+	case s.world.Deleting, !s.world.Initialized, len(s.machines) == 0:
+		return metav1.Condition{Type: condition, Status: metav1.ConditionUnknown, Reason: controlplanev1.EtcdNotAskedReason, Message: "there is no etcd to ask"}
+	case e.Unseen != "":
+		return metav1.Condition{Type: condition, Status: metav1.ConditionUnknown, Reason: controlplanev1.EtcdUnseenReason, Message: e.Unseen}
+	case len(broken) > 0:
+		return isFalse(condition, controlplanev1.EtcdMemberUnhealthyReason, fmt.Sprintf("%d of %d members are not healthy: %s", len(broken), len(e.Members), enumerate(broken)))
+	default:
+		return isTrue(condition, controlplanev1.EtcdHealthyReason, "")
+	}
+}
+
+// waitsForUs is whether a Machine that is being deleted is drained, and goes as soon as we take our hook away. Other hooks
+// come first: with its member a node loses its API server.
+func waitsForUs(m *clusterv1.Machine) bool {
+	if m.DeletionTimestamp.IsZero() || !hasAnnotation(m, controlplanev1.PreTerminateHookAnnotation) ||
+		conditions.GetReason(m, clusterv1.MachineDeletingCondition) != clusterv1.MachineDeletingWaitingForPreTerminateHookReason {
+		return false
+	}
+	for name := range m.Annotations {
+		if strings.HasPrefix(name, clusterv1.PreTerminateDeleteHookAnnotationPrefix) && name != controlplanev1.PreTerminateHookAnnotation {
+			return false
+		}
+	}
+	return true
+}
+
+// releaseMachine takes our hook away.
+func (r *Reconciler) releaseMachine(ctx context.Context, s *snapshot, step plan.ReleaseMachine) error {
+	for _, m := range s.machines {
+		if m.Name != step.Name {
+			continue
+		}
+		before := m.DeepCopy()
+		delete(m.Annotations, controlplanev1.PreTerminateHookAnnotation)
+		return client.IgnoreNotFound(r.Client.Patch(ctx, m, client.MergeFrom(before)))
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
+)
+
+const (
+	// memberBound is how long one member may take to answer. One that hangs costs no more, whatever the number of members.
+	memberBound = 5 * time.Second
+	// changeBound is how long a change of the members may take.
+	changeBound = 15 * time.Second
+	// endpoint is what etcd's client calls every member: the name that all of them have a certificate for. Where it leads is
+	// Dial's.
+	endpoint = "https://localhost"
+	// maxLag is how many entries a member may be behind the leader and still keep up.
+	maxLag = 5000
+)
+
+// Dial opens a connection to the etcd member on a node.
+type Dial func(ctx context.Context, node string) (net.Conn, error)
+
+// Cluster is the etcd of one workload cluster. The zero value of each field is of no use. It is safe for concurrent use.
+type Cluster struct {
+	// Dial reaches members.
+	Dial Dial
+	// TLS holds the client certificate and the authority of the members' certificates.
+	TLS *tls.Config
+	// Nodes are the names of the nodes that may have a member.
+	Nodes []string
+}
+
+// ErrUnreachable means that no member has answered: nothing can be told.
+var ErrUnreachable = errors.New("no etcd member answers")
+
+// Members returns all members with their health, sorted by ID. Whoever lists them need not have a quorum: a list that the
+// member knows by itself is returned where there is none. Errors wrap ErrUnreachable.
+func (c Cluster) Members(ctx context.Context) ([]plan.Member, error) {
+	var errs []error
+	for _, node := range c.Nodes {
+		listed, err := c.list(ctx, node)
+		if err == nil {
+			return c.judge(ctx, listed), nil
+		}
+		errs = append(errs, fmt.Errorf("on node %s: %w", node, err))
+	}
+	return nil, fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(errs...))
+}
+
+// list asks the member on one node who the members are.
+func (c Cluster) list(ctx context.Context, node string) (listed *clientv3.MemberListResponse, err error) {
+	err = c.on(ctx, node, memberBound, func(ctx context.Context, client *clientv3.Client) (err error) {
+		agreed, cancel := context.WithTimeout(ctx, memberBound/2)
+		defer cancel()
+		if listed, err = client.MemberList(agreed); err != nil {
+			listed, err = client.MemberList(ctx, clientv3.WithSerializable())
+		}
+		return err
+	})
+	return listed, err
+}
+
+// judge asks each member how it is, all at the same time.
+func (c Cluster) judge(ctx context.Context, listed *clientv3.MemberListResponse) []plan.Member {
+	statuses := make([]*clientv3.StatusResponse, len(listed.Members))
+	var all sync.WaitGroup
+	for i, m := range listed.Members {
+		if m.Name != "" && slices.Contains(c.Nodes, m.Name) {
+			all.Go(func() { statuses[i] = c.status(ctx, m.Name) })
+		}
+	}
+	all.Wait()
+	members := make([]plan.Member, len(listed.Members))
+	for i, m := range listed.Members {
+		members[i] = judgeMember(m, statuses[i], statuses)
+	}
+	slices.SortFunc(members, func(a, b plan.Member) int { return strings.Compare(a.ID, b.ID) })
+	return members
+}
+
+// judgeMember says how a member is: healthy is one that answers without complaint, knows a leader, and keeps up.
+func judgeMember(m *etcdserverpb.Member, status *clientv3.StatusResponse, all []*clientv3.StatusResponse) plan.Member {
+	member := plan.Member{ID: strconv.FormatUint(m.ID, 16), Name: m.Name, Learner: m.IsLearner}
+	if status == nil || status.Leader == 0 || len(status.Errors) > 0 {
+		return member
+	}
+	newest := uint64(0)
+	for _, s := range all {
+		if s != nil {
+			newest = max(newest, s.RaftAppliedIndex)
+		}
+	}
+	member.Healthy = newest-status.RaftAppliedIndex <= maxLag
+	member.Leader = status.Leader == m.ID
+	return member
+}
+
+// status returns nil where the member does not answer.
+func (c Cluster) status(ctx context.Context, node string) (status *clientv3.StatusResponse) {
+	_ = c.on(ctx, node, memberBound, func(ctx context.Context, client *clientv3.Client) (err error) {
+		status, err = client.Status(ctx, endpoint)
+		return err
+	})
+	return status
+}
+
+// Promote gives a learner its vote. One that has it already is no error.
+func (c Cluster) Promote(ctx context.Context, member plan.Member) error {
+	return c.change(ctx, "promoting", member, func(ctx context.Context, client *clientv3.Client, id uint64) error {
+		_, err := client.MemberPromote(ctx, id)
+		if isAnswer(err, "can only promote a learner member") {
+			return nil
+		}
+		return err
+	})
+}
+
+// Remove removes a member. One that is gone already is no error.
+func (c Cluster) Remove(ctx context.Context, member plan.Member) error {
+	return c.change(ctx, "removing", member, func(ctx context.Context, client *clientv3.Client, id uint64) error {
+		_, err := client.MemberRemove(ctx, id)
+		if isAnswer(err, "member not found") {
+			return nil
+		}
+		return err
+	})
+}
+
+// MoveLeader has another member lead. Only the leader can hand over: where it cannot be reached, or leads no more, nothing
+// is done, and the others elect another when it is removed.
+func (c Cluster) MoveLeader(ctx context.Context, from, to plan.Member) error {
+	id, err := strconv.ParseUint(to.ID, 16, 64)
+	if err != nil {
+		return fmt.Errorf("etcd member %q: %w", to.ID, err)
+	}
+	reached := false
+	err = c.on(ctx, from.Name, changeBound, func(ctx context.Context, client *clientv3.Client) error {
+		status, err := client.Status(ctx, endpoint)
+		if err != nil || strconv.FormatUint(status.Leader, 16) != from.ID {
+			return nil //nolint:nilerr // it is no leader that could hand over
+		}
+		reached = true
+		_, err = client.MoveLeader(ctx, id)
+		return err
+	})
+	if err != nil && reached {
+		return fmt.Errorf("moving the leadership of etcd to %s: %w", to.Name, err)
+	}
+	return nil
+}
+
+// change changes the members through the first member that does it.
+func (c Cluster) change(ctx context.Context, doing string, member plan.Member, do func(context.Context, *clientv3.Client, uint64) error) error {
+	id, err := strconv.ParseUint(member.ID, 16, 64)
+	if err != nil {
+		return fmt.Errorf("etcd member %q: %w", member.ID, err)
+	}
+	errs := []error{fmt.Errorf("%s etcd member %s: %w", doing, member.ID, ErrUnreachable)}
+	for _, node := range c.Nodes {
+		if node == member.Name && len(c.Nodes) > 1 {
+			continue // who goes is not asked
+		}
+		err := c.on(ctx, node, changeBound, func(ctx context.Context, client *clientv3.Client) error { return do(ctx, client, id) })
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, fmt.Errorf("through node %s: %w", node, err))
+	}
+	return errors.Join(errs...)
+}
+
+// on runs do with a client of the member on one node, and of no other.
+func (c Cluster) on(ctx context.Context, node string, bound time.Duration, do func(context.Context, *clientv3.Client) error) error {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	client, err := clientv3.New(clientv3.Config{
+		Context:   ctx,
+		Endpoints: []string{endpoint},
+		TLS:       c.TLS,
+		Logger:    zap.NewNop(),
+		DialOptions: []grpc.DialOption{
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.Dial(ctx, node) }),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	return do(ctx, client)
+}
+
+func isAnswer(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }
