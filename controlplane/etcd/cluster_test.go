@@ -214,6 +214,8 @@ func follower(all []plan.Member) plan.Member {
 }
 
 // The members are told as they are, whoever is asked, and whoever hangs.
+//
+//nolint:tparallel // the parts do something to the same members
 func TestMembers(t *testing.T) {
 	t.Parallel()
 	m := start(t, 3)
@@ -232,14 +234,14 @@ func TestMembers(t *testing.T) {
 		_ = victim.process.Process.Signal(syscall.SIGCONT)
 		m.until("it is healthy again", func(all []plan.Member) bool { return named(all, victim.name).Healthy })
 	})
-	t.Run("a node that cannot be reached is not healthy, and the others tell", func(t *testing.T) {
+	t.Run("a node that cannot be reached is not healthy, and the others tell", func(*testing.T) {
 		m.nodes["node-0"].unreachable = true
 		defer func() { m.nodes["node-0"].unreachable = false }()
 		m.until("node-0 is unhealthy", func(all []plan.Member) bool {
 			return !named(all, "node-0").Healthy && named(all, "node-1").Healthy && named(all, "node-2").Healthy
 		})
 	})
-	t.Run("without a quorum the members are told, and none is healthy", func(t *testing.T) {
+	t.Run("without a quorum the members are told, and none is healthy", func(*testing.T) {
 		for _, name := range []string{"node-1", "node-2"} {
 			_ = m.nodes[name].process.Process.Signal(syscall.SIGSTOP)
 			defer func() { _ = m.nodes[name].process.Process.Signal(syscall.SIGCONT) }()
@@ -297,7 +299,7 @@ func TestReplace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all = m.until("the new one leads", func(all []plan.Member) bool { return leader(all).Name == "node-3" })
+	m.until("the new one leads", func(all []plan.Member) bool { return leader(all).Name == "node-3" })
 	for range 2 {
 		if err := m.cluster.Remove(t.Context(), old); err != nil {
 			t.Fatal(err)

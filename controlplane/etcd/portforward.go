@@ -15,11 +15,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 // clientPort is where kubeadm has members listen for clients.
@@ -36,7 +36,7 @@ func PortForward(config *rest.Config) (Dial, error) {
 	}
 	return func(ctx context.Context, node string) (net.Conn, error) {
 		pod := clients.CoreV1().RESTClient().Post().Resource("pods").Namespace(metav1.NamespaceSystem).Name("etcd-" + node).SubResource("portforward")
-		overWebsocket, err := portforward.NewSPDYOverWebsocketDialer(pod.URL(), config)
+		overWebsocket, err := portforward.NewSPDYOverWebsocketDialerForStreaming(pod.URL(), config)
 		if err != nil {
 			return nil, err
 		}
@@ -44,8 +44,8 @@ func PortForward(config *rest.Config) (Dial, error) {
 		if err != nil {
 			return nil, err
 		}
-		overSPDY := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, pod.URL())
-		dialer := portforward.NewFallbackDialer(overWebsocket, overSPDY, func(err error) bool {
+		overSPDY := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, pod.URL())
+		dialer := portforward.NewFallbackDialerForStreaming(overWebsocket, overSPDY, func(err error) bool {
 			return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 		})
 		return dialWithin(ctx, dialer)
