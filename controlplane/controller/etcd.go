@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 )
 
 // etcdBound is how long a look at etcd may take, whatever hangs.
-const etcdBound = 20 * time.Second
+const etcdBound = 40 * time.Second
 
 // gatherEtcd asks etcd for its members. Whatever goes wrong is a fact for the planner, in words that stay the same, so that a
 // condition does not change with every try; the cause is in the log.
@@ -55,6 +56,19 @@ func (r *Reconciler) gatherEtcd(ctx context.Context, s *snapshot) plan.Etcd {
 	}
 	s.etcd = access
 	return plan.Etcd{Members: members}
+}
+
+// etcdAgain is how soon etcd is looked at again, of which no watch tells; 0 where there is none.
+func (s *snapshot) etcdAgain() time.Duration {
+	broken := slices.ContainsFunc(s.world.Etcd.Members, func(m plan.Member) bool { return !m.Healthy })
+	switch {
+	case s.world.Etcd.Unseen == "" && len(s.world.Etcd.Members) == 0:
+		return 0
+	case s.world.Etcd.Unseen != "", broken:
+		return soon
+	default:
+		return later
+	}
 }
 
 func enumerate(names []string) string { return strings.Join(names, ", ") }

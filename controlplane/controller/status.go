@@ -170,8 +170,12 @@ func (s *snapshot) outcome(now time.Time) flow.Outcome {
 	if !s.renewalDue.IsZero() {
 		after = max(s.renewalDue.Sub(now), later)
 	}
+	waits := []time.Duration{s.etcdAgain()}
 	for _, held := range s.plan.Held {
-		if again := lookAgain(held.Reason); again > 0 && (after == 0 || again < after) {
+		waits = append(waits, lookAgain(held.Reason))
+	}
+	for _, again := range waits {
+		if again > 0 && (after == 0 || again < after) {
 			after = again
 		}
 	}

@@ -25,7 +25,7 @@ import (
 
 const (
 	// memberBound is how long one member may take to answer. One that hangs costs no more, whatever the number of members.
-	memberBound = 5 * time.Second
+	memberBound = 15 * time.Second
 	// changeBound is how long a change of the members may take.
 	changeBound = 15 * time.Second
 	// endpoint is what etcd's client calls every member: the name that all of them have a certificate for. Where it leads is
