@@ -71,6 +71,7 @@ type Reconciler struct {
 	assumed assumptions
 	absent  absences
 	written superseded
+	doors   doors
 	turns   *budget
 	once    sync.Once
 	wake    func(client.ObjectKey) // puts a machine into the queue; nil without a manager
@@ -163,6 +164,10 @@ func (r *Reconciler) run(ctx context.Context, w *world) (flow.Outcome, error) {
 	if err := r.writeDown(ctx, w); err != nil || !outcome.Done() {
 		return outcome, err
 	}
+	if !r.doors.enter(w.endpointName()) {
+		return w.crowded(), nil
+	}
+	defer r.doors.leave(w.endpointName())
 	phases := []flow.Phase{phase(infrav1.ImageReplicatedCondition, w, r.replica)}
 	if w.needsAddresses() {
 		phases = append(phases, phase(infrav1.AddressesClaimedCondition, w, r.addresses))
@@ -175,6 +180,15 @@ func (r *Reconciler) run(ctx context.Context, w *world) (flow.Outcome, error) {
 		phase(infrav1.NodeJoinedCondition, w, r.node),
 	)
 	return flow.Run(ctx, w.infra, phases...), nil
+}
+
+// crowdedWait is how soon a pass is tried again that found too many others at its endpoint.
+const crowdedWait = 500 * time.Millisecond
+
+// crowded ends a pass whose endpoint has enough to do. It will have passed in seconds, and is not told.
+func (w *world) crowded() flow.Outcome {
+	w.silent = true
+	return flow.Wait(infrav1.InstanceQueuedReason, "many machines are looked at on PlatformEndpoint "+w.endpointName(), crowdedWait)
 }
 
 func gate(condition string, w *world, do func(context.Context, *world) flow.Outcome) flow.Phase {

@@ -25,6 +25,10 @@ import (
 // when nothing can ever have been made: image and place are on record before the first call to a platform.
 func (r *Reconciler) release(ctx context.Context, w *world) (flow.Outcome, error) {
 	r.budget().leave(w.key())
+	if !r.doors.enter(w.endpointName()) {
+		return w.crowded(), nil
+	}
+	defer r.doors.leave(w.endpointName())
 	outcome := r.releaseInstance(ctx, w)
 	if outcome.Reason() != infrav1.ProvingAbsenceReason {
 		r.absent.forget(w.infra.UID)

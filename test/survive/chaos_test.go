@@ -62,7 +62,7 @@ func (s *story) finish() {
 // domain is the handle of the machine's domain.
 func (s *story) domain() golibvirt.Domain {
 	s.Helper()
-	d, err := s.host.admin.DomainLookupByUUID(golibvirt.UUID(uuid.MustParse(s.uuid())))
+	d, err := s.host.admin().DomainLookupByUUID(golibvirt.UUID(uuid.MustParse(s.uuid())))
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -83,8 +83,8 @@ func deletedByHand(s *story) {
 	s.begin()
 	s.live()
 	d := s.domain()
-	s.must(s.host.admin.DomainDestroy(d))
-	s.must(s.host.admin.DomainUndefineFlags(d, golibvirt.DomainUndefineNvram))
+	s.must(s.host.admin().DomainDestroy(d))
+	s.must(s.host.admin().DomainUndefineFlags(d, golibvirt.DomainUndefineNvram))
 	for range 2 {
 		s.restart() // without queues, a new session is what makes the manager look again
 		s.until("the machine says so", s.says(infrav1.InstanceReadyCondition, infrav1.InstanceGoneReason))
@@ -102,13 +102,13 @@ func renamedByHand(s *story) {
 	s.begin()
 	s.live()
 	d := s.domain()
-	s.must(s.host.admin.DomainDestroy(d))
+	s.must(s.host.admin().DomainDestroy(d))
 	s.restart()
 	s.until("the machine has stopped", s.says(infrav1.InstanceReadyCondition, infrav1.InstanceStoppedReason))
-	_, err := s.host.admin.DomainRename(d, golibvirt.OptString{"renamed-" + s.name}, 0)
+	_, err := s.host.admin().DomainRename(d, golibvirt.OptString{"renamed-" + s.name}, 0)
 	s.must(err)
 	d.Name = "renamed-" + s.name
-	s.must(s.host.admin.DomainCreate(d))
+	s.must(s.host.admin().DomainCreate(d))
 	s.restart()
 	s.until("the machine runs again", s.ready)
 	id := s.uuid()
@@ -138,10 +138,10 @@ func (s *story) clusterIsThere() {
 func nameTaken(s *story) {
 	s.waitsForCluster()
 	taken := domain{name: s.name + "-" + s.uuid()[:8], uuid: uuid.NewString()}
-	d, err := s.host.admin.DomainDefineXML(fmt.Sprintf(`<domain type='qemu'><name>%s</name><uuid>%s</uuid><memory unit='MiB'>32</memory>
+	d, err := s.host.admin().DomainDefineXML(fmt.Sprintf(`<domain type='qemu'><name>%s</name><uuid>%s</uuid><memory unit='MiB'>32</memory>
 <vcpu>1</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os></domain>`, taken.name, taken.uuid))
 	s.must(err)
-	s.must(s.host.admin.DomainCreate(d))
+	s.must(s.host.admin().DomainCreate(d))
 	before := s.host.domains(s.T, s.name)
 	s.clusterIsThere()
 	s.until("the machine says so", s.says(infrav1.InstanceReadyCondition, infrav1.InstanceForeignReason))
@@ -155,8 +155,8 @@ func nameTaken(s *story) {
 	if after := s.host.domains(s.T, s.name); !slices.Equal(before, after) {
 		s.Errorf("the end of the machine changed something: %v, was %v", after, before)
 	}
-	s.must(s.host.admin.DomainDestroy(d))
-	s.must(s.host.admin.DomainUndefine(d))
+	s.must(s.host.admin().DomainDestroy(d))
+	s.must(s.host.admin().DomainUndefine(d))
 	s.die()
 	s.expectNothing(id)
 	s.end()
@@ -279,16 +279,16 @@ func missingNetwork(s *story) {
 		s.Errorf("domains were made: %v", all)
 	}
 	// Once it is there, the machine goes on. It gives out no addresses: the address is on the CD-ROM.
-	network, err := s.host.admin.NetworkDefineXML("<network><name>" + s.name + "</name><forward mode='bridge'/><bridge name='virbr0'/></network>")
+	network, err := s.host.admin().NetworkDefineXML("<network><name>" + s.name + "</name><forward mode='bridge'/><bridge name='virbr0'/></network>")
 	s.must(err)
-	s.must(s.host.admin.NetworkCreate(network))
-	s.Cleanup(func() { _, _ = s.host.admin.NetworkDestroy(network), s.host.admin.NetworkUndefine(network) })
+	s.must(s.host.admin().NetworkCreate(network))
+	s.Cleanup(func() { _, _ = s.host.admin().NetworkDestroy(network), s.host.admin().NetworkUndefine(network) })
 	s.live()
 	if n := s.host.starts(s.T, s.name); n != 1 {
 		s.Errorf("QEMU was started %d times", n)
 	}
-	s.must(s.host.admin.NetworkDestroy(network)) // under a machine that runs; its end must not need it
-	s.must(s.host.admin.NetworkUndefine(network))
+	s.must(s.host.admin().NetworkDestroy(network)) // under a machine that runs; its end must not need it
+	s.must(s.host.admin().NetworkUndefine(network))
 	s.finish()
 }
 

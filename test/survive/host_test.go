@@ -39,8 +39,9 @@ const smallRoom = 24 << 20
 type host struct {
 	options hypervisor.Options
 	libvirt *hypervisor.Hypervisor
-	// admin is root's own connection.
-	admin *golibvirt.Libvirt
+	// connection is root's own.
+	connection *golibvirt.Libvirt
+	connecting sync.Mutex
 	// disk is the artefact of all images: a disk that nothing boots from.
 	disk string
 	// small is the directory of a small file system.
@@ -110,8 +111,29 @@ func (h *host) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.admin = golibvirt.NewWithDialer(dialers.NewAlreadyConnected(conn))
-	return h.admin.Connect()
+	h.connection = golibvirt.NewWithDialer(dialers.NewAlreadyConnected(conn))
+	return h.connection.Connect()
+}
+
+// admin is root's connection. A libvirtd that has ended by itself, which this version does now and then when hundreds of
+// connections are cut, is started again, as systemd does.
+func (h *host) admin() *golibvirt.Libvirt {
+	h.connecting.Lock()
+	defer h.connecting.Unlock()
+	if !h.connection.IsConnected() {
+		fmt.Fprintln(os.Stderr, "libvirtd has ended by itself and is started again")
+		if err := h.start(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "libvirtd does not start again:", err)
+		}
+	}
+	return h.connection
+}
+
+// supervise keeps libvirtd running.
+func (h *host) supervise(ctx context.Context) {
+	for ; ctx.Err() == nil; time.Sleep(200 * time.Millisecond) {
+		h.admin()
+	}
 }
 
 // calm lets guests run only when nobody else wants to: they have nothing to do, and try it with all their might.
@@ -208,7 +230,7 @@ func (h *host) fill(t *testing.T) (dir string) {
 // lease writes what dnsmasq's helper writes for libvirt when it gives an address to the first interface of a domain.
 func (h *host) lease(t *testing.T, d golibvirt.Domain, address netip.Addr) {
 	t.Helper()
-	definition, err := h.admin.DomainGetXMLDesc(d, 0)
+	definition, err := h.admin().DomainGetXMLDesc(d, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,17 +251,17 @@ func (h *host) lease(t *testing.T, d golibvirt.Domain, address netip.Addr) {
 // makePool makes a storage pool until the test ends, and returns its directory.
 func (h *host) makePool(t *testing.T, name, dir string) {
 	t.Helper()
-	pool, err := h.admin.StoragePoolDefineXML("<pool type='dir'><name>"+name+"</name><target><path>"+dir+"</path></target></pool>", 0)
+	pool, err := h.admin().StoragePoolDefineXML("<pool type='dir'><name>"+name+"</name><target><path>"+dir+"</path></target></pool>", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.admin.StoragePoolCreate(pool, golibvirt.StoragePoolCreateNormal); err != nil {
+	if err := h.admin().StoragePoolCreate(pool, golibvirt.StoragePoolCreateNormal); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = h.admin.StoragePoolDestroy(pool), h.admin.StoragePoolUndefine(pool) })
+	t.Cleanup(func() { _, _ = h.admin().StoragePoolDestroy(pool), h.admin().StoragePoolUndefine(pool) })
 }
 
 // domain is a domain as a person sees it.
@@ -252,7 +274,7 @@ type domain struct {
 // domains are those whose name begins with a prefix.
 func (h *host) domains(t *testing.T, prefix string) []domain {
 	t.Helper()
-	all, _, err := h.admin.ConnectListAllDomains(1, 0)
+	all, _, err := h.admin().ConnectListAllDomains(1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,14 +283,14 @@ func (h *host) domains(t *testing.T, prefix string) []domain {
 		if !strings.HasPrefix(d.Name, prefix) {
 			continue
 		}
-		definition, err := h.admin.DomainGetXMLDesc(d, golibvirt.DomainXMLInactive)
+		definition, err := h.admin().DomainGetXMLDesc(d, golibvirt.DomainXMLInactive)
 		if isNoDomain(err) {
 			continue
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		state, _, err := h.admin.DomainGetState(d, 0)
+		state, _, err := h.admin().DomainGetState(d, 0)
 		if isNoDomain(err) {
 			continue
 		}
@@ -325,13 +347,13 @@ func (h *host) reservations(t *testing.T, address netip.Addr) []string {
 // reserved is all that the networks reserve.
 func (h *host) reserved(t *testing.T) (lines []string) {
 	t.Helper()
-	networks, _, err := h.admin.ConnectListAllNetworks(1, 0)
+	networks, _, err := h.admin().ConnectListAllNetworks(1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range networks {
 		for when, flags := range map[string]uint32{"now": 0, "later": uint32(golibvirt.NetworkXMLInactive)} {
-			definition, err := h.admin.NetworkGetXMLDesc(n, flags)
+			definition, err := h.admin().NetworkGetXMLDesc(n, flags)
 			if err != nil {
 				t.Fatal(err)
 			}

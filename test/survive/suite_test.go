@@ -73,6 +73,9 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	if err := shared.connect(ctx, plane.Config); err != nil {
 		return 1, err
 	}
+	supervision, end := context.WithCancel(ctx)
+	defer end() // before the host is stopped
+	go shared.host.supervise(supervision)
 	return m.Run(), nil
 }
 
