@@ -24,10 +24,9 @@ import (
 )
 
 const (
-	// memberBound is how long one member may take to answer. One that hangs costs no more, whatever the number of members.
+	// memberBound is how long one member may take to answer, or to have the members changed. One that hangs costs no more,
+	// whatever the number of members.
 	memberBound = 15 * time.Second
-	// changeBound is how long a change of the members may take.
-	changeBound = 15 * time.Second
 	// endpoint is what etcd's client calls every member: the name that all of them have a certificate for. Where it leads is
 	// Dial's.
 	endpoint = "https://localhost"
@@ -67,7 +66,7 @@ func (c Cluster) Members(ctx context.Context) ([]plan.Member, error) {
 
 // list asks the member on one node who the members are.
 func (c Cluster) list(ctx context.Context, node string) (listed *clientv3.MemberListResponse, err error) {
-	err = c.on(ctx, node, memberBound, func(ctx context.Context, client *clientv3.Client) (err error) {
+	err = c.on(ctx, node, func(ctx context.Context, client *clientv3.Client) (err error) {
 		agreed, cancel := context.WithTimeout(ctx, memberBound/2)
 		defer cancel()
 		if listed, err = client.MemberList(agreed); err != nil {
@@ -115,7 +114,7 @@ func judgeMember(m *etcdserverpb.Member, status *clientv3.StatusResponse, all []
 
 // status returns nil where the member does not answer.
 func (c Cluster) status(ctx context.Context, node string) (status *clientv3.StatusResponse) {
-	_ = c.on(ctx, node, memberBound, func(ctx context.Context, client *clientv3.Client) (err error) {
+	_ = c.on(ctx, node, func(ctx context.Context, client *clientv3.Client) (err error) {
 		status, err = client.Status(ctx, endpoint)
 		return err
 	})
@@ -152,7 +151,7 @@ func (c Cluster) MoveLeader(ctx context.Context, from, to plan.Member) error {
 		return fmt.Errorf("etcd member %q: %w", to.ID, err)
 	}
 	reached := false
-	err = c.on(ctx, from.Name, changeBound, func(ctx context.Context, client *clientv3.Client) error {
+	err = c.on(ctx, from.Name, func(ctx context.Context, client *clientv3.Client) error {
 		status, err := client.Status(ctx, endpoint)
 		if err != nil || strconv.FormatUint(status.Leader, 16) != from.ID {
 			return nil //nolint:nilerr // it is no leader that could hand over
@@ -178,7 +177,7 @@ func (c Cluster) change(ctx context.Context, doing string, member plan.Member, d
 		if node == member.Name && len(c.Nodes) > 1 {
 			continue // who goes is not asked
 		}
-		err := c.on(ctx, node, changeBound, func(ctx context.Context, client *clientv3.Client) error { return do(ctx, client, id) })
+		err := c.on(ctx, node, func(ctx context.Context, client *clientv3.Client) error { return do(ctx, client, id) })
 		if err == nil {
 			return nil
 		}
@@ -188,8 +187,8 @@ func (c Cluster) change(ctx context.Context, doing string, member plan.Member, d
 }
 
 // on runs do with a client of the member on one node, and of no other.
-func (c Cluster) on(ctx context.Context, node string, bound time.Duration, do func(context.Context, *clientv3.Client) error) error {
-	ctx, cancel := context.WithTimeout(ctx, bound)
+func (c Cluster) on(ctx context.Context, node string, do func(context.Context, *clientv3.Client) error) error {
+	ctx, cancel := context.WithTimeout(ctx, memberBound)
 	defer cancel()
 	client, err := clientv3.New(clientv3.Config{
 		Context:   ctx,
