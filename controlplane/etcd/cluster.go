@@ -26,7 +26,7 @@ import (
 const (
 	// memberBound is how long one member may take to answer, or to have the members changed. One that hangs costs no more,
 	// whatever the number of members.
-	memberBound = 15 * time.Second
+	memberBound = 8 * time.Second
 	// endpoint is what etcd's client calls every member: the name that all of them have a certificate for. Where it leads is
 	// Dial's.
 	endpoint = "https://localhost"

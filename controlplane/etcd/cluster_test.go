@@ -182,7 +182,7 @@ func (m *members) until(what string, is func([]plan.Member) bool) []plan.Member 
 	m.Helper()
 	var last []plan.Member
 	var err error
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if last, err = m.cluster.Members(m.Context()); err == nil && is(last) {
 			return last
 		}
@@ -228,7 +228,7 @@ func TestMembers(t *testing.T) {
 		_ = victim.process.Process.Signal(syscall.SIGSTOP)
 		begin := time.Now()
 		m.until("the frozen member is unhealthy", func(all []plan.Member) bool { return !named(all, victim.name).Healthy && len(all) == 3 })
-		if took := time.Since(begin); took > 30*time.Second {
+		if took := time.Since(begin); took > time.Minute {
 			t.Errorf("it took %s", took)
 		}
 		_ = victim.process.Process.Signal(syscall.SIGCONT)
