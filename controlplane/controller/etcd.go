@@ -22,7 +22,7 @@ import (
 )
 
 // etcdBound is how long a look at etcd may take, whatever hangs.
-const etcdBound = 40 * time.Second
+const etcdBound = time.Minute
 
 // gatherEtcd asks etcd for its members. Whatever goes wrong is a fact for the planner, in words that stay the same, so that a
 // condition does not change with every try; the cause is in the log.

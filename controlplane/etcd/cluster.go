@@ -50,28 +50,27 @@ type Cluster struct {
 // ErrUnreachable means that no member has answered: nothing can be told.
 var ErrUnreachable = errors.New("no etcd member answers")
 
-// Members returns all members with their health, sorted by ID. Whoever lists them need not have a quorum: a list that the
-// member knows by itself is returned where there is none. Errors wrap ErrUnreachable.
+// Members returns all members with their health, sorted by ID. A list that the members agree on is preferred: one that is
+// cut off from the others may know a member no more, or not yet. Only where nobody can agree, which means that there is no
+// quorum, what one knows by itself is returned. Errors wrap ErrUnreachable.
 func (c Cluster) Members(ctx context.Context) ([]plan.Member, error) {
 	var errs []error
-	for _, node := range c.Nodes {
-		listed, err := c.list(ctx, node)
-		if err == nil {
-			return c.judge(ctx, listed), nil
+	for _, options := range [][]clientv3.OpOption{nil, {clientv3.WithSerializable()}} {
+		for _, node := range c.Nodes {
+			listed, err := c.list(ctx, node, options...)
+			if err == nil {
+				return c.judge(ctx, listed), nil
+			}
+			errs = append(errs, fmt.Errorf("on node %s: %w", node, err))
 		}
-		errs = append(errs, fmt.Errorf("on node %s: %w", node, err))
 	}
 	return nil, fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(errs...))
 }
 
 // list asks the member on one node who the members are.
-func (c Cluster) list(ctx context.Context, node string) (listed *clientv3.MemberListResponse, err error) {
+func (c Cluster) list(ctx context.Context, node string, options ...clientv3.OpOption) (listed *clientv3.MemberListResponse, err error) {
 	err = c.on(ctx, node, func(ctx context.Context, client *clientv3.Client) (err error) {
-		agreed, cancel := context.WithTimeout(ctx, memberBound/2)
-		defer cancel()
-		if listed, err = client.MemberList(agreed); err != nil {
-			listed, err = client.MemberList(ctx, clientv3.WithSerializable())
-		}
+		listed, err = client.MemberList(ctx, options...)
 		return err
 	})
 	return listed, err
@@ -150,17 +149,14 @@ func (c Cluster) MoveLeader(ctx context.Context, from, to plan.Member) error {
 	if err != nil {
 		return fmt.Errorf("etcd member %q: %w", to.ID, err)
 	}
-	reached := false
+	if status := c.status(ctx, from.Name); status == nil || strconv.FormatUint(status.Leader, 16) != from.ID {
+		return nil // it is no leader that could hand over
+	}
 	err = c.on(ctx, from.Name, func(ctx context.Context, client *clientv3.Client) error {
-		status, err := client.Status(ctx, endpoint)
-		if err != nil || strconv.FormatUint(status.Leader, 16) != from.ID {
-			return nil //nolint:nilerr // it is no leader that could hand over
-		}
-		reached = true
-		_, err = client.MoveLeader(ctx, id)
+		_, err := client.MoveLeader(ctx, id)
 		return err
 	})
-	if err != nil && reached {
+	if err != nil {
 		return fmt.Errorf("moving the leadership of etcd to %s: %w", to.Name, err)
 	}
 	return nil

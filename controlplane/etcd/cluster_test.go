@@ -214,10 +214,7 @@ func follower(all []plan.Member) plan.Member {
 }
 
 // The members are told as they are, whoever is asked, and whoever hangs.
-//
-//nolint:tparallel // the parts do something to the same members
 func TestMembers(t *testing.T) {
-	t.Parallel()
 	m := start(t, 3)
 	all, err := m.cluster.Members(t.Context())
 	if err != nil || leader(all).Name == "" || !slices.IsSortedFunc(all, func(a, b plan.Member) int { return strings.Compare(a.ID, b.ID) }) {

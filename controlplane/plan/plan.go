@@ -135,14 +135,18 @@ func (p *Plan) planMachine(w World, role bootstrapv1.Role) {
 // it is replaced when it is not what is wanted any more, or when it failed.
 func (p *Plan) planBooting(w World) {
 	p.deleteLeftovers(w.Leftovers)
+	for _, m := range w.Machines {
+		if m.WaitsForUs {
+			p.do(ReleaseMachine{Name: m.Name})
+			return
+		}
+	}
 	m := w.Machines[0]
 	if len(w.Machines) > 1 {
 		p.hold(controlplanev1.ScalingDownReason, "there are %d control plane Machines and the API server has not answered yet: %s; only one can make the cluster: delete those that are not wanted", len(w.Machines), enumerate(names(w.Machines)))
 		return
 	}
 	switch {
-	case m.WaitsForUs:
-		p.do(ReleaseMachine{Name: m.Name})
 	case m.Deleting:
 		p.hold(controlplanev1.WaitingForMachinesReason, "waiting until Machine %s is gone; another first Machine is made then", m.Name)
 	case m.RemediationWanted:

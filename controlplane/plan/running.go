@@ -39,6 +39,10 @@ func (p *Plan) planLeaving(w World) (stuck, acts bool) {
 		p.hold(controlplanev1.EtcdUnseenReason, "Machine %s is kept until it is known that etcd works without it: %s", waiting[0].Name, w.Etcd.Unseen)
 		return true, false
 	}
+	if !w.Etcd.quorate() { // who cannot agree may not know all members
+		p.holdQuorumLost(w, "Machine "+waiting[0].Name+" is kept")
+		return true, false
+	}
 	for _, m := range waiting {
 		member, known := w.memberOf(m)
 		if !known || member != nil && !w.Etcd.spares(*member) {
@@ -141,7 +145,7 @@ func (p *Plan) planRemediation(w World, stuck bool) bool {
 		p.hold(controlplanev1.EtcdUnseenReason, "Machine %s is unhealthy and is kept until it is known that etcd works without it: %s", m.Name, w.Etcd.Unseen)
 	case !p.maySpareMachine(w, m, "Machine "+m.Name+" is unhealthy and is kept"):
 	default:
-		p.do(CountRemediation{Name: m.Name}, DeleteMachine{Name: m.Name})
+		p.do(DeleteMachine{Name: m.Name})
 	}
 	return true
 }

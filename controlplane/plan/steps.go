@@ -79,9 +79,6 @@ type RemoveMember struct{ Member Member }
 // ReleaseMachine lets a Machine go that is being deleted and waits for us.
 type ReleaseMachine struct{ Name string }
 
-// CountRemediation writes down that an unhealthy Machine is replaced now, before it is.
-type CountRemediation struct{ Name string }
-
 // RemoveFinalizer lets the control plane object go.
 type RemoveFinalizer struct{}
 
@@ -99,7 +96,6 @@ func (PromoteLearner) step()        {}
 func (MoveLeader) step()            {}
 func (RemoveMember) step()          {}
 func (ReleaseMachine) step()        {}
-func (CountRemediation) step()      {}
 
 func (s CreateCertificates) String() string {
 	return "create certificates " + enumerate(s.Missing)
@@ -134,6 +130,5 @@ func (s PromoteLearner) String() string { return "promote etcd member " + s.Memb
 func (s MoveLeader) String() string {
 	return fmt.Sprintf("move the leadership of etcd from %s to %s", s.From.Called(), s.To.Called())
 }
-func (s RemoveMember) String() string     { return "remove etcd member " + s.Member.Called() }
-func (s ReleaseMachine) String() string   { return "let machine " + s.Name + " go" }
-func (s CountRemediation) String() string { return "count the remediation of machine " + s.Name }
+func (s RemoveMember) String() string   { return "remove etcd member " + s.Member.Called() }
+func (s ReleaseMachine) String() string { return "let machine " + s.Name + " go" }

@@ -406,7 +406,6 @@ func (m *model) carryOut(step plan.Step) {
 		m.world.Initialized = true
 	case plan.BackUpEtcd:
 		m.world.Backup = plan.BackupDone
-	case plan.CountRemediation:
 	case plan.DeleteMachine:
 		m.delete(s.Name)
 	case plan.ReleaseMachine:
