@@ -45,6 +45,8 @@ func (r *Reconciler) carryOut(ctx context.Context, s *snapshot, step plan.Step) 
 		return r.createMachine(ctx, s, step)
 	case plan.DeleteMachine:
 		return r.deleteMachine(ctx, s, step)
+	case plan.RecordRemediation:
+		return r.recordRemediation(ctx, s, step)
 	case plan.DeleteLeftover:
 		return r.deleteLeftover(ctx, s, step)
 	case plan.MarkInitialized:

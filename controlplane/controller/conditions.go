@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,7 +26,8 @@ func ownedConditions() []string {
 		controlplanev1.AvailableCondition, controlplanev1.InitializedCondition, controlplanev1.CertificatesAvailableCondition,
 		controlplanev1.MachinesReadyCondition, controlplanev1.MachinesUpToDateCondition, controlplanev1.RollingOutCondition,
 		controlplanev1.ScalingUpCondition, controlplanev1.ScalingDownCondition, controlplanev1.DeletingCondition,
-		controlplanev1.EtcdHealthyCondition,
+		controlplanev1.EtcdHealthyCondition, controlplanev1.ComponentsHealthyCondition, controlplanev1.BackupAvailableCondition,
+		controlplanev1.RemediatingCondition,
 		clusterv1.PausedCondition,
 	}
 }
@@ -33,7 +35,8 @@ func ownedConditions() []string {
 // setConditions writes every condition in every pass. applyErr is why a step failed, or nil.
 func (s *snapshot) setConditions(applyErr error) {
 	for _, condition := range []metav1.Condition{
-		s.initialized(), s.certificatesAvailable(), s.rollingOut(), s.scalingUp(applyErr), s.scalingDown(), s.deleting(), s.available(), s.etcdHealthy(),
+		s.initialized(), s.certificatesAvailable(), s.rollingOut(), s.scalingUp(applyErr), s.scalingDown(), s.deleting(), s.available(),
+		s.componentsHealthy(), s.etcdHealthy(), s.remediating(),
 		s.aggregate(clusterv1.MachineReadyCondition, controlplanev1.MachinesReadyCondition,
 			conditions.GetDefaultComputeMergeReasonFunc(clusterv1.NotReadyReason, clusterv1.ReadyUnknownReason, clusterv1.ReadyReason)),
 		s.aggregate(clusterv1.MachineUpToDateCondition, controlplanev1.MachinesUpToDateCondition,
@@ -49,6 +52,10 @@ func isTrue(condition, reason, message string) metav1.Condition {
 
 func isFalse(condition, reason, message string) metav1.Condition {
 	return metav1.Condition{Type: condition, Status: metav1.ConditionFalse, Reason: reason, Message: message}
+}
+
+func isUnknown(condition, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: condition, Status: metav1.ConditionUnknown, Reason: reason, Message: message}
 }
 
 func (s *snapshot) initialized() metav1.Condition {
@@ -94,6 +101,29 @@ func (s *snapshot) rollingOut() metav1.Condition {
 		return isTrue(controlplanev1.RollingOutCondition, s.plan.Held[0].Reason, message+"; "+s.allHeld(""))
 	}
 	return isTrue(controlplanev1.RollingOutCondition, controlplanev1.RollingOutReason, message)
+}
+
+// remediating says whether an unhealthy Machine is being replaced, or should be, and what holds that.
+func (s *snapshot) remediating() metav1.Condition {
+	const condition = controlplanev1.RemediatingCondition
+	var unhealthy []string
+	for _, m := range s.world.Machines {
+		if m.RemediationWanted {
+			unhealthy = append(unhealthy, m.Name)
+		}
+	}
+	for _, record := range s.pendingRemediations() {
+		if !slices.Contains(unhealthy, record.Machine) {
+			unhealthy = append(unhealthy, record.Machine)
+		}
+	}
+	if len(unhealthy) == 0 {
+		return isFalse(condition, controlplanev1.NotRemediatingReason, "")
+	}
+	if held := s.held(remediationHolds()...); held != nil {
+		return isTrue(condition, held.Reason, held.Message)
+	}
+	return isTrue(condition, controlplanev1.RemediatingReason, "unhealthy Machines are replaced: "+enumerate(unhealthy))
 }
 
 // wanted is the number of Machines that there should be.
@@ -176,12 +206,10 @@ func (s *snapshot) available() metav1.Condition {
 		}
 		unknown = unknown || conditions.IsUnknown(m, clusterv1.MachineAvailableCondition)
 	}
-	none := isFalse(condition, no, "no Machine is available; the MachinesReady condition says why")
 	if unknown {
-		none.Status = metav1.ConditionUnknown
-		none.Message = "it cannot be told whether a Machine is available; the MachinesReady condition says why"
+		return isUnknown(condition, no, "it cannot be told whether a Machine is available; the MachinesReady condition says why")
 	}
-	return none
+	return isFalse(condition, no, "no Machine is available; the MachinesReady condition says why")
 }
 
 // reasonFunc chooses the reason of an aggregate from its issues, what is unknown, and what is in order.

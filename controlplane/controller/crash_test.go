@@ -22,7 +22,7 @@ func crashStories() map[string]func(*story) {
 		"what a crash left for an older spec is cleared away": clearsLeftoversOfOlderSpec,
 	}
 	// One more than there are writes: the last story checks that no write was left out.
-	const most = 22
+	const most = 24
 	for n := 1; n <= most; n++ {
 		for _, lost := range []bool{false, true} {
 			name := fmt.Sprintf("killed before write %d, everything exists once", n)

@@ -82,12 +82,16 @@ func (r *Reconciler) createBootstrapConfig(ctx context.Context, s *snapshot, ste
 
 func (r *Reconciler) createMachine(ctx context.Context, s *snapshot, step plan.CreateMachine) error {
 	infra := s.cp.Spec.MachineTemplate.Spec.InfrastructureRef
+	annotations, err := s.forNextMachine(r.Clock.Now())
+	if err != nil {
+		return err
+	}
 	machine := &clusterv1.Machine{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:       s.cp.Namespace,
 			Name:            step.Name,
 			Labels:          identityLabels(s.cp, s.cluster),
-			Annotations:     map[string]string{controlplanev1.PreTerminateHookAnnotation: ""},
+			Annotations:     annotations,
 			OwnerReferences: []metav1.OwnerReference{controllerRef(s.cp)},
 		},
 		Spec: clusterv1.MachineSpec{

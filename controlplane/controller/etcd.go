@@ -58,9 +58,10 @@ func (r *Reconciler) gatherEtcd(ctx context.Context, s *snapshot) plan.Etcd {
 	return plan.Etcd{Members: members}
 }
 
-// etcdAgain is how soon etcd is looked at again, of which no watch tells; 0 where there is none.
-func (s *snapshot) etcdAgain() time.Duration {
-	broken := slices.ContainsFunc(s.world.Etcd.Members, func(m plan.Member) bool { return !m.Healthy })
+// workloadAgain is how soon etcd and the components are looked at again, of which no watch tells; 0 where there are none.
+func (s *snapshot) workloadAgain() time.Duration {
+	broken := slices.ContainsFunc(s.world.Etcd.Members, func(m plan.Member) bool { return !m.Healthy }) ||
+		slices.ContainsFunc(s.machines, func(m *clusterv1.Machine) bool { return s.components.trouble(m) != "" })
 	switch {
 	case s.world.Etcd.Unseen == "" && len(s.world.Etcd.Members) == 0:
 		return 0
@@ -85,9 +86,9 @@ func (s *snapshot) etcdHealthy() metav1.Condition {
 	}
 	switch {
 	case s.world.Deleting, !s.world.Initialized, len(s.machines) == 0:
-		return metav1.Condition{Type: condition, Status: metav1.ConditionUnknown, Reason: controlplanev1.EtcdNotAskedReason, Message: "there is no etcd to ask"}
+		return isUnknown(condition, controlplanev1.EtcdNotAskedReason, "there is no etcd to ask")
 	case e.Unseen != "":
-		return metav1.Condition{Type: condition, Status: metav1.ConditionUnknown, Reason: controlplanev1.EtcdUnseenReason, Message: e.Unseen}
+		return isUnknown(condition, controlplanev1.EtcdUnseenReason, e.Unseen)
 	case len(broken) > 0:
 		return isFalse(condition, controlplanev1.EtcdMemberUnhealthyReason, fmt.Sprintf("%d of %d members are not healthy: %s", len(broken), len(e.Members), enumerate(broken)))
 	default:

@@ -5,20 +5,23 @@ package controller
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
 
+	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 )
 
 // machineFacts turns the Machines into what the planner knows of them.
-func (s *snapshot) machineFacts() []plan.Machine {
+func (s *snapshot) machineFacts(now time.Time) []plan.Machine {
 	var facts []plan.Machine
 	for _, m := range s.machines {
 		fact := plan.Machine{
@@ -28,7 +31,9 @@ func (s *snapshot) machineFacts() []plan.Machine {
 			RemediationWanted: remediationWanted(m),
 			Created:           m.CreationTimestamp,
 			Node:              m.Status.NodeRef.Name,
-			Trouble:           nodeTrouble(m),
+			Remediation:       plan.Judge(s.cp.Spec.Remediation, remediationFor(m), now),
+			Trouble:           cmp.Or(nodeTrouble(m), s.components.trouble(m)),
+			Due:               due(s.cp.Spec.Rollout, m, now),
 			WaitsForUs:        waitsForUs(m),
 			DeletionWanted:    hasAnnotation(m, clusterv1.DeleteMachineAnnotation),
 			FailureDomain:     m.Spec.FailureDomain,
@@ -51,6 +56,24 @@ func (s *snapshot) machineFacts() []plan.Machine {
 func remediationWanted(m *clusterv1.Machine) bool {
 	return conditions.IsFalse(m, clusterv1.MachineHealthCheckSucceededCondition) &&
 		conditions.IsFalse(m, clusterv1.MachineOwnerRemediatedCondition)
+}
+
+// due are the reasons of time to replace a Machine.
+func due(rollout controlplanev1.RolloutSpec, m *clusterv1.Machine, now time.Time) []string {
+	var list []string
+	if after := rollout.After.Time; !after.IsZero() && !now.Before(after) && m.CreationTimestamp.Time.Before(after) {
+		list = append(list, "it is older than spec.rollout.after")
+	}
+	if days := rollout.Before.CertificatesExpiryDays; days > 0 && expires(m, time.Duration(days)*24*time.Hour, now) {
+		list = append(list, fmt.Sprintf("its certificates end on %s, and spec.rollout.before.certificatesExpiryDays is %d", m.Status.CertificatesExpiryDate.UTC().Format(time.DateOnly), days))
+	}
+	return list
+}
+
+// expires is whether the certificates of a Machine are known to end within a time.
+func expires(m *clusterv1.Machine, within time.Duration, now time.Time) bool {
+	end := m.Status.CertificatesExpiryDate.Time
+	return !end.IsZero() && now.Add(within).After(end)
 }
 
 // nodeTrouble is what Cluster API says is wrong with the Node of a Machine, empty where nothing is or it cannot tell.

@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util"
@@ -53,6 +52,8 @@ type snapshot struct {
 
 	// etcd is nil where nobody speaks to it.
 	etcd Etcd
+	// components is what runs the control plane on each Node.
+	components components
 
 	world plan.World
 	plan  plan.Plan
@@ -73,10 +74,11 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 		Deleting:                  !cp.DeletionTimestamp.IsZero(),
 		Initialized:               cp.Annotations[controlplanev1.IngotControlPlaneInitializedAnnotation] != "" || ptr.Deref(cp.Status.Initialization.ControlPlaneInitialized, false),
 		InfrastructureProvisioned: ptr.Deref(cluster.Status.Initialization.InfrastructureProvisioned, false),
-		NextName:                  nextName(cp.Name),
+		NextName:                  nextName(cp, cluster.Name),
 		Desired:                   desired(cp),
+		TopologyVersion:           topologyVersion(cp, cluster),
 		Backup:                    plan.BackupFailed,
-		BackupFailure:             noBackup,
+		BackupMessage:             noBackup,
 	}
 	if cluster.Spec.ControlPlaneEndpoint.IsValid() {
 		s.world.Endpoint = cluster.Spec.ControlPlaneEndpoint.String()
@@ -88,9 +90,10 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 			return nil, err
 		}
 	}
-	s.world.Machines = s.machineFacts()
+	s.components = r.gatherComponents(ctx, s)
+	s.world.Machines = s.machineFacts(r.Clock.Now())
 	s.world.Leftovers = s.leftovers()
-	s.world.FailureDomain = pickFailureDomain(ctx, cluster, s.machines)
+	s.world.FailureDomain = s.pickFailureDomain(ctx)
 	s.world.APIServerAnswers = r.apiServerAnswers(ctx, s)
 	s.world.Etcd = r.gatherEtcd(ctx, s)
 	s.plan = plan.Make(s.world)
@@ -100,13 +103,6 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 // noBackup is why no rollout begins.
 const noBackup = "this version of Ingot does not back etcd up yet, and replaces no control plane Machine without"
 
-// nextName returns the name of the next Machine, at most 63 characters long, because it becomes a host name.
-func nextName(controlPlane string) string {
-	const random, longest = 5, 63
-	base := controlPlane[:min(len(controlPlane), longest-random-1)]
-	return strings.TrimRight(base, "-.") + "-" + rand.String(random)
-}
-
 func desired(cp *controlplanev1.IngotControlPlane) plan.Desired {
 	ref := cp.Spec.MachineTemplate.Spec.InfrastructureRef
 	return plan.Desired{
@@ -114,7 +110,18 @@ func desired(cp *controlplanev1.IngotControlPlane) plan.Desired {
 		Version:  cp.Spec.Version,
 		Template: plan.Template{GroupKind: ref.GroupKind().String(), Name: ref.Name},
 		Config:   cp.Spec.Config,
+
+		DeleteFirst: ptr.Deref(cp.Spec.Rollout.Strategy.RollingUpdate.MaxSurge, 1) == 0,
 	}
+}
+
+// topologyVersion is the version that the Cluster's topology asks for. Where it goes up in several steps, the control plane
+// that has reached a step has what it is to have for now.
+func topologyVersion(cp *controlplanev1.IngotControlPlane, cluster *clusterv1.Cluster) string {
+	if cp.Annotations[clusterv1.ClusterTopologyUpgradeStepAnnotation] == cp.Spec.Version {
+		return ""
+	}
+	return cluster.Spec.Topology.Version
 }
 
 func (r *Reconciler) gatherMachines(ctx context.Context, reader client.Reader, s *snapshot) error {
@@ -245,13 +252,15 @@ func identityLabels(cp *controlplanev1.IngotControlPlane, cluster *clusterv1.Clu
 	}
 }
 
-// pickFailureDomain returns where the next Machine goes, empty where the Cluster names no place for control planes.
-func pickFailureDomain(ctx context.Context, cluster *clusterv1.Cluster, machines []*clusterv1.Machine) string {
-	domains := slices.DeleteFunc(slices.Clone(cluster.Status.FailureDomains), func(d clusterv1.FailureDomain) bool {
+// pickFailureDomain returns where the next Machine goes, empty where the Cluster names no place for control planes. Machines
+// that stay count first: those that are about to go must not keep a place occupied.
+func (s *snapshot) pickFailureDomain(ctx context.Context) string {
+	domains := slices.DeleteFunc(slices.Clone(s.cluster.Status.FailureDomains), func(d clusterv1.FailureDomain) bool {
 		return !ptr.Deref(d.ControlPlane, false)
 	})
-	all := collections.FromMachines(machines...)
-	return failuredomains.PickFewest(ctx, domains, all, all)
+	all := collections.FromMachines(s.machines...)
+	staying := all.Filter(func(m *clusterv1.Machine) bool { return m.DeletionTimestamp.IsZero() && len(s.differences(m.Name)) == 0 })
+	return failuredomains.PickFewest(ctx, domains, all, staying)
 }
 
 // apiServerAnswers asks the workload cluster for the record that kubeadm leaves when it has set up the API server. It is

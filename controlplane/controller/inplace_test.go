@@ -46,7 +46,7 @@ func copiesInPlace(s *story) {
 	if now.Labels["team"] != "a" || now.Labels["user"] != "own" || now.Labels[clusterv1.ClusterNameLabel] != clusterName || now.Annotations["note"] != "b" {
 		s.Errorf("labels %v annotations %v", now.Labels, now.Annotations)
 	}
-	if len(now.Spec.ReadinessGates) != 1 || len(now.Spec.Taints) != 1 || now.Spec.Deletion.NodeDrainTimeoutSeconds == nil {
+	if !gated(now, 1) || len(now.Spec.Taints) != 1 || now.Spec.Deletion.NodeDrainTimeoutSeconds == nil {
 		s.Errorf("spec %+v", now.Spec)
 	}
 	for _, object := range []client.Object{&infrav1.IngotMachine{}, &bootstrapv1.IngotConfig{}} {
@@ -67,7 +67,7 @@ func copiesInPlace(s *story) {
 	if now.Labels["team"] != "" || now.Labels["user"] != "own" || now.Annotations["note"] != "" {
 		s.Errorf("after removal: labels %v annotations %v", now.Labels, now.Annotations)
 	}
-	if len(now.Spec.ReadinessGates) != 0 || len(now.Spec.Taints) != 0 || now.Spec.Deletion.NodeDrainTimeoutSeconds != nil {
+	if !gated(now, 0) || len(now.Spec.Taints) != 0 || now.Spec.Deletion.NodeDrainTimeoutSeconds != nil {
 		s.Errorf("after removal: spec %+v", now.Spec)
 	}
 }
@@ -131,4 +131,10 @@ func doesNotResurrect(s *story) {
 	if _, exists := get(s, m.Name, &infrav1.IngotMachine{}); exists {
 		s.Error("an IngotMachine came back from the dead")
 	}
+}
+
+// gated is whether a Machine is as ready as what runs on it, and has a number of gates besides.
+func gated(m *clusterv1.Machine, others int) bool {
+	const own = 5
+	return len(m.Spec.ReadinessGates) == own+others && m.Spec.ReadinessGates[0].ConditionType == controlplanev1.MachineAPIServerPodHealthyCondition
 }

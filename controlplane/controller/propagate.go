@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 )
 
 // inPlaceOwner is the field manager of what may change on an existing object.
@@ -79,9 +81,13 @@ func (r *Reconciler) ownTemplate(ctx context.Context, s *snapshot) error {
 func (s *snapshot) machineInPlace() map[string]any {
 	in := s.cp.Spec.MachineTemplate.Spec
 	spec := map[string]any{}
-	if len(in.ReadinessGates) > 0 {
-		spec["readinessGates"] = in.ReadinessGates
+	gates := componentGates()
+	for _, gate := range in.ReadinessGates {
+		if !slices.ContainsFunc(gates, func(own clusterv1.MachineReadinessGate) bool { return own.ConditionType == gate.ConditionType }) {
+			gates = append(gates, gate)
+		}
 	}
+	spec["readinessGates"] = gates
 	if len(in.Taints) > 0 {
 		spec["taints"] = in.Taints
 	}
@@ -99,6 +105,15 @@ func (s *snapshot) machineInPlace() map[string]any {
 		spec["deletion"] = deletion
 	}
 	return spec
+}
+
+// componentGates make a Machine as ready as what runs on it.
+func componentGates() []clusterv1.MachineReadinessGate {
+	var gates []clusterv1.MachineReadinessGate
+	for _, each := range allComponents() {
+		gates = append(gates, clusterv1.MachineReadinessGate{ConditionType: each.condition})
+	}
+	return append(gates, clusterv1.MachineReadinessGate{ConditionType: controlplanev1.MachineEtcdMemberHealthyCondition})
 }
 
 // inPlace sends intents for the objects of one control plane.

@@ -26,7 +26,7 @@ import (
 
 // report writes what was found: first on the Machines, then on the control plane, whose counters count what is on the
 // Machines. Status is a report only: no pass reads back what it said, except that an initialized control plane stays
-// initialized.
+// initialized, and since when its components are not seen.
 func (r *Reconciler) report(ctx context.Context, s *snapshot, applyErr error) error {
 	var errs []error
 	for _, m := range s.machines {
@@ -46,30 +46,35 @@ func (r *Reconciler) report(ctx context.Context, s *snapshot, applyErr error) er
 	return kerrors.NewAggregate(errs)
 }
 
-// reportMachine says on the Machine whether it is as declared, and answers a MachineHealthCheck whose wish is refused.
+// reportMachine says on the Machine whether it is as declared and how what runs on it is, and answers a MachineHealthCheck whose
+// wish is refused.
 func (r *Reconciler) reportMachine(ctx context.Context, s *snapshot, m *clusterv1.Machine) error {
 	helper, err := patch.NewHelper(m, r.Client)
 	if err != nil {
 		return err
 	}
-	condition := metav1.Condition{Type: clusterv1.MachineUpToDateCondition, Status: metav1.ConditionTrue, Reason: clusterv1.MachineUpToDateReason}
-	if differences := s.differences(m.Name); len(differences) > 0 {
-		condition.Status, condition.Reason = metav1.ConditionFalse, clusterv1.MachineNotUpToDateReason
-		condition.Message = "* " + strings.Join(differences, "\n* ")
-	}
-	conditions.Set(m, condition)
-	owned := []string{clusterv1.MachineUpToDateCondition}
+	report := []metav1.Condition{s.upToDate(m)}
+	report = append(report, s.machineComponents(m, r.Clock.Now())...)
 	if held := s.held(remediationHolds()...); held != nil && remediationWanted(m) {
-		conditions.Set(m, metav1.Condition{
-			Type: clusterv1.MachineOwnerRemediatedCondition, Status: metav1.ConditionFalse,
-			Reason: cannotBeRemediatedReason, Message: held.Message,
-		})
-		owned = append(owned, clusterv1.MachineOwnerRemediatedCondition)
+		report = append(report, isFalse(clusterv1.MachineOwnerRemediatedCondition, cannotBeRemediatedReason, held.Message))
+	}
+	owned := make([]string, 0, len(report))
+	for _, condition := range report {
+		conditions.Set(m, condition)
+		owned = append(owned, condition.Type)
 	}
 	if err := helper.Patch(ctx, m, patch.WithOwnedConditions{Conditions: owned}); err != nil {
 		return fmt.Errorf("reporting on Machine %s: %w", m.Name, err)
 	}
 	return nil
+}
+
+func (s *snapshot) upToDate(m *clusterv1.Machine) metav1.Condition {
+	differences := s.differences(m.Name)
+	if len(differences) == 0 {
+		return isTrue(clusterv1.MachineUpToDateCondition, clusterv1.MachineUpToDateReason, "")
+	}
+	return isFalse(clusterv1.MachineUpToDateCondition, clusterv1.MachineNotUpToDateReason, "* "+strings.Join(differences, "\n* "))
 }
 
 // remediationHolds are the reasons for which an unhealthy Machine is kept.
@@ -170,7 +175,7 @@ func (s *snapshot) outcome(now time.Time) flow.Outcome {
 	if !s.renewalDue.IsZero() {
 		after = max(s.renewalDue.Sub(now), later)
 	}
-	waits := []time.Duration{s.etcdAgain()}
+	waits := []time.Duration{s.workloadAgain()}
 	for _, held := range s.plan.Held {
 		waits = append(waits, lookAgain(held.Reason))
 	}

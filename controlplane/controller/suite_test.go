@@ -39,7 +39,9 @@ func TestStories(t *testing.T) {
 	log.SetLogger(logr.Discard())
 	config := startAPIServer(t)
 	stories := map[string]func(*story){}
-	for _, chapter := range []map[string]func(*story){initStories(), crashStories(), deletionStories(), accessStories(), inPlaceStories(), etcdStories()} {
+	for _, chapter := range []map[string]func(*story){
+		initStories(), crashStories(), deletionStories(), accessStories(), inPlaceStories(), etcdStories(), componentStories(), remediationStories(),
+	} {
 		maps.Copy(stories, chapter)
 	}
 	for name, tell := range stories {

@@ -22,6 +22,7 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 )
 
 // This file holds the rest of a story's world: the objects that a user makes, and what Cluster API, the other providers
@@ -102,7 +103,38 @@ func (s *story) beginInitialized(change ...func(*controlplanev1.IngotControlPlan
 	s.adoptByMachine(s.onlyMachine())
 	s.workload.answer()
 	s.settle()
-	s.machineStatus(s.onlyMachine(), func(m *clusterv1.Machine) {
+	s.join(s.onlyMachine())
+	s.settle()
+	return s.onlyMachine()
+}
+
+// grow lets Machines join, one after the other, until there are as many as wanted, and returns them.
+func (s *story) grow(wanted int) []clusterv1.Machine {
+	s.Helper()
+	for range wanted {
+		s.settle()
+		machines := s.machines()
+		for _, m := range machines {
+			if !m.Status.NodeRef.IsDefined() {
+				s.adoptByMachine(&m)
+				s.join(&m)
+				s.etcd.members = append(s.etcd.members, plan.Member{ID: m.Name, Name: m.Name, Healthy: true})
+			}
+		}
+	}
+	s.settle()
+	machines := s.machines()
+	if len(machines) != wanted {
+		s.Fatalf("there are %d control plane Machines, not %d", len(machines), wanted)
+	}
+	return machines
+}
+
+// join does what Cluster API and a node do when the node joins: it runs the components of a control plane.
+func (s *story) join(m *clusterv1.Machine) {
+	s.Helper()
+	s.workload.run(s, m.Name, "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
+	s.machineStatus(m, func(m *clusterv1.Machine) {
 		now := metav1.Now()
 		m.Status.NodeRef.Name = m.Name
 		m.Status.NodeInfo = &corev1.NodeSystemInfo{KubeletVersion: "v1.36.3"}
@@ -110,8 +142,6 @@ func (s *story) beginInitialized(change ...func(*controlplanev1.IngotControlPlan
 			metav1.Condition{Type: clusterv1.MachineReadyCondition, Status: metav1.ConditionTrue, Reason: "Ready", LastTransitionTime: now},
 			metav1.Condition{Type: clusterv1.MachineAvailableCondition, Status: metav1.ConditionTrue, Reason: "Available", LastTransitionTime: now})
 	})
-	s.settle()
-	return s.onlyMachine()
 }
 
 func (s *story) machineStatus(m *clusterv1.Machine, change func(*clusterv1.Machine)) {
@@ -136,8 +166,14 @@ func (s *story) adoptByMachine(m *clusterv1.Machine) {
 func (s *story) loseMachine(m *clusterv1.Machine) {
 	s.Helper()
 	s.delete(m)
-	s.delete(&infrav1.IngotMachine{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: m.Name}})
-	s.delete(&bootstrapv1.IngotConfig{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: m.Name}})
+	s.loseMade(m.Name)
+}
+
+// loseMade has everything be gone that was made for a Machine.
+func (s *story) loseMade(name string) {
+	s.Helper()
+	s.delete(&infrav1.IngotMachine{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}})
+	s.delete(&bootstrapv1.IngotConfig{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}})
 }
 
 // workload is a workload cluster that does not answer until told to.
@@ -148,6 +184,40 @@ func (w *workload) answer() {
 		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "kubeadm-config"},
 	}).Build())
 	w.client.Store(&c)
+}
+
+// run puts Pods of a control plane on a node, all of them ready.
+func (w *workload) run(s *story, node string, names ...string) {
+	s.Helper()
+	for _, name := range names {
+		pod := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: metav1.NamespaceSystem, Name: name + "-" + node,
+				Labels: map[string]string{"tier": "control-plane", "component": name},
+			},
+			Spec:   corev1.PodSpec{NodeName: node},
+			Status: corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+		}
+		if err := (*w.client.Load()).Create(s.Context(), pod); err != nil {
+			s.Fatal(err)
+		}
+	}
+}
+
+// fail has a Pod wait for something.
+func (w *workload) fail(s *story, name, reason string) {
+	s.Helper()
+	pod := &corev1.Pod{}
+	c := *w.client.Load()
+	if err := c.Get(s.Context(), client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: name}, pod); err != nil {
+		s.Fatal(err)
+	}
+	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{
+		{Name: "program", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}},
+	}}
+	if err := c.Status().Update(s.Context(), pod); err != nil {
+		s.Fatal(err)
+	}
 }
 
 func (w *workload) fallSilent() { w.client.Store(nil) }

@@ -114,6 +114,15 @@ func (w World) memberOf(m Machine) (member *Member, known bool) {
 	}
 }
 
+// Member returns the member of etcd that is on the Machine of a name, or nil where it has none, and whether that is known.
+func (w World) Member(machine string) (member *Member, known bool) {
+	i := slices.IndexFunc(w.Machines, func(m Machine) bool { return m.Name == machine })
+	if i < 0 || w.Etcd.Unseen != "" || len(w.Etcd.Members) == 0 {
+		return nil, false
+	}
+	return w.memberOf(w.Machines[i])
+}
+
 // nobodys is whether a member is on no Machine of ours, as far as is known.
 func (w World) nobodys(member Member) bool {
 	return !slices.ContainsFunc(w.Machines, func(m Machine) bool { return member.Name != "" && member.Name == m.nodeName() })

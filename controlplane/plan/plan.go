@@ -113,8 +113,7 @@ func (p *Plan) holdLoss(w World) {
 // planMachine makes a Machine. What an interrupted attempt left is used where it still is what is wanted now, and
 // deleted otherwise.
 func (p *Plan) planMachine(w World, role bootstrapv1.Role) {
-	if w.Desired.TemplateMissing {
-		p.hold(controlplanev1.TemplateMissingReason, "%s does not exist: create it, or change spec.machineTemplate.spec.infrastructureRef", w.Desired.Template)
+	if p.holdTemplate(w) {
 		return
 	}
 	begun := Leftover{Name: w.NextName}
@@ -129,6 +128,14 @@ func (p *Plan) planMachine(w World, role bootstrapv1.Role) {
 		p.do(CreateBootstrapConfig{Name: begun.Name, Role: role})
 	}
 	p.do(CreateMachine{Name: begun.Name, Role: role, FailureDomain: w.FailureDomain})
+}
+
+// holdTemplate makes nothing from a template that does not exist.
+func (p *Plan) holdTemplate(w World) bool {
+	if w.Desired.TemplateMissing {
+		p.hold(controlplanev1.TemplateMissingReason, "%s does not exist: create it, or change spec.machineTemplate.spec.infrastructureRef", w.Desired.Template)
+	}
+	return w.Desired.TemplateMissing
 }
 
 // planBooting plans for the Machine that makes the cluster. Until the API server has answered nothing is lost with it, so
@@ -149,12 +156,14 @@ func (p *Plan) planBooting(w World) {
 	switch {
 	case m.Deleting:
 		p.hold(controlplanev1.WaitingForMachinesReason, "waiting until Machine %s is gone; another first Machine is made then", m.Name)
-	case m.RemediationWanted:
-		p.do(DeleteMachine{Name: m.Name})
+	case m.RemediationWanted && m.Remediation == RemediationAllowed:
+		p.do(RecordRemediation{Machine: m.Name}, DeleteMachine{Name: m.Name})
 	case w.APIServerAnswers:
 		p.do(MarkInitialized{})
 	case len(Differences(w.Desired, m)) > 0:
 		p.do(DeleteMachine{Name: m.Name})
+	case m.RemediationWanted:
+		p.holdRemediation(m)
 	default:
 		p.hold(controlplanev1.NotInitializedReason, "waiting until the API server answers at %s; the conditions of Machine %s and its console say how far it has come", w.Endpoint, m.Name)
 	}

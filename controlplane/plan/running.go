@@ -5,8 +5,11 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/version"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
@@ -137,15 +140,25 @@ func (p *Plan) planRemediation(w World, stuck bool) bool {
 	switch {
 	case len(busy) > 0:
 		p.hold(controlplanev1.RemediationDeferredReason, "Machine %s is unhealthy and is replaced when %s has joined or gone: one at a time", m.Name, enumerate(names(busy)))
-	case w.Remediation == RemediationExhausted:
-		p.hold(controlplanev1.RemediationExhaustedReason, "Machine %s is unhealthy and is kept: as many Machines as spec.remediation.maxRetry allows were replaced, and their replacements are unhealthy too; find out why, then raise maxRetry or delete the Machine", m.Name)
-	case w.Remediation == RemediationTooSoon:
-		p.hold(controlplanev1.RemediationDeferredReason, "Machine %s is unhealthy; the last one was replaced less than spec.remediation.retryPeriodSeconds ago", m.Name)
+	case p.holdRemediation(m):
 	case w.Etcd.Unseen != "":
 		p.hold(controlplanev1.EtcdUnseenReason, "Machine %s is unhealthy and is kept until it is known that etcd works without it: %s", m.Name, w.Etcd.Unseen)
 	case !p.maySpareMachine(w, m, "Machine "+m.Name+" is unhealthy and is kept"):
 	default:
-		p.do(DeleteMachine{Name: m.Name})
+		p.do(RecordRemediation{Machine: m.Name}, DeleteMachine{Name: m.Name})
+	}
+	return true
+}
+
+// holdRemediation is whether replacing an unhealthy Machine has to wait, or has not helped often enough.
+func (p *Plan) holdRemediation(m Machine) bool {
+	switch m.Remediation {
+	case RemediationExhausted:
+		p.hold(controlplanev1.RemediationExhaustedReason, "Machine %s is unhealthy and is kept: as many Machines as spec.remediation.maxRetry allows were replaced, and their replacements are unhealthy too; find out why, then raise maxRetry or delete the Machine", m.Name)
+	case RemediationTooSoon:
+		p.hold(controlplanev1.RemediationDeferredReason, "Machine %s is unhealthy; the one before it was replaced less than spec.remediation.retryPeriodSeconds ago", m.Name)
+	default:
+		return false
 	}
 	return true
 }
@@ -252,6 +265,34 @@ func (w World) replaceable(m Machine) bool {
 	return !slices.ContainsFunc(w.Machines, func(o Machine) bool { return o.Name != m.Name && (o.Deleting || w.health(o) < healthy) })
 }
 
+// holdTopology replaces nothing that is as it was declared before while the Cluster's topology is about to set another version,
+// because it would be replaced twice.
+func (p *Plan) holdTopology(w World) bool {
+	if w.TopologyVersion == "" || w.TopologyVersion == w.Desired.Version {
+		return false
+	}
+	p.hold(controlplanev1.TopologyVersionReason, "no Machine is replaced until the topology of Cluster %s has set spec.version from %s to %s; its TopologyReconciled condition says what that waits for",
+		w.Cluster, w.Desired.Version, w.TopologyVersion)
+	return true
+}
+
+// holdSkew makes no Machine that is more than one minor version from another: Kubernetes does not run so.
+func (p *Plan) holdSkew(w World) bool {
+	wanted, err := version.ParseSemantic(w.Desired.Version)
+	if err != nil {
+		return false
+	}
+	for _, m := range w.Machines {
+		has, err := version.ParseSemantic(m.Version)
+		if err != nil || m.Deleting || has.Major() == wanted.Major() && wanted.Minor() >= has.Minor() && wanted.Minor() <= has.Minor()+1 {
+			continue
+		}
+		p.hold(controlplanev1.VersionSkewReason, "spec.version is %s and Machine %s has %s; Kubernetes goes up by one minor version at a time and never down: change spec.version", w.Desired.Version, m.Name, m.Version)
+		return true
+	}
+	return false
+}
+
 // holdKubelet changes nothing while a Machine that is as declared runs another kubelet than declared: its image carries it,
 // and every other Machine from that image would too.
 func (p *Plan) holdKubelet(w World) bool {
@@ -278,21 +319,35 @@ func (p *Plan) planReplicas(w World, mayCreate bool) bool {
 		return false
 	case surplus == 0 && len(outdated) == 0:
 		return false
-	case surplus == 0 && w.Backup == BackupFailed:
-		p.hold(controlplanev1.BackupFailedReason, "Machine %s is to be replaced (%s), and etcd could not be backed up before: %s",
-			outdated[0].Name, strings.Join(Differences(w.Desired, outdated[0]), "; "), w.BackupFailure)
+	case !mayCreate, p.holdTemplate(w), p.holdSkew(w): // none goes that could not be replaced
 		return false
-	case surplus == 0 && w.Backup == BackupNone:
-		p.do(BackUpEtcd{})
+	case surplus == 0 && !p.mayReplace(w, outdated[0]):
 		return false
 	case surplus == 0 && (w.health(staying[0]) < healthy || w.Desired.DeleteFirst && len(staying) > 2):
 		p.planShrink(w, staying[0])
 		return false
-	case !mayCreate:
-		return false
 	}
 	p.planMachine(w, bootstrapv1.RoleControlPlane)
 	return true
+}
+
+// mayReplace is whether the replacement of outdated Machines may begin, or go on; if not, it says so, or backs etcd up first.
+func (p *Plan) mayReplace(w World, first Machine) bool {
+	if p.holdTopology(w) {
+		return false
+	}
+	what := fmt.Sprintf("Machine %s is to be replaced (%s)", first.Name, strings.Join(Differences(w.Desired, first), "; "))
+	switch w.Backup {
+	case BackupDone:
+		return true
+	case BackupFailed:
+		p.hold(controlplanev1.BackupFailedReason, "%s, and etcd could not be backed up before: %s", what, w.BackupMessage)
+	case BackupRunning:
+		p.hold(controlplanev1.BackingUpReason, "%s, and etcd is backed up before: %s", what, w.BackupMessage)
+	case BackupNone:
+		p.do(BackUpEtcd{})
+	}
+	return false
 }
 
 // planShrink deletes a Machine, if etcd can spare its member. It goes when it is drained.

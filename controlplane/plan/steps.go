@@ -58,6 +58,10 @@ type CreateMachine struct {
 // DeleteMachine deletes a Machine; Cluster API deletes what belongs to it.
 type DeleteMachine struct{ Name string }
 
+// RecordRemediation writes down that a Machine is replaced because it is unhealthy, so that its replacement can be told
+// from others.
+type RecordRemediation struct{ Machine string }
+
 // DeleteLeftover deletes the infrastructure machine and the IngotConfig of a Machine that was never made.
 type DeleteLeftover struct{ Name string }
 
@@ -88,6 +92,7 @@ func (CreateInfraMachine) step()    {}
 func (CreateBootstrapConfig) step() {}
 func (CreateMachine) step()         {}
 func (DeleteMachine) step()         {}
+func (RecordRemediation) step()     {}
 func (DeleteLeftover) step()        {}
 func (MarkInitialized) step()       {}
 func (RemoveFinalizer) step()       {}
@@ -121,6 +126,9 @@ func (s CreateMachine) String() string {
 }
 
 func (s DeleteMachine) String() string  { return "delete machine " + s.Name }
+func (s RecordRemediation) String() string {
+	return "record that machine " + s.Machine + " is replaced because it is unhealthy"
+}
 func (s DeleteLeftover) String() string { return "delete leftovers of machine " + s.Name }
 func (MarkInitialized) String() string  { return "mark initialized" }
 func (RemoveFinalizer) String() string  { return "remove finalizer" }

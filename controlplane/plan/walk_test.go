@@ -88,6 +88,8 @@ type model struct {
 	world   plan.World
 	nodes   []*node
 	members []plan.Member
+	// remediation is whether unhealthy Machines may be replaced.
+	remediation plan.Remediation
 	// healing is whether nothing bad happens any more.
 	healing bool
 
@@ -138,7 +140,7 @@ func (m *model) rest() {
 	for _, n := range m.nodes {
 		n.dead, n.hidden = n.dead && n.gone, false
 	}
-	m.world.Etcd.Unseen, m.world.Backup, m.world.Remediation = "", plan.BackupNone, plan.RemediationAllowed
+	m.world.Etcd.Unseen, m.world.Backup, m.remediation = "", plan.BackupNone, plan.RemediationAllowed
 	m.note("everything heals")
 	for range settling {
 		if m.settled() {
@@ -179,6 +181,7 @@ func (m *model) look() plan.World {
 		if n.hidden {
 			machine.Node = ""
 		}
+		machine.Remediation = m.remediation
 		w.Machines = append(w.Machines, machine)
 		if !w.Initialized && n.stage == joined && !n.dead {
 			w.APIServerAnswers = true
@@ -267,8 +270,8 @@ func (m *model) happen() {
 		m.world.Etcd.Members = nil
 		m.note("etcd is unseen: %q", m.world.Etcd.Unseen)
 	case 6:
-		m.world.Backup = []plan.Backup{plan.BackupNone, plan.BackupFailed, plan.BackupDone}[m.random.IntN(3)]
-		m.world.Remediation = []plan.Remediation{plan.RemediationAllowed, plan.RemediationTooSoon, plan.RemediationExhausted}[m.random.IntN(3)]
+		m.world.Backup = []plan.Backup{plan.BackupNone, plan.BackupFailed, plan.BackupDone, plan.BackupRunning}[m.random.IntN(4)]
+		m.remediation = []plan.Remediation{plan.RemediationAllowed, plan.RemediationTooSoon, plan.RemediationExhausted}[m.random.IntN(3)]
 	case 7:
 		for _, n := range m.nodes {
 			n.hidden = !n.hidden && m.chance(2)
@@ -406,6 +409,7 @@ func (m *model) carryOut(step plan.Step) {
 		m.world.Initialized = true
 	case plan.BackUpEtcd:
 		m.world.Backup = plan.BackupDone
+	case plan.RecordRemediation:
 	case plan.DeleteMachine:
 		m.delete(s.Name)
 	case plan.ReleaseMachine:

@@ -41,10 +41,11 @@ type World struct {
 	Etcd Etcd `json:"etcd,omitzero"`
 	// Backup is what there is to fall back on when a rollout goes wrong.
 	Backup Backup `json:"backup,omitempty"`
-	// BackupFailure is why the last attempt to back etcd up failed, in words.
-	BackupFailure string `json:"backupFailure,omitempty"`
-	// Remediation is whether another unhealthy Machine may be replaced now.
-	Remediation Remediation `json:"remediation,omitempty"`
+	// BackupMessage is how far the backup is, or why the last attempt failed, in words.
+	BackupMessage string `json:"backupMessage,omitempty"`
+	// TopologyVersion is the version that the topology of the Cluster asks for, empty where there is none, or where the
+	// control plane need not have it yet.
+	TopologyVersion string `json:"topologyVersion,omitempty"`
 
 	// Machines are the control plane's own Machines.
 	Machines []Machine `json:"machines,omitempty"`
@@ -88,22 +89,12 @@ type Backup string
 const (
 	// BackupNone says that none was made for this rollout.
 	BackupNone Backup = ""
-	// BackupDone says that one was made for this rollout, and was restored to try it.
+	// BackupRunning says that one is being made.
+	BackupRunning Backup = "Running"
+	// BackupDone says that one was made for this rollout, and was restored to try it, or that none is wanted.
 	BackupDone Backup = "Done"
 	// BackupFailed says that the last attempt failed, and that it is too soon for another.
 	BackupFailed Backup = "Failed"
-)
-
-// Remediation is how far replacing unhealthy Machines has come.
-type Remediation string
-
-const (
-	// RemediationAllowed says that one may be replaced.
-	RemediationAllowed Remediation = ""
-	// RemediationTooSoon says that the last one was replaced so recently that another waits.
-	RemediationTooSoon Remediation = "TooSoon"
-	// RemediationExhausted says that as many were replaced as the spec allows, and none has helped.
-	RemediationExhausted Remediation = "Exhausted"
 )
 
 // Desired is what the spec of the control plane asks for.
@@ -145,6 +136,8 @@ type Machine struct {
 	Config *bootstrapv1.IngotConfigSpec `json:"config,omitempty"`
 	// RemediationWanted is whether a MachineHealthCheck asks the owner to replace it.
 	RemediationWanted bool `json:"remediationWanted,omitempty"`
+	// Remediation is whether it may be replaced should it be unhealthy.
+	Remediation Remediation `json:"remediation,omitempty"`
 
 	// Created is when it was made.
 	Created metav1.Time `json:"created,omitzero"`

@@ -11,6 +11,16 @@ import clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 // answer (RFC 3339).
 const IngotControlPlaneInitializedAnnotation = "ingot.dev/control-plane-initialized"
 
+// EtcdBackupAnnotation says for which rollout etcd was last backed up, and which snapshot that is (JSON). It is an
+// annotation because a rollout must not be backed up a second time after a move to another management cluster.
+const EtcdBackupAnnotation = "ingot.dev/etcd-backup"
+
+// RemediationsAnnotation lists the unhealthy Machines that were replaced and whose replacements are not made yet (JSON).
+const RemediationsAnnotation = "ingot.dev/remediations"
+
+// RemediationForAnnotation is on a Machine that was made in the place of an unhealthy one, and says of which (JSON).
+const RemediationForAnnotation = "ingot.dev/remediation-for"
+
 // PreTerminateHookAnnotation is on every Machine of a control plane and keeps what runs it until etcd works without its
 // member.
 const PreTerminateHookAnnotation = clusterv1.PreTerminateDeleteHookAnnotationPrefix + "/ingot-control-plane"
@@ -35,8 +45,38 @@ const (
 	ScalingDownCondition = "ScalingDown"
 	// EtcdHealthyCondition is True while every member of etcd is healthy, and Unknown while nobody can tell.
 	EtcdHealthyCondition = "EtcdHealthy"
+	// ComponentsHealthyCondition is True while the Pods of the API server, the controller manager, the scheduler and etcd
+	// are ready on every Machine, and Unknown while nobody can tell.
+	ComponentsHealthyCondition = "ComponentsHealthy"
+	// BackupAvailableCondition is True while there is a snapshot of etcd that was restored to try it.
+	BackupAvailableCondition = "BackupAvailable"
+	// RemediatingCondition is True while an unhealthy Machine is being replaced, or should be; its message says what holds it.
+	RemediatingCondition = "Remediating"
 	// DeletingCondition is True while the control plane is being deleted; its reason says what is waited for.
 	DeletingCondition = "Deleting"
+)
+
+// Conditions that a control plane sets on its Machines. They are called as those of Cluster API's own control plane are, so that
+// what shows those shows ours.
+const (
+	// MachineAPIServerPodHealthyCondition is True while the Pod of the API server on the Machine is ready.
+	MachineAPIServerPodHealthyCondition = "APIServerPodHealthy"
+	// MachineControllerManagerPodHealthyCondition is True while the Pod of the controller manager is ready.
+	MachineControllerManagerPodHealthyCondition = "ControllerManagerPodHealthy"
+	// MachineSchedulerPodHealthyCondition is True while the Pod of the scheduler is ready.
+	MachineSchedulerPodHealthyCondition = "SchedulerPodHealthy"
+	// MachineEtcdPodHealthyCondition is True while the Pod of etcd is ready.
+	MachineEtcdPodHealthyCondition = "EtcdPodHealthy"
+	// MachineEtcdMemberHealthyCondition is True while the Machine's member of etcd answers and keeps up.
+	MachineEtcdMemberHealthyCondition = "EtcdMemberHealthy"
+	// PodRunningReason says that a Pod is ready.
+	PodRunningReason = "Running"
+	// PodNotReadyReason says that a Pod is there and not ready.
+	PodNotReadyReason = "NotReady"
+	// PodDoesNotExistReason says that there is no Pod.
+	PodDoesNotExistReason = "DoesNotExist"
+	// EtcdNoMemberReason says that etcd has no member on the Machine.
+	EtcdNoMemberReason = "NoMember"
 )
 
 // Reasons of IngotControlPlane's conditions.
@@ -109,6 +149,28 @@ const (
 	RemediationExhaustedReason = "RemediationExhausted"
 	// KubeletMismatchReason says that an image carries another kubelet than declared, and that it is not used further.
 	KubeletMismatchReason = "KubeletMismatch"
+	// BackingUpReason says that a rollout waits until etcd is backed up.
+	BackingUpReason = "BackingUpEtcd"
+	// VersionSkewReason says that no Machine is made because its version would be more than one minor version from another's.
+	VersionSkewReason = "VersionSkew"
+	// TopologyVersionReason says that nothing is changed because the Cluster's topology is about to set another version.
+	TopologyVersionReason = "TopologyVersionPending"
+	// BackupAvailableReason says that there is a snapshot of etcd.
+	BackupAvailableReason = "Available"
+	// NoBackupReason says that no snapshot of etcd was taken yet.
+	NoBackupReason = "NoneTaken"
+	// BackupNotWantedReason says that spec.backup.policy is Never.
+	BackupNotWantedReason = "NotWanted"
+	// NotRemediatingReason says that no Machine is unhealthy.
+	NotRemediatingReason = "NotRemediating"
+	// RemediatingReason says that an unhealthy Machine is being replaced.
+	RemediatingReason = "Remediating"
+	// ComponentsHealthyReason says that every component is ready.
+	ComponentsHealthyReason = "Healthy"
+	// ComponentsUnhealthyReason says which components are not ready.
+	ComponentsUnhealthyReason = "NotHealthy"
+	// ComponentsUnseenReason says that the components could not be seen.
+	ComponentsUnseenReason = "Unseen"
 	// BackupFailedReason says that a rollout does not begin because etcd could not be backed up.
 	BackupFailedReason = "BackupFailed"
 )

@@ -15,17 +15,17 @@ const IngotControlPlaneFinalizer = "controlplane.cluster.x-k8s.io/ingotcontrolpl
 
 // IngotControlPlaneSpec describes a control plane.
 type IngotControlPlaneSpec struct {
-	// replicas is the number of control plane Machines. This version runs exactly one. Defaults to 1.
+	// replicas is the number of control plane Machines, each with a member of etcd: 1, 3 or 5. Defaults to 1.
 	// +optional
 	// +kubebuilder:default=1
-	// +kubebuilder:validation:XValidation:rule="self == 1",message="this version runs control planes with exactly one replica"
+	// +kubebuilder:validation:XValidation:rule="self in [1, 3, 5]",message="use 1, 3 or 5: an even number of etcd members survives no more losses than one fewer, and more than 5 make every write slower"
 	Replicas *int32 `json:"replicas,omitempty"`
 
-	// version is the Kubernetes version, with a leading v.
+	// version is the Kubernetes version, with a leading v. It is of the same minor version as the Machines, or of the next one.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:Pattern=`^v[0-9]+\.[0-9]+\.[0-9]+([-+].*)?$`
+	// +kubebuilder:validation:Pattern=`^v[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,6}([-+].*)?$`
 	Version string `json:"version,omitempty"`
 
 	// machineTemplate describes the Machines.
@@ -36,6 +36,174 @@ type IngotControlPlaneSpec struct {
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!has(self.role)",message="role belongs to one machine: remove it"
 	Config bootstrapv1.IngotConfigSpec `json:"config,omitempty,omitzero"`
+
+	IngotControlPlanePolicies `json:",inline"`
+}
+
+// IngotControlPlanePolicies say how the Machines of a control plane are replaced. A ClusterClass may decide them.
+type IngotControlPlanePolicies struct {
+	// machineNaming says how Machines are called.
+	// +optional
+	MachineNaming MachineNamingSpec `json:"machineNaming,omitempty,omitzero"`
+
+	// rollout says when and how Machines are replaced that are not as declared.
+	// +optional
+	Rollout RolloutSpec `json:"rollout,omitempty,omitzero"`
+
+	// remediation limits how often unhealthy Machines are replaced.
+	// +optional
+	Remediation RemediationSpec `json:"remediation,omitempty,omitzero"`
+
+	// backup says where snapshots of etcd are kept. One is taken, and restored to try it, before a rollout replaces the
+	// first Machine.
+	// +optional
+	Backup BackupSpec `json:"backup,omitempty,omitzero"`
+}
+
+// MachineNamingSpec says how Machines are called.
+type MachineNamingSpec struct {
+	// template is the name of a Machine. {{ .cluster.name }}, {{ .ingotControlPlane.name }} and {{ .random }} are replaced;
+	// the last one is required. Names longer than 63 characters are cut before a random part. A change is used for new
+	// Machines only. Defaults to "{{ .ingotControlPlane.name }}-{{ .random }}".
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^([a-z0-9-]|\{\{ ?\.(cluster\.name|ingotControlPlane\.name|random) ?\}\})+$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('\\\\{\\\\{ ?\\\\.random ?\\\\}\\\\}')",message="template needs {{ .random }}: each Machine has a name of its own"
+	Template string `json:"template,omitempty"`
+}
+
+// RolloutSpec says when and how Machines are replaced that are not as declared.
+// +kubebuilder:validation:MinProperties=1
+type RolloutSpec struct {
+	// after is a time: once it has passed, every Machine that is older is replaced.
+	// +optional
+	After metav1.Time `json:"after,omitempty,omitzero"`
+
+	// before says how long before something ends Machines are replaced.
+	// +optional
+	Before RolloutBeforeSpec `json:"before,omitempty,omitzero"`
+
+	// strategy says how a Machine is replaced.
+	// +optional
+	Strategy RolloutStrategy `json:"strategy,omitempty,omitzero"`
+}
+
+// RolloutBeforeSpec says how long before something ends Machines are replaced.
+// +kubebuilder:validation:MinProperties=1
+type RolloutBeforeSpec struct {
+	// certificatesExpiryDays is how many days before its certificates end a Machine is replaced.
+	// +optional
+	// +kubebuilder:validation:Minimum=7
+	// +kubebuilder:validation:Maximum=3650
+	CertificatesExpiryDays int32 `json:"certificatesExpiryDays,omitempty"`
+}
+
+// RolloutStrategyType names how a Machine is replaced.
+// +kubebuilder:validation:Enum=RollingUpdate
+type RolloutStrategyType string
+
+// RollingUpdateStrategyType replaces one Machine after the other.
+const RollingUpdateStrategyType RolloutStrategyType = "RollingUpdate"
+
+// RolloutStrategy says how a Machine is replaced.
+type RolloutStrategy struct {
+	// type is RollingUpdate: one Machine after the other.
+	// +required
+	Type RolloutStrategyType `json:"type,omitempty"`
+
+	// rollingUpdate are the parameters of that type.
+	// +optional
+	RollingUpdate RollingUpdateSpec `json:"rollingUpdate,omitempty,omitzero"`
+}
+
+// RollingUpdateSpec are the parameters of a rolling update.
+// +kubebuilder:validation:MinProperties=1
+type RollingUpdateSpec struct {
+	// maxSurge is how many more Machines than replicas there may be: with 1 another Machine joins before an outdated one
+	// goes; with 0 the outdated one goes first, where there is no host to spare. Fewer than 3 replicas are always
+	// replaced as with 1. Defaults to 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	MaxSurge *int32 `json:"maxSurge,omitempty"`
+}
+
+// RemediationSpec limits how often unhealthy Machines are replaced.
+// +kubebuilder:validation:MinProperties=1
+type RemediationSpec struct {
+	// maxRetry is how many replacements in a row may turn out to be unhealthy and be replaced, too. Unset means without
+	// limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MaxRetry *int32 `json:"maxRetry,omitempty"`
+
+	// retryPeriodSeconds is how long to wait, in seconds, before a replacement that is unhealthy is replaced. Defaults to 0.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	RetryPeriodSeconds *int32 `json:"retryPeriodSeconds,omitempty"`
+
+	// minHealthyPeriodSeconds is how long, in seconds, a replacement must have lasted to count as a success, so that
+	// replacing it starts a new row. Defaults to 3600.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MinHealthyPeriodSeconds *int32 `json:"minHealthyPeriodSeconds,omitempty"`
+}
+
+// BackupPolicy says when etcd is backed up.
+// +kubebuilder:validation:Enum=BeforeRollout;Never
+type BackupPolicy string
+
+const (
+	// BackupBeforeRollout takes a snapshot before a rollout replaces the first Machine, and holds the rollout where that
+	// fails.
+	BackupBeforeRollout BackupPolicy = "BeforeRollout"
+	// BackupNever replaces Machines without.
+	BackupNever BackupPolicy = "Never"
+)
+
+// BackupSpec says where snapshots of etcd are kept.
+// +kubebuilder:validation:MinProperties=1
+type BackupSpec struct {
+	// policy is BeforeRollout, or Never for those who back etcd up by other means. Defaults to BeforeRollout.
+	// +optional
+	Policy BackupPolicy `json:"policy,omitempty"`
+
+	// storage is where snapshots go. Defaults to the manager's own directory.
+	// +optional
+	Storage BackupStorage `json:"storage,omitempty,omitzero"`
+
+	// keep is how many snapshots are kept; older ones are removed when another one was taken. Defaults to 5.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	Keep *int32 `json:"keep,omitempty"`
+}
+
+// BackupStorage is a bucket.
+type BackupStorage struct {
+	// url names a bucket and a path in it: s3://bucket/path?region=eu-central-1 (endpoint= for S3-compatible storage),
+	// gs://bucket/path, or azblob://container/path.
+	// +required
+	// +kubebuilder:validation:MinLength=6
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^(s3|gs|azblob)://[^/?# ]+(/[^?# ]*)?(\?[^# ]*)?$`
+	URL string `json:"url,omitempty"`
+
+	// credentialsRef names a Secret in the namespace of the control plane. Its keys are accessKeyID, secretAccessKey and
+	// sessionToken for s3, serviceAccountJSON for gs, accountName with accountKey or sasToken for azblob. Without it the
+	// manager uses the identity that it runs under, where its operator allows that.
+	// +optional
+	CredentialsRef SecretReference `json:"credentialsRef,omitempty,omitzero"`
+}
+
+// SecretReference names a Secret in the same namespace.
+type SecretReference struct {
+	// name is the name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
 }
 
 // IngotControlPlaneMachineTemplate describes the Machines of a control plane.
@@ -55,12 +223,13 @@ type IngotControlPlaneMachineTemplateSpec struct {
 	// +required
 	InfrastructureRef clusterv1.ContractVersionedObjectReference `json:"infrastructureRef,omitempty,omitzero"`
 
-	// readinessGates are further conditions that a Machine must have to be Ready.
+	// readinessGates are further conditions that a Machine must have to be Ready, besides those of the components that the
+	// control plane reports.
 	// +optional
 	// +listType=map
 	// +listMapKey=conditionType
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:MaxItems=27
 	ReadinessGates []clusterv1.MachineReadinessGate `json:"readinessGates,omitempty"`
 
 	// taints are taints that Cluster API puts on the Nodes.
@@ -147,8 +316,13 @@ type IngotControlPlaneStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	Version string `json:"version,omitempty"`
 
-	// conditions report on the control plane. Known types: Available, Initialized, CertificatesAvailable,
-	// MachinesReady, MachinesUpToDate, EtcdHealthy, RollingOut, ScalingUp, ScalingDown, Deleting, Paused.
+	// lastBackup is the last snapshot of etcd that was taken before a rollout.
+	// +optional
+	LastBackup EtcdBackup `json:"lastBackup,omitempty,omitzero"`
+
+	// conditions report on the control plane. Known types: Available, Initialized, CertificatesAvailable, MachinesReady,
+	// MachinesUpToDate, ComponentsHealthy, EtcdHealthy, BackupAvailable, RollingOut, ScalingUp, ScalingDown, Remediating,
+	// Deleting, Paused.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -159,6 +333,35 @@ type IngotControlPlaneStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+}
+
+// EtcdBackup is a snapshot of etcd that was restored to try it.
+type EtcdBackup struct {
+	// name is what the snapshot is called in its storage.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Name string `json:"name,omitempty"`
+
+	// time is when it was taken.
+	// +required
+	Time metav1.Time `json:"time,omitempty,omitzero"`
+
+	// revision is the revision of etcd that it holds.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Revision int64 `json:"revision,omitempty"`
+
+	// sizeBytes is the size of the snapshot, in bytes.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	SizeBytes int64 `json:"sizeBytes,omitempty"`
+
+	// sha256 is the digest of the snapshot, in hexadecimal.
+	// +optional
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	SHA256 string `json:"sha256,omitempty"`
 }
 
 // IngotControlPlane is the control plane of one Cluster.
@@ -177,6 +380,7 @@ type IngotControlPlaneStatus struct {
 // +kubebuilder:printcolumn:name="Initialized",type="boolean",JSONPath=".status.initialization.controlPlaneInitialized",description="Whether the API server has answered"
 // +kubebuilder:printcolumn:name="Version",type="string",JSONPath=".spec.version",description="Kubernetes version"
 // +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp",description="Time since creation"
+// +kubebuilder:validation:XValidation:rule="self.spec.version == oldSelf.spec.version || !has(oldSelf.status) || !has(oldSelf.status.versions) || oldSelf.status.versions.all(v, !v.version.matches('^v[0-9]{1,4}[.][0-9]{1,4}[.]') || (int(self.spec.version.split('.')[1]) >= int(v.version.split('.')[1]) && int(self.spec.version.split('.')[1]) <= int(v.version.split('.')[1]) + 1))",message="spec.version must be of the same minor version as every Machine, or of the next one: Kubernetes skips none and goes back to none"
 type IngotControlPlane struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
@@ -237,6 +441,8 @@ type IngotControlPlaneTemplateResourceSpec struct {
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!has(self.role)",message="role belongs to one machine: remove it"
 	Config bootstrapv1.IngotConfigSpec `json:"config,omitempty,omitzero"`
+
+	IngotControlPlanePolicies `json:",inline"`
 }
 
 // IngotControlPlaneTemplateMachineTemplate describes the Machines in a ClusterClass.
