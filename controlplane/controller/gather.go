@@ -259,7 +259,9 @@ func (s *snapshot) pickFailureDomain(ctx context.Context) string {
 		return !ptr.Deref(d.ControlPlane, false)
 	})
 	all := collections.FromMachines(s.machines...)
-	staying := all.Filter(func(m *clusterv1.Machine) bool { return m.DeletionTimestamp.IsZero() && len(s.differences(m.Name)) == 0 })
+	staying := all.Filter(func(m *clusterv1.Machine) bool {
+		return m.DeletionTimestamp.IsZero() && len(s.differences(m.Name)) == 0
+	})
 	return failuredomains.PickFewest(ctx, domains, all, staying)
 }
 

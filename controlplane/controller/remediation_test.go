@@ -78,7 +78,9 @@ func remediatesInARow(s *story) {
 
 func tellsDue(s *story) {
 	m := s.beginInitialized()
-	s.machineStatus(m, func(m *clusterv1.Machine) { m.Status.CertificatesExpiryDate = metav1.NewTime(s.clock.Now().Add(20 * 24 * time.Hour)) })
+	s.machineStatus(m, func(m *clusterv1.Machine) {
+		m.Status.CertificatesExpiryDate = metav1.NewTime(s.clock.Now().Add(20 * 24 * time.Hour))
+	})
 	patch(s, s.controlPlane(), func(cp *controlplanev1.IngotControlPlane) {
 		cp.Spec.Rollout.After = metav1.NewTime(s.clock.Now().Add(time.Hour))
 		cp.Spec.Rollout.Before.CertificatesExpiryDays = 10

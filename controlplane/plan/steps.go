@@ -125,7 +125,7 @@ func (s CreateMachine) String() string {
 	return fmt.Sprintf("create machine %s with role %s in failure domain %s", s.Name, s.Role, s.FailureDomain)
 }
 
-func (s DeleteMachine) String() string  { return "delete machine " + s.Name }
+func (s DeleteMachine) String() string { return "delete machine " + s.Name }
 func (s RecordRemediation) String() string {
 	return "record that machine " + s.Machine + " is replaced because it is unhealthy"
 }
