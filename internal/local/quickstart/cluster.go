@@ -32,7 +32,7 @@ const fieldOwner = client.FieldOwner("ingot-quickstart")
 
 // How long the parts of the story may take. Emulated CPUs need most of it.
 const (
-	createLimit  = 25 * time.Minute
+	createLimit  = 40 * time.Minute
 	upgradeLimit = 20 * time.Minute
 )
 
@@ -108,7 +108,7 @@ func (q *quickstart) applyCluster(ctx context.Context, workerImage string) error
 		Name:              clusterName,
 		Namespace:         namespace,
 		KubernetesVersion: q.KubernetesVersion,
-		ControlPlanes:     1,
+		ControlPlanes:     int64(q.ControlPlanes),
 		Workers:           int64(q.Workers),
 		Flavor:            flavor,
 		Variables: map[string]string{
@@ -158,7 +158,7 @@ func (q *quickstart) ready(ctx context.Context, workerImage string) (bool, error
 	if err := q.management.List(ctx, machines, client.InNamespace(namespace)); err != nil {
 		return false, err
 	}
-	if len(machines.Items) != q.Workers+1 {
+	if len(machines.Items) != q.Workers+q.ControlPlanes {
 		return false, nil
 	}
 	for i := range machines.Items {

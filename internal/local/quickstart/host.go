@@ -20,10 +20,11 @@ import (
 
 // What a run needs of the machine.
 const (
-	coldDiskBytes   = 22 << 30 // programs, build cache, two images, the disks of the VMs
-	warmDiskBytes   = 8 << 30  // the same with programs and images already in the cache
-	memoryBytes     = 6 << 30  // the VMs, the management plane, the page cache that keeps them fast
-	memoryPerWorker = 3 << 29  // each further worker
+	coldDiskBytes         = 22 << 30 // programs, build cache, two images, the disks of the VMs
+	warmDiskBytes         = 8 << 30  // the same with programs and images already in the cache
+	memoryBytes           = 6 << 30  // the VMs, the management plane, the page cache that keeps them fast
+	memoryPerControlPlane = 3 << 30  // each further control plane
+	memoryPerWorker       = 3 << 29  // each further worker
 )
 
 // checkHost checks what the run needs of the machine, and installs packages that are missing.
@@ -73,14 +74,14 @@ func (q *quickstart) checkSpace() error {
 }
 
 func (q *quickstart) checkMemory() error {
-	need := uint64(memoryBytes) + uint64(q.Workers-1)*memoryPerWorker
+	need := uint64(memoryBytes) + uint64(q.ControlPlanes-1)*memoryPerControlPlane + uint64(q.Workers-1)*memoryPerWorker
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return fmt.Errorf("memory of the machine: %w", err)
 	}
 	if total := info.Totalram * uint64(info.Unit); total < need {
-		return fmt.Errorf("this machine has %.1f GiB of memory and %d workers need %.1f GiB: use fewer --workers or a larger machine",
-			float64(total)/(1<<30), q.Workers, float64(need)/(1<<30))
+		return fmt.Errorf("this machine has %.1f GiB of memory, and %s and %s need %.1f GiB: use fewer --control-planes or --workers, or a larger machine",
+			float64(total)/(1<<30), count(q.ControlPlanes, "control plane"), count(q.Workers, "worker"), float64(need)/(1<<30))
 	}
 	return nil
 }

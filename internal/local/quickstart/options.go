@@ -34,8 +34,8 @@ type Options struct {
 	State string
 	// Cache is the folder for programs and images, which other runs reuse. Down leaves it.
 	Cache string
-	// Workers is the number of worker Machines.
-	Workers int
+	// ControlPlanes and Workers are the numbers of control plane and worker Machines.
+	ControlPlanes, Workers int
 	// KubernetesVersion is the version that the cluster runs, with a leading v.
 	KubernetesVersion string
 	// FromImage and ToImage are the versions of the node image before and after the replacement.
@@ -69,6 +69,9 @@ func (o *Options) validate() error {
 	if o.KubernetesVersion != components.KubernetesVersion {
 		return fmt.Errorf("version %s of Kubernetes is not available: the node image of this version of Ingot carries %s. Use --kubernetes-version %s",
 			o.KubernetesVersion, components.KubernetesVersion, components.KubernetesVersion)
+	}
+	if o.ControlPlanes != 1 && o.ControlPlanes != 3 {
+		return fmt.Errorf("--control-planes %d: use 1 or 3", o.ControlPlanes)
 	}
 	if o.Workers < 1 || o.Workers > maxWorkers {
 		return fmt.Errorf("--workers %d: use 1 to %d", o.Workers, maxWorkers)

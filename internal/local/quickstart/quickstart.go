@@ -54,8 +54,8 @@ func (q *quickstart) stages() []stage {
 		{"starting a private libvirt", q.startHypervisor},
 		{"starting a management cluster", q.startManagement},
 		{"clusterctl init", q.initProviders},
-		{fmt.Sprintf("creating cluster %s: 1 control plane and %s from image %s", clusterName, q.workers(), q.FromImage), q.createCluster},
-		{fmt.Sprintf("replacing %s: new machines from image %s", q.workers(), q.ToImage), q.upgrade},
+		{fmt.Sprintf("creating cluster %s: %s and %s from image %s", clusterName, count(q.ControlPlanes, "control plane"), count(q.Workers, "worker"), q.FromImage), q.createCluster},
+		{fmt.Sprintf("replacing %s: new machines from image %s", count(q.Workers, "worker"), q.ToImage), q.upgrade},
 	}
 }
 
@@ -98,12 +98,12 @@ func table(nodes []node) string {
 	return text.String()
 }
 
-// workers counts the workers in words.
-func (q *quickstart) workers() string {
-	if q.Workers == 1 {
-		return "1 worker"
+// count says how many of something there are.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	return fmt.Sprintf("%d workers", q.Workers)
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func (q *quickstart) indented(line string) { q.say("      %s", line) }

@@ -26,7 +26,7 @@ func options(t *testing.T) Options {
 	t.Helper()
 	return Options{
 		State: filepath.Join(t.TempDir(), "state"), Cache: filepath.Join(t.TempDir(), "cache"),
-		Workers: 1, KubernetesVersion: components.KubernetesVersion, FromImage: "v1.0.0", ToImage: "v1.1.0",
+		ControlPlanes: 1, Workers: 1, KubernetesVersion: components.KubernetesVersion, FromImage: "v1.0.0", ToImage: "v1.1.0",
 		Out: &bytes.Buffer{}, Clock: clocktesting.NewFakeClock(time.Unix(0, 0)),
 	}
 }
@@ -41,6 +41,7 @@ func TestUnusableOptionsEndTheRunAtOnce(t *testing.T) {
 			func(o *Options) { o.KubernetesVersion = "v1.29.0" }, "--kubernetes-version " + components.KubernetesVersion,
 		},
 		"no workers leave nothing to replace":          {func(o *Options) { o.Workers = 0 }, "--workers 0"},
+		"two control planes survive less than one":     {func(o *Options) { o.ControlPlanes = 2 }, "--control-planes 2: use 1 or 3"},
 		"more workers than a machine can hold":         {func(o *Options) { o.Workers = maxWorkers + 1 }, "use 1 to"},
 		"the same image twice is no upgrade":           {func(o *Options) { o.ToImage = o.FromImage }, "nothing to upgrade"},
 		"a version that is no version is refused too":  {func(o *Options) { o.KubernetesVersion = "latest" }, "latest of Kubernetes is not available"},
