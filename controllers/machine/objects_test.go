@@ -5,6 +5,8 @@ package machine_test
 
 import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
 func (s *story) key(name string) client.ObjectKey {
@@ -42,23 +44,11 @@ func (s *story) delete(object client.Object) {
 // patch changes metadata and spec of an object.
 func patch[T client.Object](s *story, object T, change func(T)) {
 	s.Helper()
-	patchThrough(s, object, change, func(p client.Patch) error { return s.client.Patch(s.Context(), object, p) })
+	builder.Patch(s, s.client, object, change)
 }
 
 // patchStatus changes the status of an object.
 func patchStatus[T client.Object](s *story, object T, change func(T)) {
 	s.Helper()
-	patchThrough(s, object, change, func(p client.Patch) error { return s.client.Status().Patch(s.Context(), object, p) })
-}
-
-func patchThrough[T client.Object](s *story, object T, change func(T), send func(client.Patch) error) {
-	s.Helper()
-	before, ok := object.DeepCopyObject().(T)
-	if !ok {
-		s.Fatalf("%T copies to another type", object)
-	}
-	change(object)
-	if err := send(client.MergeFrom(before)); err != nil {
-		s.Fatal(err)
-	}
+	builder.PatchStatus(s, s.client, object, change)
 }

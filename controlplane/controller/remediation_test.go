@@ -113,7 +113,7 @@ func refusesSkippedVersion(s *story) {
 	s.beginInitialized()
 	for version, refused := range map[string]bool{"v1.38.0": true, "v1.35.9": true, "v1.37.1": false} {
 		cp := s.controlPlane()
-		before := copyOf(s, cp)
+		before := cp.DeepCopy()
 		cp.Spec.Version = version
 		err := s.client.Patch(s.Context(), cp, client.MergeFrom(before), client.DryRunAll)
 		if apierrors.IsInvalid(err) != refused {

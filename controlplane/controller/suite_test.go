@@ -209,32 +209,16 @@ func get[T client.Object](s *story, name string, object T) (T, bool) {
 	return object, !apierrors.IsNotFound(err)
 }
 
-// patch changes an object by a merge patch.
+// patch changes metadata and spec of an object.
 func patch[T client.Object](s *story, object T, change func(T)) {
 	s.Helper()
-	before := copyOf(s, object)
-	change(object)
-	if err := s.client.Patch(s.Context(), object, client.MergeFrom(before)); err != nil {
-		s.Fatal(err)
-	}
+	builder.Patch(s, s.client, object, change)
 }
 
+// patchStatus changes the status of an object.
 func patchStatus[T client.Object](s *story, object T, change func(T)) {
 	s.Helper()
-	before := copyOf(s, object)
-	change(object)
-	if err := s.client.Status().Patch(s.Context(), object, client.MergeFrom(before)); err != nil {
-		s.Fatal(err)
-	}
-}
-
-func copyOf(s *story, object client.Object) client.Object {
-	s.Helper()
-	c, ok := object.DeepCopyObject().(client.Object)
-	if !ok {
-		s.Fatalf("the copy of %T is no object", object)
-	}
-	return c
+	builder.PatchStatus(s, s.client, object, change)
 }
 
 func (s *story) controlPlane() *controlplanev1.IngotControlPlane {
