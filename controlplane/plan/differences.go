@@ -31,10 +31,10 @@ func Differences(d Desired, m Machine) []string {
 	return append(list, m.Due...)
 }
 
-// usable is whether what was left can become the Machine that is wanted now.
-func (d Desired) usable(l Leftover, role bootstrapv1.Role) bool {
+// usable is whether what was left can become the Machine that is wanted now, which begins with a snapshot, or with none.
+func (d Desired) usable(l Leftover, role bootstrapv1.Role, snapshot string) bool {
 	switch {
-	case l.Deleting:
+	case l.Deleting, l.Config != nil && l.RestoredFrom != snapshot:
 		return false
 	case l.ClonedFrom != (Template{}) && l.ClonedFrom != d.Template:
 		return false

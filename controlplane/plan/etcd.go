@@ -25,6 +25,8 @@ type Member struct {
 	Healthy bool `json:"healthy,omitempty"`
 	// Leader is whether it leads.
 	Leader bool `json:"leader,omitempty"`
+	// Misplaced is whether etcd does not know where the others find it, because it was restored.
+	Misplaced bool `json:"misplaced,omitempty"`
 }
 
 // Called is how people find a member.

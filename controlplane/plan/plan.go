@@ -28,6 +28,8 @@ func Make(w World) Plan {
 	default:
 		ready := p.planAccess(w)
 		switch {
+		case w.restores():
+			p.planRestore(w, ready)
 		case w.Initialized && len(w.Machines) == 0:
 			p.holdLoss(w)
 		case w.Initialized:
@@ -107,7 +109,7 @@ func (p *Plan) planCertificates(w World) bool {
 // holdLoss refuses to make an empty cluster in the place of a lost one.
 func (p *Plan) holdLoss(w World) {
 	p.deleteLeftovers(w.Leftovers)
-	p.hold(controlplanev1.ControlPlaneLostReason, "the control plane was initialized and its last Machine is gone, and with it the data of etcd; this version does not restore etcd, and makes no empty cluster in its place: delete Cluster %s and create it again", w.Cluster)
+	p.hold(controlplanev1.ControlPlaneLostReason, "the control plane was initialized and its last Machine is gone, and with it the data of etcd; no empty cluster is made in its place: name a snapshot in spec.restoreFrom, or delete Cluster %s and create it again", w.Cluster)
 }
 
 // planMachine makes a Machine. What an interrupted attempt left is used where it still is what is wanted now, and
@@ -116,8 +118,11 @@ func (p *Plan) planMachine(w World, role bootstrapv1.Role) {
 	if p.holdTemplate(w) {
 		return
 	}
-	begun := Leftover{Name: w.NextName}
-	if i := slices.IndexFunc(w.Leftovers, func(l Leftover) bool { return w.Desired.usable(l, role) }); i >= 0 {
+	begun, snapshot := Leftover{Name: w.NextName}, ""
+	if w.restores() {
+		snapshot = w.Desired.RestoreFrom
+	}
+	if i := slices.IndexFunc(w.Leftovers, func(l Leftover) bool { return w.Desired.usable(l, role, snapshot) }); i >= 0 {
 		begun = w.Leftovers[i]
 	}
 	p.deleteLeftovers(slices.DeleteFunc(slices.Clone(w.Leftovers), func(l Leftover) bool { return l.Name == begun.Name }))
@@ -125,9 +130,9 @@ func (p *Plan) planMachine(w World, role bootstrapv1.Role) {
 		p.do(CreateInfraMachine{Name: begun.Name, Template: w.Desired.Template})
 	}
 	if begun.Config == nil {
-		p.do(CreateBootstrapConfig{Name: begun.Name, Role: role})
+		p.do(CreateBootstrapConfig{Name: begun.Name, Role: role, RestoreFrom: snapshot})
 	}
-	p.do(CreateMachine{Name: begun.Name, Role: role, FailureDomain: w.FailureDomain})
+	p.do(CreateMachine{Name: begun.Name, Role: role, FailureDomain: w.FailureDomain, RestoreFrom: snapshot})
 }
 
 // holdTemplate makes nothing from a template that does not exist.
@@ -158,6 +163,8 @@ func (p *Plan) planBooting(w World) {
 		p.hold(controlplanev1.WaitingForMachinesReason, "waiting until Machine %s is gone; another first Machine is made then", m.Name)
 	case m.RemediationWanted && m.Remediation == RemediationAllowed:
 		p.do(RecordRemediation{Machine: m.Name}, DeleteMachine{Name: m.Name})
+	case w.APIServerAnswers && w.restores():
+		p.do(MarkRestored{Snapshot: m.RestoredFrom}, MarkInitialized{})
 	case w.APIServerAnswers:
 		p.do(MarkInitialized{})
 	case len(Differences(w.Desired, m)) > 0:

@@ -23,7 +23,7 @@ func (p *Plan) planRunning(w World, mayCreate bool) {
 		w.Etcd.Unseen = "it named no members"
 	}
 	stuck, acts := p.planLeaving(w)
-	joins := !acts && !p.planNobodysMembers(w) && !p.planRemediation(w, stuck) && !p.holdUnsettled(w, stuck) && !p.holdKubelet(w) && p.planReplicas(w, mayCreate)
+	joins := !acts && !p.planMisplaced(w) && !p.planNobodysMembers(w) && !p.planRemediation(w, stuck) && !p.holdUnsettled(w, stuck) && !p.holdKubelet(w) && p.planReplicas(w, mayCreate)
 	if !joins {
 		p.deleteLeftovers(w.Leftovers)
 	}
@@ -106,6 +106,18 @@ func (p *Plan) holdQuorumLost(w World, what string) {
 	all, well := w.Etcd.voters("")
 	p.hold(controlplanev1.EtcdQuorumLostReason, "%s, because etcd has lost its quorum: %d of %d voting members are healthy and %d are needed; bring nodes back (not healthy: %s), or restore etcd from a snapshot",
 		what, well, all, quorum(all), enumerate(w.Etcd.unhealthy("")))
+}
+
+// planMisplaced tells etcd where a member is that was restored, before another looks for it.
+func (p *Plan) planMisplaced(w World) bool {
+	for _, member := range w.Etcd.Members {
+		i := slices.IndexFunc(w.Machines, func(m Machine) bool { return m.Node != "" && m.nodeName() == member.Name })
+		if member.Misplaced && member.Healthy && i >= 0 {
+			p.do(CorrectPeer{Member: member, Machine: w.Machines[i].Name})
+			return true
+		}
+	}
+	return false
 }
 
 // planNobodysMembers removes members that are on no Machine of ours. While a Machine joins, one that has not started or

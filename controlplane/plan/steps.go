@@ -46,6 +46,8 @@ type CreateInfraMachine struct {
 type CreateBootstrapConfig struct {
 	Name string
 	Role bootstrapv1.Role
+	// RestoreFrom is the snapshot that the first Machine begins with, empty where it begins anew.
+	RestoreFrom string
 }
 
 // CreateMachine makes a Machine. Its infrastructure machine and its IngotConfig are there.
@@ -53,6 +55,7 @@ type CreateMachine struct {
 	Name          string
 	Role          bootstrapv1.Role
 	FailureDomain string
+	RestoreFrom   string
 }
 
 // DeleteMachine deletes a Machine; Cluster API deletes what belongs to it.
@@ -70,6 +73,18 @@ type MarkInitialized struct{}
 
 // BackUpEtcd takes a snapshot of etcd, tries whether it can be restored, and stores it.
 type BackUpEtcd struct{}
+
+// PrepareRestore fetches a snapshot, restores it, and lays out its data for the first Machine.
+type PrepareRestore struct{ Snapshot string }
+
+// MarkRestored writes down, for good, which snapshot etcd was restored from, and forgets the Nodes of Machines that are gone.
+type MarkRestored struct{ Snapshot string }
+
+// CorrectPeer tells etcd where the others find a member that was restored.
+type CorrectPeer struct {
+	Member  Member
+	Machine string
+}
 
 // PromoteLearner gives a member its vote.
 type PromoteLearner struct{ Member Member }
@@ -97,6 +112,9 @@ func (DeleteLeftover) step()        {}
 func (MarkInitialized) step()       {}
 func (RemoveFinalizer) step()       {}
 func (BackUpEtcd) step()            {}
+func (PrepareRestore) step()        {}
+func (MarkRestored) step()          {}
+func (CorrectPeer) step()           {}
 func (PromoteLearner) step()        {}
 func (MoveLeader) step()            {}
 func (RemoveMember) step()          {}
@@ -115,14 +133,22 @@ func (s CreateInfraMachine) String() string {
 }
 
 func (s CreateBootstrapConfig) String() string {
-	return fmt.Sprintf("create bootstrap config %s with role %s", s.Name, s.Role)
+	return fmt.Sprintf("create bootstrap config %s with role %s%s", s.Name, s.Role, from(s.RestoreFrom))
 }
 
 func (s CreateMachine) String() string {
-	if s.FailureDomain == "" {
-		return fmt.Sprintf("create machine %s with role %s", s.Name, s.Role)
+	place := ""
+	if s.FailureDomain != "" {
+		place = " in failure domain " + s.FailureDomain
 	}
-	return fmt.Sprintf("create machine %s with role %s in failure domain %s", s.Name, s.Role, s.FailureDomain)
+	return fmt.Sprintf("create machine %s with role %s%s%s", s.Name, s.Role, place, from(s.RestoreFrom))
+}
+
+func from(snapshot string) string {
+	if snapshot == "" {
+		return ""
+	}
+	return " from snapshot " + snapshot
 }
 
 func (s DeleteMachine) String() string { return "delete machine " + s.Name }
@@ -133,6 +159,14 @@ func (s DeleteLeftover) String() string { return "delete leftovers of machine " 
 func (MarkInitialized) String() string  { return "mark initialized" }
 func (RemoveFinalizer) String() string  { return "remove finalizer" }
 func (BackUpEtcd) String() string       { return "back up etcd" }
+
+func (s PrepareRestore) String() string {
+	return "restore snapshot " + s.Snapshot + " for the first machine"
+}
+func (s MarkRestored) String() string { return "mark restored from snapshot " + s.Snapshot }
+func (s CorrectPeer) String() string {
+	return fmt.Sprintf("correct the address of etcd member %s to that of machine %s", s.Member.Called(), s.Machine)
+}
 
 func (s PromoteLearner) String() string { return "promote etcd member " + s.Member.Called() }
 func (s MoveLeader) String() string {

@@ -43,6 +43,12 @@ type World struct {
 	Backup Backup `json:"backup,omitempty"`
 	// BackupMessage is how far the backup is, or why the last attempt failed, in words.
 	BackupMessage string `json:"backupMessage,omitempty"`
+	// Restored is the snapshot that etcd was last restored from, empty where it never was. It comes from a durable mark.
+	Restored string `json:"restored,omitempty"`
+	// Restore is how far the data of the snapshot is that the spec asks to restore from.
+	Restore Restore `json:"restore,omitempty"`
+	// RestoreMessage is how far that is, or why the last attempt failed, in words.
+	RestoreMessage string `json:"restoreMessage,omitempty"`
 	// TopologyVersion is the version that the topology of the Cluster asks for, empty where there is none, or where the
 	// control plane need not have it yet.
 	TopologyVersion string `json:"topologyVersion,omitempty"`
@@ -97,6 +103,20 @@ const (
 	BackupFailed Backup = "Failed"
 )
 
+// Restore is how far the data of a snapshot is that etcd is to be restored from.
+type Restore string
+
+const (
+	// RestoreNone says that it was not fetched yet.
+	RestoreNone Restore = ""
+	// RestoreRunning says that it is being fetched and restored.
+	RestoreRunning Restore = "Running"
+	// RestoreReady says that the first Machine can fetch it.
+	RestoreReady Restore = "Ready"
+	// RestoreFailed says that the last attempt failed, and that it is too soon for another.
+	RestoreFailed Restore = "Failed"
+)
+
 // Desired is what the spec of the control plane asks for.
 type Desired struct {
 	Replicas int32                       `json:"replicas"`
@@ -105,6 +125,8 @@ type Desired struct {
 	Config   bootstrapv1.IngotConfigSpec `json:"config,omitzero"`
 	// TemplateMissing is whether the template does not exist.
 	TemplateMissing bool `json:"templateMissing,omitempty"`
+	// RestoreFrom is the name of the snapshot that etcd is to be restored from, empty where nobody asks for that.
+	RestoreFrom string `json:"restoreFrom,omitempty"`
 	// DeleteFirst is whether a Machine is replaced by deleting it before the other is made (maxSurge 0).
 	DeleteFirst bool `json:"deleteFirst,omitempty"`
 }
@@ -147,6 +169,8 @@ type Machine struct {
 	Trouble string `json:"trouble,omitempty"`
 	// WaitsForUs is whether it is being deleted, its Node is drained, and it goes as soon as we let it.
 	WaitsForUs bool `json:"waitsForUs,omitempty"`
+	// RestoredFrom is the snapshot that it was made with, empty for Machines that begin anew or join.
+	RestoredFrom string `json:"restoredFrom,omitempty"`
 	// DeletionWanted is whether somebody marked it to be the first that goes when there is one too many.
 	DeletionWanted bool `json:"deletionWanted,omitempty"`
 	// FailureDomain is where it is.
@@ -163,6 +187,8 @@ type Leftover struct {
 	ClonedFrom Template `json:"clonedFrom,omitzero"`
 	// Config is the spec of the IngotConfig, nil where there is none.
 	Config *bootstrapv1.IngotConfigSpec `json:"config,omitempty"`
+	// RestoredFrom is the snapshot that they were made with, empty where they begin anew.
+	RestoredFrom string `json:"restoredFrom,omitempty"`
 	// Deleting is whether one of them is being deleted.
 	Deleting bool `json:"deleting,omitempty"`
 }

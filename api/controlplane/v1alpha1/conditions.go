@@ -171,6 +171,12 @@ const (
 	ComponentsUnhealthyReason = "NotHealthy"
 	// ComponentsUnseenReason says that the components could not be seen.
 	ComponentsUnseenReason = "Unseen"
+	// RestoreHeldReason says that etcd is to be restored while Machines are there that hold data.
+	RestoreHeldReason = "RestoreHeld"
+	// RestoringReason says that a snapshot is being made ready for the first Machine.
+	RestoringReason = "Restoring"
+	// RestoreFailedReason says why a snapshot could not be made ready.
+	RestoreFailedReason = "RestoreFailed"
 	// BackupFailedReason says that a rollout does not begin because etcd could not be backed up.
 	BackupFailedReason = "BackupFailed"
 )
