@@ -37,6 +37,7 @@ func (s *snapshot) machineFacts(now time.Time) []plan.Machine {
 			WaitsForUs:        waitsForUs(m),
 			DeletionWanted:    hasAnnotation(m, clusterv1.DeleteMachineAnnotation),
 			FailureDomain:     m.Spec.FailureDomain,
+			RestoredFrom:      m.Annotations[controlplanev1.RestoredFromAnnotation],
 		}
 		if m.Status.NodeInfo != nil {
 			fact.KubeletVersion = m.Status.NodeInfo.KubeletVersion
@@ -115,6 +116,7 @@ func (s *snapshot) leftovers() []plan.Leftover {
 		if s.isLeftover(config.ObjectMeta) {
 			l := leftoverOf(found, config.Name)
 			l.Config = &config.Spec
+			l.RestoredFrom = config.Annotations[controlplanev1.RestoredFromAnnotation]
 			l.Deleting = l.Deleting || !config.DeletionTimestamp.IsZero()
 		}
 	}

@@ -77,6 +77,7 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 		NextName:                  nextName(cp, cluster.Name),
 		Desired:                   desired(cp),
 		TopologyVersion:           topologyVersion(cp, cluster),
+		Restored:                  cp.Annotations[controlplanev1.RestoredFromAnnotation],
 		Backup:                    plan.BackupFailed,
 		BackupMessage:             noBackup,
 	}
@@ -111,6 +112,7 @@ func desired(cp *controlplanev1.IngotControlPlane) plan.Desired {
 		Template: plan.Template{GroupKind: ref.GroupKind().String(), Name: ref.Name},
 		Config:   cp.Spec.Config,
 
+		RestoreFrom: cp.Spec.RestoreFrom.Snapshot,
 		DeleteFirst: ptr.Deref(cp.Spec.Rollout.Strategy.RollingUpdate.MaxSurge, 1) == 0,
 	}
 }

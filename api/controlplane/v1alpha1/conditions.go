@@ -21,6 +21,11 @@ const RemediationsAnnotation = "ingot.dev/remediations"
 // RemediationForAnnotation is on a Machine that was made in the place of an unhealthy one, and says of which (JSON).
 const RemediationForAnnotation = "ingot.dev/remediation-for"
 
+// RestoredFromAnnotation is on a control plane whose etcd was restored, and on the Machine and the IngotConfig that begin with a
+// snapshot. Its value is the name of the snapshot. It is an annotation because nothing may be restored a second time after a
+// move to another management cluster.
+const RestoredFromAnnotation = "ingot.dev/restored-from"
+
 // PreTerminateHookAnnotation is on every Machine of a control plane and keeps what runs it until etcd works without its
 // member.
 const PreTerminateHookAnnotation = clusterv1.PreTerminateDeleteHookAnnotationPrefix + "/ingot-control-plane"

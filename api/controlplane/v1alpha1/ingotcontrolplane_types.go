@@ -38,6 +38,24 @@ type IngotControlPlaneSpec struct {
 	Config bootstrapv1.IngotConfigSpec `json:"config,omitempty,omitzero"`
 
 	IngotControlPlanePolicies `json:",inline"`
+
+	// restoreFrom names a snapshot of etcd that the control plane begins with instead of an empty etcd. On a control plane
+	// that runs already nothing is restored until all of its Machines are being deleted: what they hold is given up then,
+	// and the next first Machine begins with the snapshot. Each snapshot is restored once; the field may stay.
+	// +optional
+	RestoreFrom RestoreSource `json:"restoreFrom,omitempty,omitzero"`
+}
+
+// RestoreSource names a snapshot.
+type RestoreSource struct {
+	// snapshot is the name of a snapshot in the storage of spec.backup, as status.lastBackup and "ingotctl etcd snapshots" show
+	// it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._/-]*$`
+	// +kubebuilder:validation:XValidation:rule="!self.contains('..')",message="a name has no .. in it"
+	Snapshot string `json:"snapshot,omitempty"`
 }
 
 // IngotControlPlanePolicies say how the Machines of a control plane are replaced. A ClusterClass may decide them.
