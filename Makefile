@@ -32,8 +32,8 @@ quickstart-down: build ## Remove every trace of the quickstart
 	bin/ingotctl quickstart down
 
 .PHONY: node-image
-node-image: build packages ## Build a version of our node image (VERSION=v1.0.0)
-	bin/ingotctl image build --version $(VERSION)
+node-image: build packages ## Build a version of our node image (VERSION=v1.0.0 ARGS="--kubernetes-version v1.36.4")
+	bin/ingotctl image build --version $(VERSION) $(ARGS)
 
 .PHONY: node-image-check
 node-image-check: build packages ## Say what an image lacks to run under Ingot (IMAGE=path)

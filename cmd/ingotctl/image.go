@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,7 @@ func newImageCommand() *cobra.Command {
 }
 
 func newImageBuildCommand() *cobra.Command {
-	var version, output string
+	var version, kubernetes, output string
 	var mirrors []string
 	var updateLock bool
 	command := &cobra.Command{
@@ -32,7 +33,7 @@ func newImageBuildCommand() *cobra.Command {
 What does not depend on the version is kept in the cache, so a second version takes less than a minute.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			builder, err := newImageBuilder(func(line string) { _, _ = fmt.Fprintln(command.ErrOrStderr(), line) })
+			builder, err := newImageBuilder(kubernetes, func(line string) { _, _ = fmt.Fprintln(command.ErrOrStderr(), line) })
 			if err != nil {
 				return err
 			}
@@ -46,6 +47,7 @@ What does not depend on the version is kept in the cache, so a second version ta
 		},
 	}
 	command.Flags().StringVar(&version, "version", "v1.0.0", "version of the image, which every Node with it reports")
+	command.Flags().StringVar(&kubernetes, "kubernetes-version", components.KubernetesVersion, "version of Kubernetes in the image: "+strings.Join(components.KubernetesVersions(), " or "))
 	command.Flags().StringVar(&output, "output", "_output/images", "folder for the image and its papers")
 	command.Flags().StringArrayVar(&mirrors, "mirror", nil, "line of sources.list to take Debian packages from, for example of a snapshot; may be repeated (default: Debian's mirrors)")
 	command.Flags().BoolVar(&updateLock, "update-lock", false, "record the versions of the Debian packages in nodeimage/packages.lock")
@@ -79,7 +81,7 @@ The exit code is 1 if it lacks something.`,
 }
 
 // newImageBuilder is a builder for the checkout that the working directory is in.
-func newImageBuilder(report func(line string)) (*nodeimage.Builder, error) {
+func newImageBuilder(kubernetes string, report func(line string)) (*nodeimage.Builder, error) {
 	repo, err := components.FindRepo("")
 	if err != nil {
 		return nil, err
@@ -91,7 +93,7 @@ func newImageBuilder(report func(line string)) (*nodeimage.Builder, error) {
 	return &nodeimage.Builder{
 		Repo:     repo,
 		Cache:    cache,
-		Programs: &components.Builder{Repo: repo, Cache: cache, Report: report},
+		Programs: &components.Builder{Repo: repo, Cache: cache, Kubernetes: kubernetes, Report: report},
 		Report:   report,
 	}, nil
 }

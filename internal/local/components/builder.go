@@ -30,6 +30,8 @@ type Builder struct {
 	// Assets, when set, is a folder whose kube-apiserver, etcd and kubectl are used instead of building them. It is
 	// meant for the value of KUBEBUILDER_ASSETS, and must stay empty for whoever bakes programs into an image.
 	Assets string
+	// Kubernetes is one of KubernetesVersions; empty means the first.
+	Kubernetes string
 	// Report receives one line, without newline, for each thing a person may have to wait for. It may be nil.
 	Report func(line string)
 	// Clock measures how long a build took.
@@ -53,6 +55,9 @@ func FromEnvironment(report func(line string)) (*Builder, error) {
 // Build returns the absolute path of each named program, and builds what is missing. Programs of one group that are
 // missing are built by one run of the compiler. It may be called again at any time, also after it was killed.
 func (b *Builder) Build(ctx context.Context, names ...string) (map[string]string, error) {
+	if b.Kubernetes != "" && !slices.Contains(KubernetesVersions(), b.Kubernetes) {
+		return nil, fmt.Errorf("version %s of Kubernetes cannot be built: use one of %s", b.Kubernetes, strings.Join(KubernetesVersions(), ", "))
+	}
 	paths := map[string]string{}
 	wanted := map[string][]string{}
 	for _, name := range names {
@@ -60,13 +65,13 @@ func (b *Builder) Build(ctx context.Context, names ...string) (map[string]string
 			paths[name] = path
 			continue
 		}
-		g, ok := groupOf(name)
+		g, ok := groupOf(name, b.Kubernetes)
 		if !ok {
 			return nil, fmt.Errorf("program %q is not in the table of components; known are %s", name, strings.Join(Names(), ", "))
 		}
 		wanted[g.dir] = append(wanted[g.dir], name)
 	}
-	for _, g := range groups() {
+	for _, g := range groups(b.Kubernetes) {
 		if len(wanted[g.dir]) == 0 {
 			continue
 		}
@@ -82,7 +87,7 @@ func (b *Builder) Build(ctx context.Context, names ...string) (map[string]string
 // Names lists every program that can be built, sorted.
 func Names() []string {
 	var names []string
-	for _, g := range groups() {
+	for _, g := range groups(KubernetesVersion) {
 		for name := range g.programs {
 			names = append(names, name)
 		}
@@ -121,7 +126,7 @@ func FindRepo(dir string) (string, error) {
 
 // ModuleDir returns the folder that holds the source of the group's upstream module, and downloads it when needed.
 func (b *Builder) ModuleDir(ctx context.Context, module string) (string, error) {
-	for _, g := range groups() {
+	for _, g := range groups(b.Kubernetes) {
 		if g.module == module {
 			return b.goTool(g).moduleDir(ctx, module)
 		}

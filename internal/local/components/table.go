@@ -8,6 +8,9 @@ import "strings"
 // Versions of the upstream modules. Each equals the version in hack/components/<group>/go.mod; a test compares them.
 const (
 	KubernetesVersion = "v1.36.3"
+	// NextKubernetesVersion is a later patch of the same minor version: what a cluster is upgraded to.
+	NextKubernetesVersion = "v1.36.4"
+
 	EtcdVersion       = "v3.6.8"
 	ClusterAPIVersion = "v1.14.2"
 	ContainerdVersion = "v2.2.9"
@@ -40,24 +43,36 @@ type group struct {
 	programs map[string]string
 }
 
-// groups is the table of everything that can be built.
-func groups() []group {
-	return []group{
-		{
-			dir: "kubernetes", module: "k8s.io/kubernetes", version: KubernetesVersion, minutes: 6,
-			ldflags: append(
-				kubeStamps("k8s.io/component-base/version", KubernetesVersion),
-				kubeStamps("k8s.io/client-go/pkg/version", KubernetesVersion)...),
-			programs: map[string]string{
-				"kube-apiserver":          "k8s.io/kubernetes/cmd/kube-apiserver",
-				"kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
-				"kube-scheduler":          "k8s.io/kubernetes/cmd/kube-scheduler",
-				"kube-proxy":              "k8s.io/kubernetes/cmd/kube-proxy",
-				"kubelet":                 "k8s.io/kubernetes/cmd/kubelet",
-				"kubeadm":                 "k8s.io/kubernetes/cmd/kubeadm",
-				"kubectl":                 "k8s.io/kubernetes/cmd/kubectl",
-			},
+// KubernetesVersions are the versions of Kubernetes that can be built, oldest first.
+func KubernetesVersions() []string { return []string{KubernetesVersion, NextKubernetesVersion} }
+
+// kubernetes is a version of Kubernetes, pinned by a folder.
+func kubernetes(dir, version string) group {
+	return group{
+		dir: dir, module: "k8s.io/kubernetes", version: version, minutes: 6,
+		ldflags: append(
+			kubeStamps("k8s.io/component-base/version", version),
+			kubeStamps("k8s.io/client-go/pkg/version", version)...),
+		programs: map[string]string{
+			"kube-apiserver":          "k8s.io/kubernetes/cmd/kube-apiserver",
+			"kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+			"kube-scheduler":          "k8s.io/kubernetes/cmd/kube-scheduler",
+			"kube-proxy":              "k8s.io/kubernetes/cmd/kube-proxy",
+			"kubelet":                 "k8s.io/kubernetes/cmd/kubelet",
+			"kubeadm":                 "k8s.io/kubernetes/cmd/kubeadm",
+			"kubectl":                 "k8s.io/kubernetes/cmd/kubectl",
 		},
+	}
+}
+
+// groups is the table of everything that can be built, with one version of Kubernetes.
+func groups(kubernetesVersion string) []group {
+	kube := kubernetes("kubernetes", KubernetesVersion)
+	if kubernetesVersion == NextKubernetesVersion {
+		kube = kubernetes("kubernetes-next", NextKubernetesVersion)
+	}
+	return []group{
+		kube,
 		{
 			dir: "etcd", module: "go.etcd.io/etcd/server/v3", version: EtcdVersion, minutes: 1,
 			programs: map[string]string{"etcd": "go.etcd.io/etcd/server/v3"},
@@ -131,8 +146,8 @@ func kubeStamps(pkg, version string) []string {
 }
 
 // groupOf finds the group that builds the named program.
-func groupOf(name string) (group, bool) {
-	for _, g := range groups() {
+func groupOf(name, kubernetesVersion string) (group, bool) {
+	for _, g := range groups(kubernetesVersion) {
 		if _, ok := g.programs[name]; ok {
 			return g, true
 		}

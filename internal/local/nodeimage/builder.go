@@ -88,13 +88,12 @@ func (b *Builder) Build(ctx context.Context, version, output string) (Artefact, 
 	}
 	defer unlock()
 	run := &build{
-		stages:   &assembly.Stages{Root: root, Report: b.report, Clock: b.clock()},
-		sources:  filepath.Join(b.Repo, "nodeimage"),
-		repo:     b.Repo,
-		mirrors:  b.Mirrors,
-		programs: programs,
-		version:  version,
-
+		stages:     &assembly.Stages{Root: root, Report: b.report, Clock: b.clock()},
+		sources:    filepath.Join(b.Repo, "nodeimage"),
+		repo:       b.Repo,
+		mirrors:    b.Mirrors,
+		programs:   programs,
+		version:    version,
 		updateLock: b.UpdateLock,
 	}
 	if err := run.stages.Sweep(); err != nil {
@@ -116,6 +115,8 @@ type build struct {
 	version  string
 
 	updateLock bool
+
+	kubernetes string // version that kubeadm reports and installs
 
 	images  []containerImage // what kubeadm asks for, and flannel
 	base    string           // installed Debian packages, and unpacked ones

@@ -28,9 +28,6 @@ import (
 // that is not preloaded can not be pulled by accident from somewhere else.
 const Repository = "ingot.local"
 
-// kubernetesVersion is what kubeadm calls the version that it installs; a test compares it with the programs' own.
-const kubernetesVersion = "v1.36.3"
-
 // imageProgramDir is where the programs are in container images; kubeadm's manifests expect kube-proxy there.
 const imageProgramDir = "/usr/local/bin"
 
@@ -64,8 +61,13 @@ func recipeOf(name string) (containerImage, bool) {
 // listImages asks kubeadm which images a cluster of its version needs, so that the tags can never differ from what it
 // writes into manifests, and adds our own.
 func (r *build) listImages(ctx context.Context) error {
+	version, err := assembly.Tool{Name: r.programs["kubeadm"], Args: []string{"version", "--output", "short"}}.Output(ctx)
+	if err != nil {
+		return fmt.Errorf("asking kubeadm for its version: %w", err)
+	}
+	r.kubernetes = strings.TrimSpace(version)
 	kubeadm := assembly.Tool{Name: r.programs["kubeadm"], Args: []string{
-		"config", "images", "list", "--kubernetes-version", kubernetesVersion, "--image-repository", Repository,
+		"config", "images", "list", "--kubernetes-version", r.kubernetes, "--image-repository", Repository,
 	}}
 	list, err := kubeadm.Output(ctx)
 	if err != nil {

@@ -41,7 +41,7 @@ func (r *build) manifest(a Artefact, sbomSHA256 string) ([]byte, error) {
 		Spec: ingotv1.NodeImageSpec{
 			OS:               ingotv1.NodeImageOS{Family: ingotv1.OSFamilyGeneric, Version: r.version},
 			Architecture:     "amd64",
-			Kubernetes:       ingotv1.NodeImageKubernetes{Versions: []string{kubernetesVersion}},
+			Kubernetes:       ingotv1.NodeImageKubernetes{Versions: []string{r.kubernetes}},
 			BootstrapFormats: []ingotv1.BootstrapFormat{ingotv1.BootstrapFormatIgnition},
 			Firmware:         []ingotv1.Firmware{ingotv1.FirmwareUEFI},
 			NodeIdentity: ingotv1.NodeIdentity{

@@ -35,7 +35,7 @@ func (r *build) osRelease() (string, error) {
 		"VERSION_ID=" + number,
 		"IMAGE_ID=" + osID,
 		"IMAGE_VERSION=" + r.version,
-		"INGOT_KUBERNETES_VERSION=" + kubernetesVersion,
+		"INGOT_KUBERNETES_VERSION=" + r.kubernetes,
 		`HOME_URL="https://ingot.dev"`,
 		"",
 	}, "\n"), nil
