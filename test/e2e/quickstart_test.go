@@ -25,7 +25,7 @@ const (
 	toImage   = "v1.1.0"
 )
 
-var _ = Describe("the quickstart", Ordered, func() {
+var _ = Describe("the quickstart", Ordered, Label("quickstart"), func() {
 	var (
 		s      *suite
 		output string // what the run that ended well printed
@@ -33,7 +33,7 @@ var _ = Describe("the quickstart", Ordered, func() {
 
 	BeforeAll(func() {
 		Expect(os.Geteuid()).To(BeZero(), "network namespaces and libvirtd need root")
-		s = newSuite()
+		s = newSuite("quickstart")
 		DeferCleanup(func(ctx SpecContext) {
 			out, err := s.command(ctx, "quickstart", "down", "--state", s.state).CombinedOutput()
 			Expect(err).NotTo(HaveOccurred(), string(out))

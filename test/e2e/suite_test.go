@@ -16,6 +16,14 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
+	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 )
 
 // suite is what all specs share.
@@ -24,6 +32,8 @@ type suite struct {
 	program   string // the command line program under test
 	state     string // folder of the quickstart
 	artefacts string // where a failed run leaves what a person needs
+
+	manages client.Client // of the management cluster, once somebody asked for it
 }
 
 func TestE2E(t *testing.T) {
@@ -32,7 +42,8 @@ func TestE2E(t *testing.T) {
 	RunSpecs(t, "Ingot end to end")
 }
 
-func newSuite() *suite {
+// newSuite makes the world of one container of specs.
+func newSuite(name string) *suite {
 	GinkgoHelper()
 	repo, err := filepath.Abs(filepath.Join("..", ".."))
 	Expect(err).NotTo(HaveOccurred())
@@ -40,6 +51,7 @@ func newSuite() *suite {
 	if artefacts == "" {
 		artefacts = filepath.Join(repo, "out", "e2e")
 	}
+	artefacts = filepath.Join(artefacts, name)
 	Expect(os.RemoveAll(artefacts)).To(Succeed())
 	Expect(os.MkdirAll(artefacts, 0o755)).To(Succeed())
 	state, err := os.MkdirTemp("", "ingot-e2e-") // short, because sockets live in it
@@ -66,6 +78,28 @@ func (s *suite) kubectl(ctx context.Context, kubeconfig, stdin string, args ...s
 
 func (s *suite) managementKubeconfig() string { return filepath.Join(s.state, "plane", "kubeconfig") }
 func (s *suite) workloadKubeconfig() string   { return filepath.Join(s.state, "kubeconfig") }
+
+// management is a client of the management cluster.
+func (s *suite) management() client.Client {
+	GinkgoHelper()
+	if s.manages == nil {
+		s.manages = newClient(s.managementKubeconfig())
+	}
+	return s.manages
+}
+
+func newClient(kubeconfig string) client.Client {
+	GinkgoHelper()
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	Expect(err).NotTo(HaveOccurred())
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, clusterv1.AddToScheme, controlplanev1.AddToScheme, infrav1.AddToScheme} {
+		Expect(add(scheme)).To(Succeed())
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+	return c
+}
 
 // keep copies what a person needs to understand a failure into the artefacts folder.
 func (s *suite) keep(ctx context.Context) {

@@ -15,6 +15,8 @@ const IngotControlPlaneFinalizer = "controlplane.cluster.x-k8s.io/ingotcontrolpl
 
 // IngotControlPlaneSpec describes a control plane.
 type IngotControlPlaneSpec struct {
+	IngotControlPlanePolicies `json:",inline"`
+
 	// replicas is the number of control plane Machines, each with a member of etcd: 1, 3 or 5. Defaults to 1.
 	// +optional
 	// +kubebuilder:default=1
@@ -36,8 +38,6 @@ type IngotControlPlaneSpec struct {
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!has(self.role)",message="role belongs to one machine: remove it"
 	Config bootstrapv1.IngotConfigSpec `json:"config,omitempty,omitzero"`
-
-	IngotControlPlanePolicies `json:",inline"`
 
 	// restoreFrom names a snapshot of etcd that the control plane begins with instead of an empty etcd. On a control plane
 	// that runs already nothing is restored until all of its Machines are being deleted: what they hold is given up then,
@@ -451,6 +451,8 @@ type IngotControlPlaneTemplateResource struct {
 
 // IngotControlPlaneTemplateResourceSpec is the part of an IngotControlPlane's spec that a ClusterClass decides.
 type IngotControlPlaneTemplateResourceSpec struct {
+	IngotControlPlanePolicies `json:",inline"`
+
 	// machineTemplate describes the Machines.
 	// +optional
 	MachineTemplate IngotControlPlaneTemplateMachineTemplate `json:"machineTemplate,omitempty,omitzero"`
@@ -459,8 +461,6 @@ type IngotControlPlaneTemplateResourceSpec struct {
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!has(self.role)",message="role belongs to one machine: remove it"
 	Config bootstrapv1.IngotConfigSpec `json:"config,omitempty,omitzero"`
-
-	IngotControlPlanePolicies `json:",inline"`
 }
 
 // IngotControlPlaneTemplateMachineTemplate describes the Machines in a ClusterClass.
