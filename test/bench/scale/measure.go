@@ -38,8 +38,9 @@ type result struct {
 	calls                   float64 // calls of the port per machine until ready
 	memoryNow, memoryPeak   int
 	cpuPerMachine           time.Duration
-	quiet                   time.Duration // from the start of a new manager until its last request
+	quiet                   time.Duration // from the start of a new manager until its last request or call, to the second
 	quietRequests           float64       // per machine, of that
+	quietCalls              float64       // of the port per machine, of that
 	restFor                 time.Duration
 	restRequests, restCalls int
 	gone                    time.Duration
@@ -113,8 +114,10 @@ type experiment struct {
 
 // warmUp brings one machine up and down, so that the image is replicated and all caches are open.
 func (e *experiment) warmUp(ctx context.Context) error {
-	if err := e.plane.client.Create(ctx, deployment()); err != nil {
-		return err
+	for pool := range poolsOf(e.result.n) {
+		if err := e.plane.client.Create(ctx, deployment(pool)); err != nil {
+			return err
+		}
 	}
 	if err := e.scale(ctx, 1); err != nil {
 		return err
@@ -163,22 +166,22 @@ func (e *experiment) restart(ctx context.Context) error {
 		return err
 	}
 	e.manager = m
-	for last := -1; ; {
-		e.fake.ForgetCalls()
-		if err := sleep(ctx, 5*time.Second); err != nil {
+	e.fake.ForgetCalls()
+	for last, changed := -1, begin; len(e.fake.Calls()) < e.result.n || time.Since(changed) < 5*time.Second; { // each machine is looked at
+		if err := sleep(ctx, time.Second); err != nil {
 			return err
 		}
-		total := 0
+		total := len(e.fake.Calls())
 		for _, n := range m.requests.snapshot() {
 			total += n
 		}
-		if calls := len(e.fake.Calls()); total == last && calls == 0 {
-			break
+		if total != last {
+			last, changed = total, time.Now()
 		}
-		last = total
+		e.result.quiet = changed.Sub(begin)
 	}
-	e.result.quiet = max(0, m.requests.lastRequest().Sub(begin))
 	_, e.result.quietRequests = since(nil, m.requests.snapshot(), e.result.n)
+	e.result.quietCalls = float64(len(e.fake.Calls())) / float64(e.result.n)
 	return nil
 }
 
@@ -210,9 +213,20 @@ func (e *experiment) remove(ctx context.Context) error {
 	return nil
 }
 
+// scale has n machines, in as many pools as the experiment needs.
 func (e *experiment) scale(ctx context.Context, n int) error {
-	d := deployment()
-	return e.plane.client.Patch(ctx, d, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n)))
+	wanted := poolsOf(n)
+	for pool := range poolsOf(e.result.n) {
+		size := 0
+		if pool < len(wanted) {
+			size = wanted[pool]
+		}
+		patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, size))
+		if err := e.plane.client.Patch(ctx, deployment(pool), patch); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle waits until the manager has written nothing for a while.
@@ -363,6 +377,7 @@ func table(results []result) string {
 	row("memory then / peak", func(r result) string { return fmt.Sprintf("%d/%d MiB", r.memoryNow, r.memoryPeak) })
 	row("quiet after a restart of the manager", func(r result) string { return seconds(r.quiet) })
 	row("API requests of that restart per machine", func(r result) string { return fmt.Sprintf("%.2f", r.quietRequests) })
+	row("platform calls of that restart per machine", func(r result) string { return fmt.Sprintf("%.2f", r.quietCalls) })
 	row("API requests at rest, all machines together", func(r result) string { return fmt.Sprintf("%d in %s", r.restRequests, r.restFor) })
 	row("platform calls at rest, all machines together", func(r result) string { return fmt.Sprintf("%d in %s", r.restCalls, r.restFor) })
 	row("all deleted after", func(r result) string { return seconds(r.gone) })

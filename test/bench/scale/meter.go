@@ -23,7 +23,6 @@ type requests struct {
 	mu    sync.Mutex
 	count map[string]int
 	last  time.Time // of the last write
-	any   time.Time // of the last request
 }
 
 // counted returns a configuration whose clients are counted.
@@ -54,9 +53,8 @@ func (r *requests) add(req *http.Request) {
 		r.count = map[string]int{}
 	}
 	r.count[req.Method+" "+kindOf(req.URL.Path)]++
-	r.any = time.Now()
 	if req.Method != http.MethodGet {
-		r.last = r.any
+		r.last = time.Now()
 	}
 }
 
@@ -92,13 +90,6 @@ func (r *requests) lastWrite() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
-}
-
-// lastRequest is when anything was asked last.
-func (r *requests) lastRequest() time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.any
 }
 
 // since returns what was counted after before, per unit, most first, and the total.

@@ -102,17 +102,31 @@ func (p *plane) kubeconfig() ([]byte, error) {
 	return clientcmd.Write(*config)
 }
 
-// deployment is a MachineDeployment without machines.
-func deployment() *clusterv1.MachineDeployment {
+// poolSize is the most machines of a MachineDeployment: Cluster API works through a larger one slowly, whoever makes the
+// machines.
+const poolSize = 500
+
+// poolsOf spreads machines over MachineDeployments.
+func poolsOf(n int) []int {
+	var sizes []int
+	for ; n > 0; n -= poolSize {
+		sizes = append(sizes, min(n, poolSize))
+	}
+	return sizes
+}
+
+// deployment is the MachineDeployment of a pool, without machines.
+func deployment(pool int) *clusterv1.MachineDeployment {
+	name := fmt.Sprintf("%s-%d", template, pool)
 	labels := map[string]string{clusterv1.ClusterNameLabel: builder.ClusterName}
 	return &clusterv1.MachineDeployment{
-		ObjectMeta: metav1.ObjectMeta{Name: template, Namespace: namespace, Labels: labels},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: labels},
 		Spec: clusterv1.MachineDeploymentSpec{
 			ClusterName: builder.ClusterName,
 			Replicas:    new(int32(0)),
-			Selector:    metav1.LabelSelector{MatchLabels: map[string]string{"pool": template}},
+			Selector:    metav1.LabelSelector{MatchLabels: map[string]string{"pool": name}},
 			Template: clusterv1.MachineTemplateSpec{
-				ObjectMeta: clusterv1.ObjectMeta{Labels: map[string]string{"pool": template, clusterv1.ClusterNameLabel: builder.ClusterName}},
+				ObjectMeta: clusterv1.ObjectMeta{Labels: map[string]string{"pool": name, clusterv1.ClusterNameLabel: builder.ClusterName}},
 				Spec: clusterv1.MachineSpec{
 					ClusterName: builder.ClusterName,
 					Version:     builder.KubernetesVersion,
