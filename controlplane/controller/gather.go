@@ -80,6 +80,8 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 		Restored:                  cp.Annotations[controlplanev1.RestoredFromAnnotation],
 		Backup:                    plan.BackupFailed,
 		BackupMessage:             noBackup,
+		Restore:                   plan.RestoreFailed,
+		RestoreMessage:            noRestore,
 	}
 	if cluster.Spec.ControlPlaneEndpoint.IsValid() {
 		s.world.Endpoint = cluster.Spec.ControlPlaneEndpoint.String()
@@ -101,7 +103,9 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 	return s, nil
 }
 
-// noBackup is why no rollout begins.
+// noBackup is why no rollout begins, and noRestore why no snapshot is restored.
+const noRestore = "this version of Ingot does not restore snapshots yet"
+
 const noBackup = "this version of Ingot does not back etcd up yet, and replaces no control plane Machine without"
 
 func desired(cp *controlplanev1.IngotControlPlane) plan.Desired {

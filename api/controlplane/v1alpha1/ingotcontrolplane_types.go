@@ -41,7 +41,8 @@ type IngotControlPlaneSpec struct {
 
 	// restoreFrom names a snapshot of etcd that the control plane begins with instead of an empty etcd. On a control plane
 	// that runs already nothing is restored until all of its Machines are being deleted: what they hold is given up then,
-	// and the next first Machine begins with the snapshot. Each snapshot is restored once; the field may stay.
+	// and the next first Machine begins with the snapshot. Each snapshot is restored once; the field may stay. This version
+	// checks and plans it, and does not restore yet: it is held with reason RestoreFailed.
 	// +optional
 	RestoreFrom RestoreSource `json:"restoreFrom,omitempty,omitzero"`
 }
@@ -73,7 +74,7 @@ type IngotControlPlanePolicies struct {
 	Remediation RemediationSpec `json:"remediation,omitempty,omitzero"`
 
 	// backup says where snapshots of etcd are kept. One is taken, and restored to try it, before a rollout replaces the
-	// first Machine.
+	// first Machine. This version takes none yet, and holds rollouts with reason BackupFailed.
 	// +optional
 	Backup BackupSpec `json:"backup,omitempty,omitzero"`
 }
