@@ -1,12 +1,13 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command ingotctl is Ingot's command line: the quickstart, tools for node images, and a look at a machine's console. It
-// parses flags and prints; what it does lives in the packages that it calls.
+// Command ingotctl is Ingot's command line: the quickstart, tools for node images, a look at a machine's console, and the
+// plan for a control plane. It parses flags and prints; what it does lives in the packages that it calls.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -19,11 +20,21 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := newRootCommand().ExecuteContext(ctx); err != nil {
+		if end, is := errors.AsType[*exitError](err); is {
+			stop()
+			os.Exit(end.code)
+		}
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		stop()
 		os.Exit(1)
 	}
 }
+
+// exitError is how the program ends although nothing failed.
+type exitError struct{ code int }
+
+// Error implements error.
+func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -32,6 +43,6 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newQuickstartCommand(), newImageCommand(), newConsoleCommand())
+	root.AddCommand(newQuickstartCommand(), newImageCommand(), newConsoleCommand(), newPlanCommand())
 	return root
 }

@@ -20,13 +20,14 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 )
 
-// apply carries out the steps of a plan in order and stops at the first that fails.
+// apply carries out the steps of a plan in order, tells of each, and stops at the first that fails.
 func (r *Reconciler) apply(ctx context.Context, s *snapshot) error {
 	for _, step := range s.plan.Steps {
 		ctrl.LoggerFrom(ctx).Info("Carrying out a step of the plan", "step", step.String())
 		if err := r.carryOut(ctx, s, step); err != nil {
 			return fmt.Errorf("%s: %w", step, err)
 		}
+		r.tell(s, step)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	kerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
@@ -41,12 +42,18 @@ import (
 // +kubebuilder:rbac:groups=cluster.x-k8s.io,resources=machines,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=cluster.x-k8s.io,resources=machines/status,verbs=get;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;update
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,verbs=get;list;watch
+
+// WorkloadClients gives clients for workload clusters.
+type WorkloadClients interface {
+	// GetUncachedClient returns a client for the workload cluster, or an error at once while there is no connection.
+	GetUncachedClient(ctx context.Context, cluster client.ObjectKey) (client.Client, error)
+}
 
 // ClusterCache is what the reconciler uses of Cluster API's cache of workload cluster connections.
 type ClusterCache interface {
-	// GetUncachedClient returns a client for the workload cluster, or an error at once while there is no connection.
-	GetUncachedClient(ctx context.Context, cluster client.ObjectKey) (client.Client, error)
+	WorkloadClients
 	// GetClusterSource returns what wakes the reconciler when a connection comes or goes.
 	GetClusterSource(controllerName string, mapFunc func(ctx context.Context, cluster client.Object) []ctrl.Request, opts ...clustercache.GetClusterSourceOption) source.Source
 }
@@ -66,7 +73,7 @@ type Etcd interface {
 // of the control plane Machines.
 type EtcdOpener func(ctx context.Context, cluster client.ObjectKey, authority *corev1.Secret, nodes []string) (Etcd, error)
 
-// Reconciler reconciles IngotControlPlanes. Every field is required, except WatchFilter.
+// Reconciler reconciles IngotControlPlanes. Every field is required, except Recorder and WatchFilter.
 type Reconciler struct {
 	// Client reads from the manager's cache and writes.
 	Client client.Client
@@ -76,6 +83,8 @@ type Reconciler struct {
 	ClusterCache ClusterCache
 	// OpenEtcd gives access to the etcd of workload clusters.
 	OpenEtcd EtcdOpener
+	// Recorder receives one event for each step that is carried out; nil means that there are none.
+	Recorder events.EventRecorder
 	// Clock tells the time.
 	Clock clock.PassiveClock
 	// WatchFilter is the value of Cluster API's watch label that objects must carry; empty means all objects.

@@ -65,8 +65,16 @@ type infraKey struct {
 	name string
 }
 
+// gatherFunc adds something to a snapshot.
+type gatherFunc = func(context.Context, client.Reader, *snapshot) error
+
 // look gathers everything that a pass judges. It is the only place that reads.
 func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *controlplanev1.IngotControlPlane, cluster *clusterv1.Cluster) (*snapshot, error) {
+	return r.lookWith(ctx, reader, cp, cluster, r.gatherSecrets)
+}
+
+// lookWith looks, and has somebody else gather the Secrets.
+func (r *Reconciler) lookWith(ctx context.Context, reader client.Reader, cp *controlplanev1.IngotControlPlane, cluster *clusterv1.Cluster, gatherSecrets gatherFunc) (*snapshot, error) {
 	s := &snapshot{cp: cp, cluster: cluster}
 	s.world = plan.World{
 		ControlPlane:              cp.Name,
@@ -86,9 +94,7 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 	if cluster.Spec.ControlPlaneEndpoint.IsValid() {
 		s.world.Endpoint = cluster.Spec.ControlPlaneEndpoint.String()
 	}
-	for _, gather := range []func(context.Context, client.Reader, *snapshot) error{
-		r.gatherMachines, r.gatherTemplate, r.gatherInfraMachines, r.gatherConfigs, r.gatherSecrets,
-	} {
+	for _, gather := range []gatherFunc{r.gatherMachines, r.gatherTemplate, r.gatherInfraMachines, r.gatherConfigs, gatherSecrets} {
 		if err := gather(ctx, reader, s); err != nil {
 			return nil, err
 		}
@@ -97,6 +103,9 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 	s.world.Machines = s.machineFacts(r.Clock.Now())
 	s.world.Leftovers = s.leftovers()
 	s.world.FailureDomain = s.pickFailureDomain(ctx)
+	for _, domain := range controlPlaneDomains(cluster) {
+		s.world.FailureDomains = append(s.world.FailureDomains, domain.Name)
+	}
 	s.world.APIServerAnswers = r.apiServerAnswers(ctx, s)
 	s.world.Etcd = r.gatherEtcd(ctx, s)
 	s.plan = plan.Make(s.world)
@@ -261,14 +270,17 @@ func identityLabels(cp *controlplanev1.IngotControlPlane, cluster *clusterv1.Clu
 // pickFailureDomain returns where the next Machine goes, empty where the Cluster names no place for control planes. Machines
 // that stay count first: those that are about to go must not keep a place occupied.
 func (s *snapshot) pickFailureDomain(ctx context.Context) string {
-	domains := slices.DeleteFunc(slices.Clone(s.cluster.Status.FailureDomains), func(d clusterv1.FailureDomain) bool {
-		return !ptr.Deref(d.ControlPlane, false)
-	})
 	all := collections.FromMachines(s.machines...)
 	staying := all.Filter(func(m *clusterv1.Machine) bool {
 		return m.DeletionTimestamp.IsZero() && len(s.differences(m.Name)) == 0
 	})
-	return failuredomains.PickFewest(ctx, domains, all, staying)
+	return failuredomains.PickFewest(ctx, controlPlaneDomains(s.cluster), all, staying)
+}
+
+func controlPlaneDomains(cluster *clusterv1.Cluster) []clusterv1.FailureDomain {
+	return slices.DeleteFunc(slices.Clone(cluster.Status.FailureDomains), func(d clusterv1.FailureDomain) bool {
+		return !ptr.Deref(d.ControlPlane, false)
+	})
 }
 
 // apiServerAnswers asks the workload cluster for the record that kubeadm leaves when it has set up the API server. It is

@@ -41,6 +41,7 @@ func TestStories(t *testing.T) {
 	stories := map[string]func(*story){}
 	for _, chapter := range []map[string]func(*story){
 		initStories(), crashStories(), deletionStories(), accessStories(), inPlaceStories(), etcdStories(), componentStories(), remediationStories(),
+		previewStories(),
 	} {
 		maps.Copy(stories, chapter)
 	}
@@ -107,6 +108,8 @@ type story struct {
 	clock     *testclock.FakePassiveClock
 	workload  *workload
 	etcd      *etcd
+	// told are the events.
+	told *told
 	// writes counts the reconciler's writes, and can make them fail.
 	writes *builder.Writes
 	// reconciler is replaced by restart.
@@ -127,7 +130,7 @@ func newStory(t *testing.T, config *rest.Config) *story {
 	}
 	s := &story{
 		T: t, client: c, namespace: namespace.Name,
-		clock: testclock.NewFakePassiveClock(time.Now()), workload: &workload{}, etcd: &etcd{},
+		clock: testclock.NewFakePassiveClock(time.Now()), workload: &workload{}, etcd: &etcd{}, told: &told{},
 	}
 	s.restart()
 	return s
@@ -154,6 +157,7 @@ func (s *story) restart() {
 		APIReader:    s.client,
 		ClusterCache: s.workload,
 		OpenEtcd:     s.etcd.open,
+		Recorder:     s.told,
 		Clock:        s.clock,
 	}
 }

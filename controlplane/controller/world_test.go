@@ -31,20 +31,32 @@ import (
 // begin creates Cluster, template and control plane. The Cluster has neither infrastructure nor endpoint yet.
 func (s *story) begin(change ...func(*controlplanev1.IngotControlPlane)) {
 	s.Helper()
-	cluster := &clusterv1.Cluster{
+	cluster := newCluster()
+	s.create(cluster)
+	s.create(template("demo-cp-1"))
+	cp := newControlPlane()
+	cp.OwnerReferences = []metav1.OwnerReference{{APIVersion: clusterv1.GroupVersion.String(), Kind: "Cluster", Name: clusterName, UID: cluster.UID}}
+	for _, c := range change {
+		c(cp)
+	}
+	s.create(cp)
+}
+
+func newCluster() *clusterv1.Cluster {
+	return &clusterv1.Cluster{
 		ObjectMeta: metav1.ObjectMeta{Name: clusterName},
 		Spec: clusterv1.ClusterSpec{
 			ControlPlaneRef:   clusterv1.ContractVersionedObjectReference{APIGroup: controlplanev1.GroupVersion.Group, Kind: "IngotControlPlane", Name: "demo-cp"},
 			InfrastructureRef: clusterv1.ContractVersionedObjectReference{APIGroup: infrav1.GroupVersion.Group, Kind: "IngotCluster", Name: clusterName},
 		},
 	}
-	s.create(cluster)
-	s.create(template("demo-cp-1"))
-	cp := &controlplanev1.IngotControlPlane{
+}
+
+func newControlPlane() *controlplanev1.IngotControlPlane {
+	return &controlplanev1.IngotControlPlane{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:            "demo-cp",
-			Labels:          map[string]string{clusterv1.ClusterNameLabel: clusterName},
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: clusterv1.GroupVersion.String(), Kind: "Cluster", Name: clusterName, UID: cluster.UID}},
+			Name:   "demo-cp",
+			Labels: map[string]string{clusterv1.ClusterNameLabel: clusterName},
 		},
 		Spec: controlplanev1.IngotControlPlaneSpec{
 			Version: "v1.36.3",
@@ -57,10 +69,6 @@ func (s *story) begin(change ...func(*controlplanev1.IngotControlPlane)) {
 			},
 		},
 	}
-	for _, c := range change {
-		c(cp)
-	}
-	s.create(cp)
 }
 
 func templateRef(name string) clusterv1.ContractVersionedObjectReference {

@@ -3,7 +3,10 @@
 
 package plan
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Etcd is what etcd said of itself.
 type Etcd struct {
@@ -83,13 +86,29 @@ func (e Etcd) spares(member Member) bool {
 	return all > 0 && well >= quorum(all)
 }
 
-// successor is who leads when a member must not: the first healthy voter besides.
-func (e Etcd) successor(member Member) *Member {
-	i := slices.IndexFunc(e.Members, func(m Member) bool { return m.ID != member.ID && m.Healthy && !m.Learner })
-	if i < 0 {
-		return nil
+// successor is who leads when a member must not: of the healthy voters besides, the one whose Machine stays longest, so that
+// a rollout moves the leadership once.
+func (w World) successor(member Member) *Member {
+	var staying []Machine
+	voters := map[string]*Member{}
+	var first *Member
+	for i := range w.Etcd.Members {
+		m := &w.Etcd.Members[i]
+		if m.ID == member.ID || !m.Healthy || m.Learner {
+			continue
+		}
+		first = cmp.Or(first, m)
+		voters[m.Name] = m
 	}
-	return &e.Members[i]
+	for _, m := range w.Machines {
+		if !m.Deleting && voters[m.nodeName()] != nil {
+			staying = append(staying, m)
+		}
+	}
+	if len(staying) == 0 {
+		return first
+	}
+	return voters[slices.MaxFunc(staying, w.firstToGo).nodeName()]
 }
 
 // memberOf returns the member that is a Machine's, or nil where it has none, and whether that is known. Where the Node of

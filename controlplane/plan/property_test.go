@@ -56,50 +56,6 @@ func TestEveryWorld(t *testing.T) {
 	})
 }
 
-// carryOut does to the model what the step does to the cluster, and returns the number of Machines made.
-func carryOut(w *plan.World, step plan.Step) int {
-	switch s := step.(type) {
-	case plan.CreateCertificates:
-		w.Certificates.Missing = nil
-	case plan.WriteKubeconfig:
-		w.Kubeconfig = plan.KubeconfigCurrent
-	case plan.CreateInfraMachine:
-		leftover(w, s.Name).ClonedFrom = s.Template
-	case plan.CreateBootstrapConfig:
-		config := w.Desired.Config
-		config.Role = s.Role
-		leftover(w, s.Name).Config = &config
-	case plan.DeleteLeftover:
-		removeLeftover(w, s.Name)
-	case plan.CreateMachine:
-		l := *leftover(w, s.Name)
-		removeLeftover(w, s.Name)
-		w.Machines = append(w.Machines, plan.Machine{Name: s.Name, Version: w.Desired.Version, ClonedFrom: l.ClonedFrom, Config: l.Config})
-		return 1
-	}
-	return 0
-}
-
-func leftover(w *plan.World, name string) *plan.Leftover {
-	for i := range w.Leftovers {
-		if w.Leftovers[i].Name == name {
-			return &w.Leftovers[i]
-		}
-	}
-	w.Leftovers = append(w.Leftovers, plan.Leftover{Name: name})
-	return &w.Leftovers[len(w.Leftovers)-1]
-}
-
-func removeLeftover(w *plan.World, name string) {
-	kept := make([]plan.Leftover, 0, len(w.Leftovers))
-	for _, l := range w.Leftovers {
-		if l.Name != name {
-			kept = append(kept, l)
-		}
-	}
-	w.Leftovers = kept
-}
-
 // settled is whether nothing is to be done: what is broken and nobody wants replaced is left alone.
 func settled(w plan.World) bool {
 	if w.Deleting || !w.Initialized || !w.InfrastructureProvisioned || w.Endpoint == "" || w.Kubeconfig != plan.KubeconfigCurrent ||

@@ -73,7 +73,7 @@ func (p *Plan) maySpareMachine(w World, m Machine, what string) bool {
 
 // removeMember plans the removal of a member that etcd can spare.
 func (p *Plan) removeMember(w World, member Member) {
-	if to := w.Etcd.successor(member); member.Leader && to != nil {
+	if to := w.successor(member); member.Leader && to != nil {
 		p.do(MoveLeader{From: member, To: *to})
 	}
 	p.do(RemoveMember{Member: member})

@@ -23,7 +23,7 @@ type Held struct {
 }
 
 // Step is one thing to do. Each step is one write, or several writes of the same kind, and may be done again when it is
-// not known whether it was done.
+// not known whether it was done. As JSON, a step is its fields; what it is called is the name of its type.
 type Step interface {
 	// String names the step and its object.
 	String() string
@@ -31,42 +31,52 @@ type Step interface {
 }
 
 // CreateCertificates makes the certificate Secrets that are missing. Existing ones are left as they are.
-type CreateCertificates struct{ Missing []string }
+type CreateCertificates struct {
+	Missing []string `json:"missing"`
+}
 
 // WriteKubeconfig makes the kubeconfig Secret, or renews it.
-type WriteKubeconfig struct{ State Kubeconfig }
+type WriteKubeconfig struct {
+	State Kubeconfig `json:"state"`
+}
 
 // CreateInfraMachine clones the infrastructure machine of a Machine that is about to be made.
 type CreateInfraMachine struct {
-	Name     string
-	Template Template
+	Name     string   `json:"name"`
+	Template Template `json:"template"`
 }
 
 // CreateBootstrapConfig makes the IngotConfig of a Machine that is about to be made.
 type CreateBootstrapConfig struct {
-	Name string
-	Role bootstrapv1.Role
+	Name string           `json:"name"`
+	Role bootstrapv1.Role `json:"role"`
 	// RestoreFrom is the snapshot that the first Machine begins with, empty where it begins anew.
-	RestoreFrom string
+	RestoreFrom string `json:"restoreFrom,omitempty"`
 }
 
 // CreateMachine makes a Machine. Its infrastructure machine and its IngotConfig are there.
 type CreateMachine struct {
-	Name          string
-	Role          bootstrapv1.Role
-	FailureDomain string
-	RestoreFrom   string
+	Name          string           `json:"name"`
+	Role          bootstrapv1.Role `json:"role"`
+	FailureDomain string           `json:"failureDomain,omitempty"`
+	RestoreFrom   string           `json:"restoreFrom,omitempty"`
 }
 
 // DeleteMachine deletes a Machine; Cluster API deletes what belongs to it.
-type DeleteMachine struct{ Name string }
+type DeleteMachine struct {
+	Name string `json:"name"`
+}
 
 // RecordRemediation writes down that a Machine is replaced because it is unhealthy, so that its replacement can be told
 // from others.
-type RecordRemediation struct{ Machine string }
+type RecordRemediation struct {
+	Machine string `json:"machine"`
+}
 
 // DeleteLeftover deletes the infrastructure machine and the IngotConfig of a Machine that was never made.
-type DeleteLeftover struct{ Name string }
+type DeleteLeftover struct {
+	Name string `json:"name"`
+}
 
 // MarkInitialized writes down, for good, that the API server has answered.
 type MarkInitialized struct{}
@@ -75,28 +85,41 @@ type MarkInitialized struct{}
 type BackUpEtcd struct{}
 
 // PrepareRestore fetches a snapshot, restores it, and lays out its data for the first Machine.
-type PrepareRestore struct{ Snapshot string }
+type PrepareRestore struct {
+	Snapshot string `json:"snapshot"`
+}
 
 // MarkRestored writes down, for good, which snapshot etcd was restored from, and forgets the Nodes of Machines that are gone.
-type MarkRestored struct{ Snapshot string }
+type MarkRestored struct {
+	Snapshot string `json:"snapshot"`
+}
 
 // CorrectPeer tells etcd where the others find a member that was restored.
 type CorrectPeer struct {
-	Member  Member
-	Machine string
+	Member  Member `json:"member"`
+	Machine string `json:"machine"`
 }
 
 // PromoteLearner gives a member its vote.
-type PromoteLearner struct{ Member Member }
+type PromoteLearner struct {
+	Member Member `json:"member"`
+}
 
 // MoveLeader has another member lead.
-type MoveLeader struct{ From, To Member }
+type MoveLeader struct {
+	From Member `json:"from"`
+	To   Member `json:"to"`
+}
 
 // RemoveMember removes a member from etcd.
-type RemoveMember struct{ Member Member }
+type RemoveMember struct {
+	Member Member `json:"member"`
+}
 
 // ReleaseMachine lets a Machine go that is being deleted and waits for us.
-type ReleaseMachine struct{ Name string }
+type ReleaseMachine struct {
+	Name string `json:"name"`
+}
 
 // RemoveFinalizer lets the control plane object go.
 type RemoveFinalizer struct{}

@@ -95,6 +95,8 @@ type model struct {
 
 	steps, passes int
 	history       []string
+	// created are the Machines that we made, in order.
+	created []string
 }
 
 func newModel(t *testing.T, seed uint64) *model {
@@ -102,7 +104,8 @@ func newModel(t *testing.T, seed uint64) *model {
 	m := &model{T: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	m.world = plan.World{
 		ControlPlane: "cp", Cluster: "c", InfrastructureProvisioned: true, Endpoint: "192.0.2.10:6443", Kubeconfig: plan.KubeconfigCurrent,
-		Desired: plan.Desired{Replicas: m.oneOf(1, 3, 5), Version: "v1.36.3", Template: template(0), DeleteFirst: m.chance(3)},
+		Desired:        plan.Desired{Replicas: m.oneOf(1, 3, 5), Version: "v1.36.3", Template: template(0), DeleteFirst: m.chance(3)},
+		FailureDomains: []string{"a", "b", "c"},
 	}
 	return m
 }
@@ -188,6 +191,9 @@ func (m *model) look() plan.World {
 		}
 	}
 	slices.SortFunc(w.Machines, func(a, b plan.Machine) int { return strings.Compare(a.Name, b.Name) })
+	if w.FailureDomain = plan.Roomiest(w); !m.healing && m.chance(3) {
+		w.FailureDomain = w.FailureDomains[m.random.IntN(3)]
+	}
 	if w.Etcd.Unseen == "" && w.Initialized {
 		w.Etcd.Members = m.seen()
 	}
@@ -321,6 +327,9 @@ func (m *model) deleteByHand() {
 // progress lets time pass: Machines boot and join, leave, and are found unhealthy.
 func (m *model) progress() {
 	m.now = m.now.Add(time.Minute)
+	if m.world.Backup == plan.BackupRunning {
+		m.world.Backup = plan.BackupDone
+	}
 	for _, n := range slices.Clone(m.nodes) {
 		if n.Deleting && !n.WaitsForUs {
 			n.WaitsForUs = true
@@ -382,6 +391,9 @@ func (m *model) pass(crashes bool) {
 	m.passes++
 	w := m.look()
 	p := plan.Make(w)
+	if m.passes%50 == 0 {
+		m.expectForecast(w)
+	}
 	for i, step := range p.Steps {
 		if crashes && m.chance(len(p.Steps)-i+1) {
 			m.note("the manager crashes before: %s", step)
@@ -401,45 +413,40 @@ func (m *model) pass(crashes bool) {
 // carryOut does to the model what a step does to the cluster, and fails when it must not be done.
 func (m *model) carryOut(step plan.Step) {
 	switch s := step.(type) {
-	case plan.CreateInfraMachine, plan.CreateBootstrapConfig, plan.DeleteLeftover, plan.WriteKubeconfig, plan.CreateCertificates:
-		carryOut(&m.world, step)
+	case plan.CreateInfraMachine, plan.CreateBootstrapConfig, plan.DeleteLeftover, plan.WriteKubeconfig, plan.CreateCertificates, plan.BackUpEtcd:
+		plan.CarryOut(&m.world, step)
 	case plan.CreateMachine:
 		m.create(s)
 	case plan.MarkInitialized:
 		m.world.Initialized = true
-	case plan.BackUpEtcd:
-		m.world.Backup = plan.BackupDone
 	case plan.RecordRemediation:
 	case plan.DeleteMachine:
 		m.delete(s.Name)
 	case plan.ReleaseMachine:
 		m.release(s.Name)
 	case plan.PromoteLearner:
-		m.change(s.Member.ID, func(i int) { m.members[i].Learner = false })
+		m.change(s, s.Member)
 	case plan.MoveLeader:
-		m.change(s.To.ID, func(to int) {
-			for i := range m.members {
-				m.members[i].Leader = i == to
-			}
-		})
+		m.change(s, s.To)
 	case plan.RemoveMember:
-		m.change(s.Member.ID, func(i int) { m.members = slices.Delete(m.members, i, i+1) })
+		m.change(s, s.Member)
 	default:
 		m.fail("the model does not know the step %s", step)
 	}
 }
 
 // change changes etcd, which it can only with a quorum, and must have one afterwards.
-func (m *model) change(id string, do func(i int)) {
+func (m *model) change(step plan.Step, member plan.Member) {
 	m.Helper()
-	i := slices.IndexFunc(m.members, func(member plan.Member) bool { return member.ID == id })
-	if i < 0 {
-		m.fail("there is no etcd member %s", id)
+	if !slices.ContainsFunc(m.members, func(o plan.Member) bool { return o.ID == member.ID }) {
+		m.fail("there is no etcd member %s", member.ID)
 	}
 	if !m.quorate() {
 		m.fail("etcd has no quorum, and we try to change it")
 	}
-	do(i)
+	w := plan.World{Etcd: plan.Etcd{Members: m.members}}
+	plan.CarryOut(&w, step)
+	m.members = w.Etcd.Members
 	if !m.quorate() {
 		m.fail("we took etcd below its quorum: %+v", m.seen())
 	}
@@ -451,12 +458,12 @@ func (m *model) create(s plan.CreateMachine) {
 	if joining {
 		m.fail("two Machines join at a time")
 	}
-	l := *leftover(&m.world, s.Name)
-	removeLeftover(&m.world, s.Name)
-	m.nodes = append(m.nodes, &node{Machine: plan.Machine{
-		Name: s.Name, Version: m.world.Desired.Version, ClonedFrom: l.ClonedFrom, Config: l.Config,
-		Created: metav1.NewTime(m.now), FailureDomain: []string{"a", "b", "c"}[m.random.IntN(3)],
-	}})
+	plan.CarryOut(&m.world, s)
+	machine := m.world.Machines[0]
+	m.world.Machines = nil
+	machine.Created = metav1.NewTime(m.now)
+	m.nodes = append(m.nodes, &node{Machine: machine})
+	m.created = append(m.created, s.Name)
 	if wanted := int(m.world.Desired.Replicas); m.staying() > wanted+1 {
 		m.fail("there are %d Machines, and %d are wanted", m.staying(), wanted)
 	}

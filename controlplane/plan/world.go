@@ -67,6 +67,8 @@ type World struct {
 	// function of its snapshot.
 	NextName      string `json:"nextName,omitempty"`
 	FailureDomain string `json:"failureDomain,omitempty"`
+	// FailureDomains are all that control planes may use. A forecast chooses from them where Machines go that are made later.
+	FailureDomains []string `json:"failureDomains,omitempty"`
 }
 
 // Certificates is what is wrong with the Cluster's certificate Secrets.

@@ -43,12 +43,11 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/machinetemplate"
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/nodeimage"
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/platformendpoint"
-	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/certificates"
 	controlplanecontroller "github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
-	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/etcd"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/metrics"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/registry"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/workload"
 )
 
 // Scheme returns a scheme with every kind that the manager reads or writes.
@@ -255,27 +254,9 @@ func addControlPlane(ctx context.Context, mgr ctrl.Manager, o *Options, workload
 		Client:       mgr.GetClient(),
 		APIReader:    mgr.GetAPIReader(),
 		ClusterCache: workloads,
-		OpenEtcd:     etcdOpener(workloads),
+		OpenEtcd:     workload.EtcdOpener(workloads),
+		Recorder:     mgr.GetEventRecorder("ingotcontrolplane-controller"),
 		Clock:        clock.RealClock{},
 		WatchFilter:  o.WatchFilter,
 	}).SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.Concurrency})
-}
-
-// etcdOpener reaches etcd through the API servers of workload clusters.
-func etcdOpener(workloads clustercache.ClusterCache) controlplanecontroller.EtcdOpener {
-	return func(ctx context.Context, cluster client.ObjectKey, authority *corev1.Secret, nodes []string) (controlplanecontroller.Etcd, error) {
-		config, err := workloads.GetRESTConfig(ctx, cluster)
-		if err != nil {
-			return nil, err
-		}
-		dial, err := etcd.PortForward(config)
-		if err != nil {
-			return nil, err
-		}
-		identity, err := certificates.EtcdClient(authority)
-		if err != nil {
-			return nil, err
-		}
-		return etcd.Cluster{Dial: dial, TLS: identity, Nodes: nodes}, nil
-	}
 }

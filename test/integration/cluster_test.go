@@ -45,6 +45,7 @@ func TestCluster(t *testing.T) {
 			w.eventually("every machine is there once", func() string { return w.running(1, first) })
 		}},
 		{"a stable cluster costs no writes and no platform calls", (*world).expectRest},
+		{"what follows from a change is told before it is made", func(w *world) { w.expectPlan(second) }},
 		{"what the manager did is told to Prometheus", (*world).expectMetrics},
 		{"a worker moves to another image by being replaced, and leaves only when the new one is ready", func(w *world) {
 			w.expectReplacementFirst(second)
@@ -88,6 +89,24 @@ func TestCluster(t *testing.T) {
 // applyTemplate generates the cluster from the template as clusterctl does, and applies it.
 func (w *world) applyTemplate(controlPlaneImage string, workers int64, workerImage string) {
 	w.Helper()
+	if err := apply(w.Context(), w.management, w.generate(controlPlaneImage, workers, workerImage)); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// manifests are the cluster from the template in a file, as users keep it.
+func (w *world) manifests(controlPlaneImage string, workers int64, workerImage string) []byte {
+	w.Helper()
+	content, err := utilyaml.FromUnstructured(w.generate(controlPlaneImage, workers, workerImage))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return content
+}
+
+// generate makes a cluster of the template.
+func (w *world) generate(controlPlaneImage string, workers int64, workerImage string) []unstructured.Unstructured {
+	w.Helper()
 	manifests, err := repository.Generate(w.Context(), shared.clusterctl, repository.Cluster{
 		Name:              w.cluster,
 		Namespace:         w.namespace,
@@ -118,9 +137,7 @@ func (w *world) applyTemplate(controlPlaneImage string, workers int64, workerIma
 			w.Fatal(err)
 		}
 	}
-	if err := apply(w.Context(), w.management, objects); err != nil {
-		w.Fatal(err)
-	}
+	return objects
 }
 
 // endpoint is where the API server of the workload cluster is.
