@@ -135,6 +135,6 @@ func doesNotResurrect(s *story) {
 
 // gated is whether a Machine is as ready as what runs on it, and has a number of gates besides.
 func gated(m *clusterv1.Machine, others int) bool {
-	const own = 5
+	const own = 4
 	return len(m.Spec.ReadinessGates) == own+others && m.Spec.ReadinessGates[0].ConditionType == controlplanev1.MachineAPIServerPodHealthyCondition
 }

@@ -21,7 +21,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
-	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 )
 
 // inPlaceOwner is the field manager of what may change on an existing object.
@@ -107,13 +106,14 @@ func (s *snapshot) machineInPlace() map[string]any {
 	return spec
 }
 
-// componentGates make a Machine as ready as what runs on it.
+// componentGates make a Machine as ready as what runs on it. The member of etcd is not among them: an API server whose member
+// does not work is not ready, and a look at etcd that fails says nothing about the Machine.
 func componentGates() []clusterv1.MachineReadinessGate {
 	var gates []clusterv1.MachineReadinessGate
 	for _, each := range allComponents() {
 		gates = append(gates, clusterv1.MachineReadinessGate{ConditionType: each.condition})
 	}
-	return append(gates, clusterv1.MachineReadinessGate{ConditionType: controlplanev1.MachineEtcdMemberHealthyCondition})
+	return gates
 }
 
 // inPlace sends intents for the objects of one control plane.

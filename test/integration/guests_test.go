@@ -198,5 +198,34 @@ func (g *guests) register(ctx context.Context, uuid string, document kubeadmDocu
 			Type: kind, Status: status, Reason: "Played", LastTransitionTime: metav1.Now(), LastHeartbeatTime: metav1.Now(),
 		})
 	}
-	return g.workload.Status().Update(ctx, node)
+	if err := g.workload.Status().Update(ctx, node); err != nil || document.Kind != "InitConfiguration" {
+		return err
+	}
+	for _, component := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"} {
+		if err := g.run(ctx, node.Name, component); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run mirrors a static Pod of a control plane, as the kubelet does, and has it be ready.
+func (g *guests) run(ctx context.Context, node, component string) error {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: metav1.NamespaceSystem, Name: component + "-" + node,
+			Labels:      map[string]string{"tier": "control-plane", "component": component},
+			Annotations: map[string]string{corev1.MirrorPodAnnotationKey: "played"},
+		},
+		Spec: corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Name: component, Image: "played"}}},
+	}
+	if err := client.IgnoreAlreadyExists(g.workload.Create(ctx, pod)); err != nil {
+		return err
+	}
+	if err := g.workload.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
+		return err
+	}
+	pod.Status.Phase = corev1.PodRunning
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()}}
+	return g.workload.Status().Update(ctx, pod)
 }
