@@ -60,7 +60,8 @@ type ClusterCache interface {
 
 // Etcd is what the reconciler uses of the etcd of a workload cluster.
 type Etcd interface {
-	// Members returns all members with their health, or an error where nobody can tell.
+	// Members returns all members with their health, none of them healthy where they cannot agree, or an error where nobody
+	// can tell.
 	Members(ctx context.Context) ([]plan.Member, error)
 	// Promote gives a learner its vote, MoveLeader has another member lead, and Remove removes a member. Each may be done
 	// again.
@@ -73,7 +74,7 @@ type Etcd interface {
 // of the control plane Machines.
 type EtcdOpener func(ctx context.Context, cluster client.ObjectKey, authority *corev1.Secret, nodes []string) (Etcd, error)
 
-// Reconciler reconciles IngotControlPlanes. Every field is required, except Recorder and WatchFilter.
+// Reconciler reconciles IngotControlPlanes. Every field is required, except Recorder, WatchFilter, Backup and Pace.
 type Reconciler struct {
 	// Client reads from the manager's cache and writes.
 	Client client.Client
@@ -89,6 +90,11 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// WatchFilter is the value of Cluster API's watch label that objects must carry; empty means all objects.
 	WatchFilter string
+	// Backup says what there is to fall back on when a rollout goes wrong, and how far that is or why there is nothing; nil
+	// says that nothing backs etcd up.
+	Backup func(ctx context.Context, cp *controlplanev1.IngotControlPlane) (state plan.Backup, message string)
+	// Pace is how soon to look again at what no watch tells; what is zero has a default.
+	Pace Pace
 
 	// applied remembers for each control plane what was last copied to its objects (see inPlace), so that nothing is sent
 	// twice. Losing it costs one request per object.
@@ -160,7 +166,7 @@ func (r *Reconciler) conclude(ctx context.Context, now *snapshot, applyErr error
 	if err := kerrors.NewAggregate([]error{applyErr, propagateErr, reportErr}); err != nil {
 		return ctrl.Result{}, err
 	}
-	return now.outcome(r.Clock.Now()).Result()
+	return now.outcome(r.Clock.Now(), r.Pace.orDefault()).Result()
 }
 
 // conflictRetry is how soon a pass is repeated that met somebody else's write.

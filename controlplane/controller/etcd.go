@@ -30,12 +30,7 @@ func (r *Reconciler) gatherEtcd(ctx context.Context, s *snapshot) plan.Etcd {
 	if !s.world.Initialized || s.world.Deleting || len(s.machines) == 0 {
 		return plan.Etcd{}
 	}
-	var nodes []string
-	for _, m := range s.machines {
-		if m.Status.NodeRef.IsDefined() {
-			nodes = append(nodes, m.Status.NodeRef.Name)
-		}
-	}
+	nodes := s.etcdNodes()
 	authority := s.certificates[secret.EtcdCA]
 	switch {
 	case authority == nil:
@@ -58,17 +53,33 @@ func (r *Reconciler) gatherEtcd(ctx context.Context, s *snapshot) plan.Etcd {
 	return plan.Etcd{Members: members}
 }
 
+// etcdNodes are the Nodes of the Machines, those that are being deleted last: a member that was removed answers nobody, and
+// each time that it is asked first costs seconds.
+func (s *snapshot) etcdNodes() []string {
+	var staying, leaving []string
+	for _, m := range s.machines {
+		switch {
+		case !m.Status.NodeRef.IsDefined():
+		case m.DeletionTimestamp.IsZero():
+			staying = append(staying, m.Status.NodeRef.Name)
+		default:
+			leaving = append(leaving, m.Status.NodeRef.Name)
+		}
+	}
+	return append(staying, leaving...)
+}
+
 // workloadAgain is how soon etcd and the components are looked at again, of which no watch tells; 0 where there are none.
-func (s *snapshot) workloadAgain() time.Duration {
+func (s *snapshot) workloadAgain(pace Pace) time.Duration {
 	broken := slices.ContainsFunc(s.world.Etcd.Members, func(m plan.Member) bool { return !m.Healthy }) ||
 		slices.ContainsFunc(s.machines, func(m *clusterv1.Machine) bool { return s.components.trouble(m) != "" })
 	switch {
 	case s.world.Etcd.Unseen == "" && len(s.world.Etcd.Members) == 0:
 		return 0
 	case s.world.Etcd.Unseen != "", broken:
-		return soon
+		return pace.Soon
 	default:
-		return later
+		return pace.Later
 	}
 }
 

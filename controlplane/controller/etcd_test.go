@@ -25,9 +25,12 @@ type etcd struct {
 	members []plan.Member
 	silent  bool
 	changes []string
+	// nodes are those that were named when it was opened last.
+	nodes []string
 }
 
 func (e *etcd) open(_ context.Context, _ client.ObjectKey, authority *corev1.Secret, nodes []string) (controller.Etcd, error) {
+	e.nodes = nodes
 	if e.silent {
 		return nil, errors.New("no route to host: try number " + strings.Repeat("I", len(e.changes)))
 	}
@@ -132,6 +135,9 @@ func keepsLastMember(s *story) {
 		s.machineStatus(&other, func(o *clusterv1.Machine) { o.Status.NodeRef.Name = o.Name })
 		s.etcd.members = append(s.etcd.members, plan.Member{ID: "2", Name: other.Name, Healthy: true})
 		s.settle()
+		if last := s.etcd.nodes[len(s.etcd.nodes)-1]; len(s.etcd.nodes) != 2 || last != m.Name {
+			s.Errorf("etcd is asked on the Nodes %v: the one that leaves should be last", s.etcd.nodes)
+		}
 		if want := "move to " + other.Name + ", remove " + m.Name; strings.Join(s.etcd.changes, ", ") != want || s.hooked(m.Name) {
 			s.Errorf("etcd was changed: %v; the first is kept: %t", s.etcd.changes, s.hooked(m.Name))
 		}

@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -163,21 +164,25 @@ func compareVersions(a, b string) int {
 	return strings.Compare(a, b)
 }
 
-// How soon to look again at what no watch tells.
-const (
-	soon  = 10 * time.Second
-	later = 30 * time.Second
-)
+// Pace is how soon to look again at what no watch tells.
+type Pace struct {
+	// Soon is for what is expected to change, Later for what is not.
+	Soon, Later time.Duration
+}
+
+func (p Pace) orDefault() Pace {
+	return Pace{Soon: cmp.Or(p.Soon, 10*time.Second), Later: cmp.Or(p.Later, 30*time.Second)}
+}
 
 // outcome says how the pass ended and when the next one is due.
-func (s *snapshot) outcome(now time.Time) flow.Outcome {
+func (s *snapshot) outcome(now time.Time, pace Pace) flow.Outcome {
 	var after time.Duration
 	if !s.renewalDue.IsZero() {
-		after = max(s.renewalDue.Sub(now), later)
+		after = max(s.renewalDue.Sub(now), pace.Later)
 	}
-	waits := []time.Duration{s.workloadAgain()}
+	waits := []time.Duration{s.workloadAgain(pace)}
 	for _, held := range s.plan.Held {
-		waits = append(waits, lookAgain(held.Reason))
+		waits = append(waits, lookAgain(held.Reason, pace))
 	}
 	for _, again := range waits {
 		if again > 0 && (after == 0 || again < after) {
@@ -192,13 +197,13 @@ func (s *snapshot) outcome(now time.Time) flow.Outcome {
 
 // lookAgain is how soon to look again at what is held; 0 where a watch tells: the Cluster's, the control plane's own, or
 // that of its Machines.
-func lookAgain(reason string) time.Duration {
+func lookAgain(reason string, pace Pace) time.Duration {
 	switch reason {
 	case controlplanev1.NotInitializedReason, controlplanev1.WaitingForWorkersReason:
-		return soon
+		return pace.Soon
 	case controlplanev1.CertificatesMissingReason, controlplanev1.CertificatesInvalidReason,
 		controlplanev1.TemplateMissingReason, controlplanev1.ForeignMachinesReason:
-		return later
+		return pace.Later
 	default:
 		return 0
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -52,16 +53,20 @@ var ErrUnreachable = errors.New("no etcd member answers")
 
 // Members returns all members with their health, sorted by ID. A list that the members agree on is preferred: one that is
 // cut off from the others may know a member no more, or not yet. Only where nobody can agree, which means that there is no
-// quorum, what one knows by itself is returned. Errors wrap ErrUnreachable.
+// quorum, what one knows by itself is returned, and none of them counts as healthy: such a list may be old, and nothing must
+// be built on it, even if etcd is well again a moment later. Errors wrap ErrUnreachable.
 func (c Cluster) Members(ctx context.Context) ([]plan.Member, error) {
 	var errs []error
-	for _, options := range [][]clientv3.OpOption{nil, {clientv3.WithSerializable()}} {
-		for _, node := range c.Nodes {
-			listed, err := c.list(ctx, node, options...)
-			if err == nil {
-				return c.judge(ctx, listed), nil
-			}
-			errs = append(errs, fmt.Errorf("on node %s: %w", node, err))
+	for _, node := range c.Nodes {
+		listed, err := c.list(ctx, node)
+		if err == nil {
+			return c.judge(ctx, listed), nil
+		}
+		errs = append(errs, fmt.Errorf("on node %s: %w", node, err))
+	}
+	for _, node := range c.Nodes {
+		if listed, err := c.list(ctx, node, clientv3.WithSerializable()); err == nil {
+			return judged(listed, make([]*clientv3.StatusResponse, len(listed.Members))), nil
 		}
 	}
 	return nil, fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(errs...))
@@ -86,6 +91,11 @@ func (c Cluster) judge(ctx context.Context, listed *clientv3.MemberListResponse)
 		}
 	}
 	all.Wait()
+	return judged(listed, statuses)
+}
+
+// judged are the members with what they said of themselves, sorted by ID.
+func judged(listed *clientv3.MemberListResponse, statuses []*clientv3.StatusResponse) []plan.Member {
 	members := make([]plan.Member, len(listed.Members))
 	for i, m := range listed.Members {
 		members[i] = judgeMember(m, statuses[i], statuses)
@@ -124,7 +134,7 @@ func (c Cluster) status(ctx context.Context, node string) (status *clientv3.Stat
 func (c Cluster) Promote(ctx context.Context, member plan.Member) error {
 	return c.change(ctx, "promoting", member, func(ctx context.Context, client *clientv3.Client, id uint64) error {
 		_, err := client.MemberPromote(ctx, id)
-		if isAnswer(err, "can only promote a learner member") {
+		if errors.Is(err, rpctypes.ErrMemberNotLearner) { // not that it is one which does not keep up
 			return nil
 		}
 		return err
@@ -135,7 +145,7 @@ func (c Cluster) Promote(ctx context.Context, member plan.Member) error {
 func (c Cluster) Remove(ctx context.Context, member plan.Member) error {
 	return c.change(ctx, "removing", member, func(ctx context.Context, client *clientv3.Client, id uint64) error {
 		_, err := client.MemberRemove(ctx, id)
-		if isAnswer(err, "member not found") {
+		if errors.Is(err, rpctypes.ErrMemberNotFound) {
 			return nil
 		}
 		return err
@@ -201,5 +211,3 @@ func (c Cluster) on(ctx context.Context, node string, do func(context.Context, *
 	defer func() { _ = client.Close() }()
 	return do(ctx, client)
 }
-
-func isAnswer(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }

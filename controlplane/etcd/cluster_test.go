@@ -284,6 +284,9 @@ func TestReplace(t *testing.T) {
 	if learner := named(unnamed, ""); !learner.Learner || learner.Healthy {
 		t.Errorf("a learner that has not started is %+v", learner)
 	}
+	if err := m.cluster.Promote(t.Context(), named(unnamed, "")); err == nil {
+		t.Error("a learner that does not keep up seems to have a vote")
+	}
 	m.run(n, "existing", initial)
 	all = m.until("the learner keeps up", func(all []plan.Member) bool { return named(all, "node-3").Healthy })
 	for range 2 { // a manager that was killed does it again

@@ -24,7 +24,7 @@ type Member struct {
 	Name string `json:"name,omitempty"`
 	// Learner is whether it does not vote yet.
 	Learner bool `json:"learner,omitempty"`
-	// Healthy is whether it answers and keeps up with the leader.
+	// Healthy is whether it answers and keeps up with the leader. None is where the members cannot agree.
 	Healthy bool `json:"healthy,omitempty"`
 	// Leader is whether it leads.
 	Leader bool `json:"leader,omitempty"`
@@ -68,10 +68,11 @@ func (e Etcd) unhealthy(without string) []string {
 // quorum is how many of a number of voters must be healthy.
 func quorum(voters int) int { return voters/2 + 1 }
 
-// quorate is whether etcd can change anything now.
+// quorate is whether etcd can change anything now. Where the members cannot agree, none counts as healthy: so one that does
+// speaks for a majority, even if that is not reached, as when kubelets are dead.
 func (e Etcd) quorate() bool {
-	all, well := e.voters("")
-	return all > 0 && well >= quorum(all)
+	_, well := e.voters("")
+	return well > 0
 }
 
 // spares is whether etcd can agree to the removal of a member now, and works on without it.

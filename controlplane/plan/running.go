@@ -46,29 +46,58 @@ func (p *Plan) planLeaving(w World) (stuck, acts bool) {
 		p.holdQuorumLost(w, "Machine "+waiting[0].Name+" is kept")
 		return true, false
 	}
+	joining := filter(w.Machines, func(m Machine) bool { return m.joins() })
 	for _, m := range waiting {
 		member, known := w.memberOf(m)
-		if !known || member != nil && !w.Etcd.spares(*member) {
+		begun := w.begunBy(m)
+		if !known || member != nil && !w.Etcd.spares(*member) || begun != nil && len(joining) > 0 {
 			continue
 		}
 		if member != nil {
 			p.removeMember(w, *member)
 		}
+		if begun != nil { // it must not get a vote while what runs it is being ended
+			p.do(RemoveMember{Member: *begun})
+		}
 		p.do(ReleaseMachine{Name: m.Name})
 		return false, true
 	}
-	p.maySpareMachine(w, waiting[0], "Machine "+waiting[0].Name+" is kept")
+	if p.maySpareMachine(w, waiting[0], "Machine "+waiting[0].Name+" is kept") {
+		p.hold(controlplanev1.EtcdUnseenReason, "Machine %s is kept while etcd has a learner that has not started and may be on it, or on Machine %s; the one that does not join is to be deleted",
+			waiting[0].Name, enumerate(names(joining)))
+	}
 	return true, false
 }
 
-// maySpareMachine is whether etcd works on without what a Machine has of it; if not, it says so.
+// begunBy is the learner that a Machine may have begun to join with, nil where there is none: it has not started, so that nobody
+// knows whose it is.
+func (w World) begunBy(m Machine) *Member {
+	i := slices.IndexFunc(w.Etcd.Members, func(member Member) bool { return member.Learner && w.nobodys(member) })
+	if m.Node != "" || i < 0 {
+		return nil
+	}
+	return &w.Etcd.Members[i]
+}
+
+// maySpareMachine is whether etcd works on without what a Machine has of it; if not, it says so. Where the members cannot
+// agree, it is not known what that is.
 func (p *Plan) maySpareMachine(w World, m Machine, what string) bool {
+	if !w.Etcd.quorate() {
+		p.holdQuorumLost(w, what)
+		return false
+	}
 	member, known := w.memberOf(m)
 	if !known {
 		p.hold(controlplanev1.EtcdUnseenReason, "%s, because it is not known which etcd member is on it: its Node is not known; Cluster API tells it, or delete the Machines that never joined", what)
 		return false
 	}
 	return member == nil || p.maySpare(w, *member, what)
+}
+
+// sparesMachine is whether etcd works on without what a Machine has of it.
+func (w World) sparesMachine(m Machine) bool {
+	member, known := w.memberOf(m)
+	return known && (member == nil || w.Etcd.spares(*member))
 }
 
 // removeMember plans the removal of a member that etcd can spare.
@@ -140,6 +169,7 @@ func (p *Plan) planNobodysMembers(w World) bool {
 
 // planRemediation replaces the Machine that a MachineHealthCheck wants replaced and that is worst off, one at a time. Beside
 // a Machine that is stuck because etcd cannot spare it, one without a healthy member may go: that is what frees the other.
+// So may one beside a Machine that joins, because etcd takes nobody while a voting member is away.
 func (p *Plan) planRemediation(w World, stuck bool) bool {
 	broken := filter(w.Machines, func(m Machine) bool { return m.RemediationWanted && !m.Deleting })
 	if len(broken) == 0 {
@@ -148,7 +178,8 @@ func (p *Plan) planRemediation(w World, stuck bool) bool {
 	slices.SortStableFunc(broken, w.worstFirst)
 	m := broken[0]
 	frees := stuck && w.health(m) <= withoutEtcd
-	busy := filter(w.Machines, func(o Machine) bool { return o.Name != m.Name && (o.joins() || o.Deleting && !frees) })
+	bars := w.barsJoins(m)
+	busy := filter(w.Machines, func(o Machine) bool { return o.Name != m.Name && (o.joins() && !bars || o.Deleting && !frees) })
 	switch {
 	case len(busy) > 0:
 		p.hold(controlplanev1.RemediationDeferredReason, "Machine %s is unhealthy and is replaced when %s has joined or gone: one at a time", m.Name, enumerate(names(busy)))
@@ -160,6 +191,12 @@ func (p *Plan) planRemediation(w World, stuck bool) bool {
 		p.do(RecordRemediation{Machine: m.Name}, DeleteMachine{Name: m.Name})
 	}
 	return true
+}
+
+// barsJoins is whether the member of a Machine keeps others from joining.
+func (w World) barsJoins(m Machine) bool {
+	member, _ := w.memberOf(m)
+	return member != nil && !member.Learner && !member.Healthy
 }
 
 // holdRemediation is whether replacing an unhealthy Machine has to wait, or has not helped often enough.
@@ -206,8 +243,10 @@ func (p *Plan) holdUnsettled(w World, stuck bool) bool {
 	switch {
 	case len(leaving) > 0 && !stuck:
 		p.hold(controlplanev1.WaitingForMachinesReason, "waiting until Machine %s is gone; its Deleting condition says what it waits for", leaving[0].Name)
-	case len(superseded) > 0 && w.Etcd.Unseen == "":
+	case len(superseded) > 0 && w.Etcd.Unseen == "" && w.Etcd.quorate(): // otherwise it may have joined long ago
 		p.do(DeleteMachine{Name: superseded[0].Name})
+	case len(joining) > 0 && len(w.Etcd.unhealthy("")) > 0:
+		p.hold(controlplanev1.JoiningReason, "waiting until Machine %s has joined; etcd takes no new member while one that votes is not healthy: %s", joining[0].Name, enumerate(w.Etcd.unhealthy("")))
 	case len(joining) > 0:
 		p.hold(controlplanev1.JoiningReason, "waiting until Machine %s has joined; its conditions and its console say how far it has come", joining[0].Name)
 	case !w.wantsChange():
@@ -335,7 +374,7 @@ func (p *Plan) planReplicas(w World, mayCreate bool) bool {
 		return false
 	case surplus == 0 && !p.mayReplace(w, outdated[0]):
 		return false
-	case surplus == 0 && (w.health(staying[0]) < healthy || w.Desired.DeleteFirst && len(staying) > 2):
+	case surplus == 0 && (w.health(staying[0]) < healthy && w.sparesMachine(staying[0]) || w.Desired.DeleteFirst && len(staying) > 2):
 		p.planShrink(w, staying[0])
 		return false
 	}

@@ -17,14 +17,17 @@ import (
 )
 
 // The walks below carry plans out on a model of a control plane, in which managers crash between steps, nodes die and come
-// back, joins fail, people delete Machines and change their mind, and etcd is not always seen. After every step the model
-// checks that nothing we did took etcd below its quorum. In the end everything heals, and the control plane must come to
+// back, joins fail, people delete Machines and change their mind, and etcd is not always seen. Members that cannot agree tell
+// of old times, and the world goes on between a look and what is done about it: etcd then refuses what it cannot survive. After
+// every step the model checks that nothing we did took etcd below its quorum. In the end everything heals, and the control plane must come to
 // rest as it is wanted: nothing held, no member of nobody, nothing left over.
 const (
 	walks   = 1000
 	actions = 120
 	// settling is how many passes everything may take to come to rest.
 	settling = 400
+	// startup is how many rounds a Machine may wait for another's learner until it counts as unhealthy.
+	startup = 40
 )
 
 func TestWalks(t *testing.T) {
@@ -39,6 +42,9 @@ func TestWalks(t *testing.T) {
 		}
 		for range actions {
 			m.happen()
+		}
+		if m.chance(2) {
+			m.loseOneBesideJoin()
 		}
 		m.rest()
 		steps += m.steps
@@ -58,14 +64,16 @@ type node struct {
 	stage stage
 	// dead is whether nothing on it answers; gone is whether it never will again.
 	dead, gone bool
+	// deaf is whether its kubelet is dead: its member goes on, and nobody of us reaches it.
+	deaf bool
 	// stuck is whether its join never succeeds.
 	stuck bool
 	// hidden is whether it is not known which Node is its, as after a move.
 	hidden bool
 	// byUs is whether we delete it, and not a person.
 	byUs bool
-	// unwell is for how many rounds it has been unhealthy.
-	unwell int
+	// unwell is for how many rounds it has been unhealthy, waited for how many it has waited for another's learner.
+	unwell, waited int
 }
 
 type stage int
@@ -90,8 +98,12 @@ type model struct {
 	members []plan.Member
 	// remediation is whether unhealthy Machines may be replaced.
 	remediation plan.Remediation
+	// past are the members as they were, the latest last.
+	past [][]plan.Member
 	// healing is whether nothing bad happens any more.
 	healing bool
+	// moved is whether the world has gone on since it was looked at.
+	moved bool
 
 	steps, passes int
 	history       []string
@@ -143,6 +155,10 @@ func (m *model) rest() {
 	for _, n := range m.nodes {
 		n.dead, n.hidden = n.dead && n.gone, false
 	}
+	for _, n := range m.nodes {
+		// A dead kubelet need not be mended where all others answer: its Machine is replaced.
+		n.deaf = n.deaf && m.chance(2) && m.world.Initialized && m.othersAnswer(n)
+	}
 	m.world.Etcd.Unseen, m.world.Backup, m.remediation = "", plan.BackupNone, plan.RemediationAllowed
 	m.note("everything heals")
 	for range settling {
@@ -153,6 +169,15 @@ func (m *model) rest() {
 		m.pass(false)
 	}
 	m.fail("it never comes to rest: %+v\nmembers %+v\nplan %+v", m.look().Machines, m.members, plan.Make(m.look()))
+}
+
+// othersAnswer is whether all voters answer besides that of a node.
+func (m *model) othersAnswer(n *node) bool {
+	others := slices.DeleteFunc(m.seen(), func(member plan.Member) bool { return member.Learner || member.Name == n.Node })
+	return len(others) > 0 && !slices.ContainsFunc(others, func(member plan.Member) bool {
+		o := m.on(member.Name)
+		return o == nil || o.dead || o.deaf
+	})
 }
 
 // settled is whether everything is as it is wanted.
@@ -195,10 +220,42 @@ func (m *model) look() plan.World {
 		w.FailureDomain = w.FailureDomains[m.random.IntN(3)]
 	}
 	if w.Etcd.Unseen == "" && w.Initialized {
-		w.Etcd.Members = m.seen()
+		w.Etcd = m.reached()
 	}
 	return w
 }
+
+// reached is what a manager hears of etcd, through kubelets that may be dead.
+func (m *model) reached() plan.Etcd {
+	deaf := func(member plan.Member) bool { n := m.on(member.Name); return n != nil && n.deaf }
+	members := m.seen()
+	if !slices.ContainsFunc(members, func(member plan.Member) bool { return member.Healthy && !member.Learner && !deaf(member) }) && m.quorate() {
+		return plan.Etcd{Unseen: "no kubelet answers"}
+	}
+	if !m.quorate() || !m.healing && m.chance(20) {
+		return plan.Etcd{Members: m.unagreed()}
+	}
+	for i := range members {
+		if deaf(members[i]) {
+			members[i].Healthy, members[i].Leader = false, false
+		}
+	}
+	return plan.Etcd{Members: members}
+}
+
+// unagreed is what one member tells when nobody agrees with it: the members as they are or were, and none of them healthy.
+func (m *model) unagreed() []plan.Member {
+	const back = 6
+	recent := append(slices.Clone(m.past[max(0, len(m.past)-back):]), m.members)
+	list := slices.Clone(recent[m.random.IntN(len(recent))])
+	for i := range list {
+		list[i].Healthy, list[i].Leader = false, false
+	}
+	return list
+}
+
+// remember keeps the members as they are before they change.
+func (m *model) remember() { m.past = append(m.past, slices.Clone(m.members)) }
 
 // seen are the members with their health now, and a leader among the healthy ones.
 func (m *model) seen() []plan.Member {
@@ -256,6 +313,11 @@ func (m *model) quorate() bool {
 	return well > all/2
 }
 
+// takesMember is whether etcd takes another member: one learner at a time, and none while a member that votes is away.
+func (m *model) takesMember() bool {
+	return !slices.ContainsFunc(m.seen(), func(member plan.Member) bool { return member.Learner || !member.Healthy })
+}
+
 // happen lets one thing happen, good or bad.
 func (m *model) happen() {
 	switch m.random.IntN(13) {
@@ -298,6 +360,11 @@ func (m *model) breakNode() {
 	if n.dead {
 		return
 	}
+	if m.chance(4) {
+		n.deaf = true
+		m.note("the kubelet of %s dies", n.Name)
+		return
+	}
 	n.dead = true
 	if m.chance(2) && m.quorate() {
 		n.gone = true
@@ -305,11 +372,49 @@ func (m *model) breakNode() {
 	m.note("%s dies (for ever: %t)", n.Name, n.gone)
 }
 
+// loseOneBesideJoin has a voter die for ever just when another Machine has been made and has not begun to join.
+func (m *model) loseOneBesideJoin() {
+	for range settling {
+		for _, n := range m.nodes {
+			if !n.joining() || !m.quorate() {
+				continue
+			}
+			i := slices.IndexFunc(m.nodes, func(o *node) bool { return m.votes(o) && !o.dead })
+			if i < 0 {
+				continue
+			}
+			m.nodes[i].dead, m.nodes[i].gone = true, true
+			if !m.quorate() {
+				m.nodes[i].dead, m.nodes[i].gone = false, false
+				return
+			}
+			m.note("%s dies for ever while %s joins", m.nodes[i].Name, n.Name)
+			return
+		}
+		if m.settled() {
+			m.world.Desired.Template = template(m.random.IntN(3))
+		}
+		m.healing = true
+		m.progress()
+		m.pass(false)
+	}
+}
+
+// joining is whether a Machine was made and etcd does not know it yet.
+func (n *node) joining() bool {
+	return n.stage == booting && !n.Deleting && !n.dead && !n.stuck
+}
+
 func (m *model) mendNode() {
 	for _, n := range m.nodes {
 		if n.dead && !n.gone {
 			n.dead = false
 			m.note("%s is back", n.Name)
+			return
+		}
+		if n.deaf {
+			n.deaf = false
+			m.note("the kubelet of %s is back", n.Name)
 			return
 		}
 	}
@@ -336,11 +441,14 @@ func (m *model) progress() {
 			m.note("%s is drained", n.Name)
 			continue
 		}
-		if !n.dead && !n.stuck && !n.WaitsForUs {
+		if !n.dead && !n.stuck { // kubeadm does not know that its Machine is being deleted
 			m.join(n)
 		}
 		n.Trouble = ""
-		if n.dead || n.stuck {
+		if n.stage == booting && slices.ContainsFunc(m.members, func(member plan.Member) bool { return member.Learner }) {
+			n.waited++
+		}
+		if n.dead || n.deaf || n.stuck || n.waited > startup {
 			n.unwell++
 			if n.Node != "" {
 				n.Trouble = "Node is not ready"
@@ -354,6 +462,9 @@ func (m *model) progress() {
 
 // join takes a Machine one step further into the cluster.
 func (m *model) join(n *node) {
+	if n.stage == booting && m.world.Initialized && !m.takesMember() {
+		return // kubeadm tries again
+	}
 	if !m.healing && n.stage < joined && m.chance(6) {
 		n.stuck = true
 		m.note("the join of %s fails", n.Name)
@@ -367,19 +478,21 @@ func (m *model) join(n *node) {
 			m.members = append(m.members, plan.Member{ID: "id-" + n.Name, Name: n.Node})
 			return
 		}
-		learner := slices.ContainsFunc(m.members, func(member plan.Member) bool { return member.Learner })
-		if !m.quorate() || learner {
-			return // etcd takes one learner at a time
-		}
 		n.stage = learning
+		m.remember()
 		m.members = append(m.members, plan.Member{ID: "id-" + n.Name, Learner: true})
 		m.note("%s is a learner", n.Name)
 	case learning:
 		i := slices.IndexFunc(m.members, func(member plan.Member) bool { return member.ID == "id-"+n.Name })
-		if i < 0 || !m.quorate() {
+		switch {
+		case i < 0:
+			n.stuck = true // its member was taken away, and kubeadm gives up
+			return
+		case !m.quorate():
 			return
 		}
 		n.stage, n.Node = joined, nodeOf(n.Name)
+		m.remember()
 		m.members[i].Name = n.Node
 		m.members[i].Learner = !m.healing && m.chance(5) // kubeadm was interrupted
 		m.note("%s has joined (a learner still: %t)", n.Name, m.members[i].Learner)
@@ -394,6 +507,10 @@ func (m *model) pass(crashes bool) {
 	if m.passes%50 == 0 {
 		m.expectForecast(w)
 	}
+	m.moved = false
+	if !m.healing && len(p.Steps) > 0 && m.chance(4) {
+		m.goOn()
+	}
 	for i, step := range p.Steps {
 		if crashes && m.chance(len(p.Steps)-i+1) {
 			m.note("the manager crashes before: %s", step)
@@ -401,7 +518,10 @@ func (m *model) pass(crashes bool) {
 		}
 		m.note("we %s", step)
 		m.steps++
-		m.carryOut(step)
+		if !m.carryOut(step) {
+			m.note("etcd refuses")
+			break
+		}
 	}
 	for _, held := range p.Held {
 		if held.Reason == "" || held.Message == "" {
@@ -410,8 +530,20 @@ func (m *model) pass(crashes bool) {
 	}
 }
 
-// carryOut does to the model what a step does to the cluster, and fails when it must not be done.
-func (m *model) carryOut(step plan.Step) {
+// goOn lets the world go on between a look and what is done about it.
+func (m *model) goOn() {
+	m.moved = true
+	m.note("meanwhile")
+	m.progress()
+	if m.chance(2) {
+		m.breakNode()
+	}
+}
+
+// carryOut does to the model what a step does to the cluster, and fails when it must not be done. It returns whether it is
+// done: etcd refuses what it could not survive, which only a world that has gone on excuses.
+func (m *model) carryOut(step plan.Step) bool {
+	m.Helper()
 	switch s := step.(type) {
 	case plan.CreateInfraMachine, plan.CreateBootstrapConfig, plan.DeleteLeftover, plan.WriteKubeconfig, plan.CreateCertificates, plan.BackUpEtcd:
 		plan.CarryOut(&m.world, step)
@@ -425,31 +557,40 @@ func (m *model) carryOut(step plan.Step) {
 	case plan.ReleaseMachine:
 		m.release(s.Name)
 	case plan.PromoteLearner:
-		m.change(s, s.Member)
+		return m.change(s, s.Member)
 	case plan.MoveLeader:
-		m.change(s, s.To)
+		return m.change(s, s.To)
 	case plan.RemoveMember:
-		m.change(s, s.Member)
+		return m.change(s, s.Member)
 	default:
 		m.fail("the model does not know the step %s", step)
 	}
+	return true
 }
 
 // change changes etcd, which it can only with a quorum, and must have one afterwards.
-func (m *model) change(step plan.Step, member plan.Member) {
+func (m *model) change(step plan.Step, member plan.Member) bool {
 	m.Helper()
 	if !slices.ContainsFunc(m.members, func(o plan.Member) bool { return o.ID == member.ID }) {
 		m.fail("there is no etcd member %s", member.ID)
 	}
-	if !m.quorate() {
+	before := slices.Clone(m.members)
+	could := m.quorate()
+	if !could && !m.moved {
 		m.fail("etcd has no quorum, and we try to change it")
 	}
-	w := plan.World{Etcd: plan.Etcd{Members: m.members}}
+	m.remember()
+	w := plan.World{Etcd: plan.Etcd{Members: slices.Clone(m.members)}}
 	plan.CarryOut(&w, step)
 	m.members = w.Etcd.Members
-	if !m.quorate() {
+	if could && m.quorate() {
+		return true
+	}
+	if !m.moved {
 		m.fail("we took etcd below its quorum: %+v", m.seen())
 	}
+	m.members = before
+	return false
 }
 
 func (m *model) create(s plan.CreateMachine) {
@@ -486,10 +627,10 @@ func (m *model) delete(name string) {
 	}
 	// A person may delete as many as they like. We take one healthy member at a time.
 	others := slices.ContainsFunc(m.nodes, func(o *node) bool { return o != n && o.Deleting && o.byUs && !o.dead })
-	if others && !n.dead && n.stage == joined {
+	if others && !n.dead && !n.deaf && n.stage == joined && !m.moved {
 		m.fail("two healthy Machines are taken away at a time")
 	}
-	if m.world.Initialized && m.votes(n) && !n.dead && m.staying() == 1 {
+	if m.world.Initialized && m.votes(n) && !n.dead && !n.deaf && m.staying() == 1 && !m.moved { // it may have joined meanwhile: its hook keeps it
 		m.fail("the last healthy Machine is deleted")
 	}
 	n.Deleting, n.byUs = true, true

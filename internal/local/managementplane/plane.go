@@ -30,6 +30,8 @@ type Options struct {
 	// Core installs Cluster API's CRDs and webhooks and runs its core manager. Leave it out where clusterctl installs
 	// them, and call RedirectWebhooks and StartCore afterwards.
 	Core bool
+	// CoreFeatures are further feature gates of the core manager, such as Name=false.
+	CoreFeatures []string
 	// Child ties the processes to the calling one and to the context of Start, which is meant for tests. Otherwise they
 	// go on after the caller has ended.
 	Child bool

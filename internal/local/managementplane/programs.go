@@ -121,7 +121,7 @@ func (p *Plane) coreManager() program {
 			"--health-addr=" + health,
 			fmt.Sprintf("--diagnostics-address=127.0.0.1:%d", p.ports[coreMetricsPort]),
 			"--insecure-diagnostics",
-			"--feature-gates=ClusterTopology=true",
+			"--feature-gates=" + strings.Join(append([]string{"ClusterTopology=true"}, p.options.CoreFeatures...), ","),
 		},
 	}
 }
