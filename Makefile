@@ -25,6 +25,10 @@ test: packages ## Run unit tests, tests against a real API server, and tests aga
 test-survive-full: packages ## Kill the manager at every API write and every single platform call, reads included; takes more than an hour
 	go test ./test/survive -run TestCrashes -count=1 -timeout 4h -v -every-read
 
+.PHONY: test-controlplane-long
+test-controlplane-long: packages ## Replace control plane Machines by the hundred while managers and members fail, and print how long it took to heal (ARGS="-seed 2 -shape 3-surge")
+	go test ./test/controlplane -count=1 -timeout 4h -v -long $(ARGS)
+
 ##@ More of the demo
 
 .PHONY: quickstart-down
