@@ -1,8 +1,8 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command ingotctl is Ingot's command line: the quickstart, tools for node images, a look at a machine's console, and the
-// plan for a control plane. It parses flags and prints; what it does lives in the packages that it calls.
+// Command ingotctl is Ingot's command line: the quickstart, tools for node images, a look at a machine's console, the plan for a
+// control plane, and its snapshots of etcd. It parses flags and prints; what it does lives in the packages that it calls.
 package main
 
 import (
@@ -14,9 +14,14 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup/rehearsal"
 )
 
 func main() {
+	if rehearsal.IsChild(os.Args) {
+		os.Exit(rehearsal.Main(os.Stdin, os.Stdout, os.Stderr))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := newRootCommand().ExecuteContext(ctx); err != nil {
@@ -43,6 +48,6 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newQuickstartCommand(), newImageCommand(), newConsoleCommand(), newPlanCommand())
+	root.AddCommand(newQuickstartCommand(), newImageCommand(), newConsoleCommand(), newPlanCommand(), newEtcdCommand())
 	return root
 }

@@ -38,7 +38,7 @@ const (
 // Dial opens a connection to the etcd member on a node.
 type Dial func(ctx context.Context, node string) (net.Conn, error)
 
-// Cluster is the etcd of one workload cluster. The zero value of each field is of no use. It is safe for concurrent use.
+// Cluster is the etcd of one workload cluster. Every field is required, except Stall. It is safe for concurrent use.
 type Cluster struct {
 	// Dial reaches members.
 	Dial Dial
@@ -46,6 +46,8 @@ type Cluster struct {
 	TLS *tls.Config
 	// Nodes are the names of the nodes that may have a member.
 	Nodes []string
+	// Stall is how long a snapshot may go without a byte before the next member is tried; 0 is 30 seconds.
+	Stall time.Duration
 }
 
 // ErrUnreachable means that no member has answered: nothing can be told.
@@ -196,6 +198,11 @@ func (c Cluster) change(ctx context.Context, doing string, member plan.Member, d
 func (c Cluster) on(ctx context.Context, node string, do func(context.Context, *clientv3.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, memberBound)
 	defer cancel()
+	return c.with(ctx, node, do)
+}
+
+// with is on without a bound of its own.
+func (c Cluster) with(ctx context.Context, node string, do func(context.Context, *clientv3.Client) error) error {
 	client, err := clientv3.New(clientv3.Config{
 		Context:   ctx,
 		Endpoints: []string{endpoint},
