@@ -71,23 +71,41 @@ func New(ctx context.Context, options Options) (*Keeper, error) {
 func (k *Keeper) Ensure(key types.NamespacedName, r Request) State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := k.options.Clock.Now()
-	if err := errors.Join(r.check(), r.Location.Validate(), k.ctx.Err()); err != nil {
-		return Failed{Phase: Waiting, Err: err, RetryAt: now.Add(lastRetry)}
+	if state := k.look(key, r); state != nil {
+		return state
 	}
 	mark, e := r.mark(), k.entries[key]
-	if e != nil {
-		failed, hasFailed := e.state.(Failed)
-		_, runs := e.state.(Running)
-		if runs || e.mark == mark && (!hasFailed || now.Before(failed.RetryAt)) {
-			return e.state
-		}
-	}
 	if e == nil || e.mark != mark {
 		e = &entry{mark: mark}
 	}
 	k.start(key, r, e)
 	return e.state
+}
+
+// Look returns how it is with the backup that is asked for, nil where Ensure would start to make it. The request needs no
+// Source.
+func (k *Keeper) Look(key types.NamespacedName, r Request) State {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.look(key, r)
+}
+
+// look is Look. The caller holds the lock.
+func (k *Keeper) look(key types.NamespacedName, r Request) State {
+	now := k.options.Clock.Now()
+	if err := errors.Join(r.check(), r.Location.Validate(), k.ctx.Err()); err != nil {
+		return Failed{Phase: Waiting, Err: err, RetryAt: now.Add(lastRetry)}
+	}
+	e := k.entries[key]
+	if e == nil {
+		return nil
+	}
+	failed, hasFailed := e.state.(Failed)
+	_, runs := e.state.(Running)
+	if runs || e.mark == r.mark() && (!hasFailed || now.Before(failed.RetryAt)) {
+		return e.state
+	}
+	return nil
 }
 
 // start starts a job. The caller holds the lock.

@@ -56,8 +56,8 @@ type Request struct {
 }
 
 func (r Request) check() error {
-	if r.Cluster.Namespace == "" || r.Cluster.Name == "" || r.For == "" || r.Source == nil {
-		return errors.New("a backup needs a cluster, an etcd, and what it is made for")
+	if r.Cluster.Namespace == "" || r.Cluster.Name == "" || r.For == "" {
+		return errors.New("a backup needs a cluster, and what it is made for")
 	}
 	return nil
 }

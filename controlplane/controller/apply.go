@@ -52,6 +52,8 @@ func (r *Reconciler) carryOut(ctx context.Context, s *snapshot, step plan.Step) 
 		return r.deleteLeftover(ctx, s, step)
 	case plan.MarkInitialized:
 		return r.markInitialized(ctx, s)
+	case plan.BackUpEtcd:
+		return r.backUpEtcd(ctx, s)
 	case plan.ReleaseMachine:
 		return r.releaseMachine(ctx, s, step)
 	case plan.PromoteLearner:

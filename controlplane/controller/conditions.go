@@ -36,7 +36,7 @@ func ownedConditions() []string {
 func (s *snapshot) setConditions(applyErr error) {
 	for _, condition := range []metav1.Condition{
 		s.initialized(), s.certificatesAvailable(), s.rollingOut(), s.scalingUp(applyErr), s.scalingDown(), s.deleting(), s.available(),
-		s.componentsHealthy(), s.etcdHealthy(), s.remediating(),
+		s.componentsHealthy(), s.etcdHealthy(), s.backupAvailable(), s.remediating(),
 		s.aggregate(clusterv1.MachineReadyCondition, controlplanev1.MachinesReadyCondition,
 			conditions.GetDefaultComputeMergeReasonFunc(clusterv1.NotReadyReason, clusterv1.ReadyUnknownReason, clusterv1.ReadyReason)),
 		s.aggregate(clusterv1.MachineUpToDateCondition, controlplanev1.MachinesUpToDateCondition,

@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
 )
@@ -68,6 +69,8 @@ type Etcd interface {
 	Promote(ctx context.Context, member plan.Member) error
 	MoveLeader(ctx context.Context, from, to plan.Member) error
 	Remove(ctx context.Context, member plan.Member) error
+
+	backup.Source
 }
 
 // EtcdOpener gives access to the etcd of a workload cluster. authority is the Secret of etcd's authority; nodes are the Nodes
@@ -86,6 +89,8 @@ type Reconciler struct {
 	OpenEtcd EtcdOpener
 	// Recorder receives one event for each step that is carried out; nil means that there are none.
 	Recorder events.EventRecorder
+	// Backups backs etcd up before a rollout.
+	Backups Backups
 	// Clock tells the time.
 	Clock clock.PassiveClock
 	// WatchFilter is the value of Cluster API's watch label that objects must carry; empty means all objects.
@@ -106,6 +111,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	cp := &controlplanev1.IngotControlPlane{}
 	if err := r.Client.Get(ctx, req.NamespacedName, cp); err != nil {
 		r.applied.Delete(req.NamespacedName)
+		if apierrors.IsNotFound(err) {
+			r.Backups.Forget(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	cluster, err := util.GetOwnerCluster(ctx, r.Client, cp.ObjectMeta)

@@ -86,8 +86,6 @@ func (r *Reconciler) lookWith(ctx context.Context, reader client.Reader, cp *con
 		Desired:                   desired(cp),
 		TopologyVersion:           topologyVersion(cp, cluster),
 		Restored:                  cp.Annotations[controlplanev1.RestoredFromAnnotation],
-		Backup:                    plan.BackupFailed,
-		BackupMessage:             noBackup,
 		Restore:                   plan.RestoreFailed,
 		RestoreMessage:            noRestore,
 	}
@@ -111,14 +109,13 @@ func (r *Reconciler) lookWith(ctx context.Context, reader client.Reader, cp *con
 	}
 	s.world.APIServerAnswers = r.apiServerAnswers(ctx, s)
 	s.world.Etcd = r.gatherEtcd(ctx, s)
+	s.world.Backup, s.world.BackupMessage = r.gatherBackup(ctx, s)
 	s.plan = plan.Make(s.world)
 	return s, nil
 }
 
-// noBackup is why no rollout begins, and noRestore why no snapshot is restored.
+// noRestore is why no snapshot is restored.
 const noRestore = "this version of Ingot does not restore snapshots yet"
-
-const noBackup = "this version of Ingot does not back etcd up yet, and replaces no control plane Machine without"
 
 func desired(cp *controlplanev1.IngotControlPlane) plan.Desired {
 	ref := cp.Spec.MachineTemplate.Spec.InfrastructureRef

@@ -118,6 +118,7 @@ func (s *snapshot) setStatus() {
 	status.ReadyReplicas = s.count(clusterv1.MachineReadyCondition)
 	status.AvailableReplicas = s.count(clusterv1.MachineAvailableCondition)
 	status.UpToDateReplicas = s.count(clusterv1.MachineUpToDateCondition)
+	status.LastBackup = lastBackup(s.cp).EtcdBackup
 	status.Versions = versions(s.machines)
 	status.Version = ""
 	if len(status.Versions) > 0 {
@@ -199,7 +200,7 @@ func (s *snapshot) outcome(now time.Time, pace Pace) flow.Outcome {
 // that of its Machines.
 func lookAgain(reason string, pace Pace) time.Duration {
 	switch reason {
-	case controlplanev1.NotInitializedReason, controlplanev1.WaitingForWorkersReason:
+	case controlplanev1.NotInitializedReason, controlplanev1.WaitingForWorkersReason, controlplanev1.BackingUpReason:
 		return pace.Soon
 	case controlplanev1.CertificatesMissingReason, controlplanev1.CertificatesInvalidReason,
 		controlplanev1.TemplateMissingReason, controlplanev1.ForeignMachinesReason:
