@@ -15,10 +15,14 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup/rehearsal"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/setup"
 )
 
 func main() {
+	if rehearsal.IsChild(os.Args) { // one of the manager's own, which tries a snapshot
+		os.Exit(rehearsal.Main(os.Stdin, os.Stdout, os.Stderr))
+	}
 	options := &setup.Options{}
 	fs := pflag.NewFlagSet("ingot-manager", pflag.ContinueOnError)
 	options.AddFlags(fs)

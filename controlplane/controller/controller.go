@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/cluster-api/util/paused"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
@@ -77,7 +78,7 @@ type Etcd interface {
 // of the control plane Machines.
 type EtcdOpener func(ctx context.Context, cluster client.ObjectKey, authority *corev1.Secret, nodes []string) (Etcd, error)
 
-// Reconciler reconciles IngotControlPlanes. Every field is required, except Recorder, WatchFilter, Backup and Pace.
+// Reconciler reconciles IngotControlPlanes. Every field is required, except Recorder, WatchFilter and Pace.
 type Reconciler struct {
 	// Client reads from the manager's cache and writes.
 	Client client.Client
@@ -95,15 +96,16 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// WatchFilter is the value of Cluster API's watch label that objects must carry; empty means all objects.
 	WatchFilter string
-	// Backup says what there is to fall back on when a rollout goes wrong, and how far that is or why there is nothing; nil
-	// says that nothing backs etcd up.
-	Backup func(ctx context.Context, cp *controlplanev1.IngotControlPlane) (state plan.Backup, message string)
 	// Pace is how soon to look again at what no watch tells; what is zero has a default.
 	Pace Pace
 
 	// applied remembers for each control plane what was last copied to its objects (see inPlace), so that nothing is sent
 	// twice. Losing it costs one request per object.
 	applied sync.Map
+
+	// wake brings control planes whose backups have ended.
+	waking sync.Once
+	wake   chan event.GenericEvent
 }
 
 // Reconcile brings one IngotControlPlane closer to what its spec says.

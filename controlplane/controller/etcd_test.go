@@ -16,12 +16,15 @@ import (
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 )
 
 // etcd is the etcd of a story: a list of members. What speaks to real ones is tested with real ones (controlplane/etcd).
 type etcd struct {
+	backup.Source // nobody takes a snapshot of it
+
 	members []plan.Member
 	silent  bool
 	changes []string

@@ -17,7 +17,7 @@ import (
 // tell records one event for a step that was carried out: what was done, and what for. The Machine that it was about is
 // named beside the control plane, so that what was done to two Machines does not count as the same.
 func (r *Reconciler) tell(s *snapshot, step plan.Step) {
-	if r.Recorder == nil {
+	if _, is := step.(plan.BackUpEtcd); r.Recorder == nil || is && lastBackup(s.cp).For != rolloutOf(s.cp) { // it has only begun
 		return
 	}
 	reason, action := done(step)

@@ -89,9 +89,6 @@ func (r *Reconciler) lookWith(ctx context.Context, reader client.Reader, cp *con
 		Restore:                   plan.RestoreFailed,
 		RestoreMessage:            noRestore,
 	}
-	if r.Backup != nil {
-		s.world.Backup, s.world.BackupMessage = r.Backup(ctx, cp)
-	}
 	if cluster.Spec.ControlPlaneEndpoint.IsValid() {
 		s.world.Endpoint = cluster.Spec.ControlPlaneEndpoint.String()
 	}

@@ -4,6 +4,7 @@
 package controller_test
 
 import (
+	"errors"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,11 +16,15 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup"
 )
 
 func inPlaceStories() map[string]func(*story) {
 	return map[string]func(*story){
 		"what changes in place is copied, and taken away again":  copiesInPlace,
+		"a rollout begins with one backup, whoever restarts":     backsUpOnce,
+		"a rollout waits for the credentials of its backup":      needsCredentials,
+		"a rollout begins without a backup where none is wanted": doesWithout,
 		"what needs another Machine is said and not done":        holdsRollout,
 		"a Node with another kubelet is not as declared":         noticesOtherKubelet,
 		"a Machine that vanished meanwhile is not conjured back": doesNotResurrect,
@@ -74,6 +79,7 @@ func copiesInPlace(s *story) {
 
 func holdsRollout(s *story) {
 	m := s.beginInitialized()
+	s.backups.Be(backup.Failed{Phase: backup.Storing, Err: errors.New("the bucket does not exist")})
 	s.create(template("demo-cp-2"))
 	patch(s, s.controlPlane(), func(cp *controlplanev1.IngotControlPlane) {
 		cp.Spec.Version = "v1.36.4"
@@ -95,12 +101,86 @@ func holdsRollout(s *story) {
 		}
 	}
 	s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.BackupFailedReason)
+	if message := s.expectCondition(controlplanev1.BackupAvailableCondition, metav1.ConditionFalse, controlplanev1.BackupFailedReason); !strings.Contains(message, "bucket does not exist") {
+		s.Errorf("the message does not say what is wrong: %s", message)
+	}
 	s.expectCondition(controlplanev1.MachinesUpToDateCondition, metav1.ConditionFalse, clusterv1.NotUpToDateReason)
 	s.expectCondition(controlplanev1.AvailableCondition, metav1.ConditionTrue, controlplanev1.AvailableReason)
 	if cp := s.controlPlane(); ptr.Deref(cp.Status.UpToDateReplicas, 9) != 0 || cp.Status.Version != "v1.36.3" {
 		s.Errorf("status %+v", cp.Status)
 	}
 	s.expectQuiet()
+}
+
+// backsUpOnce: a rollout begins with one backup of what its declaration leads to, which survives a restart of the manager.
+func backsUpOnce(s *story) {
+	m := s.beginInitialized()
+	s.create(template("demo-cp-2"))
+	s.backups.Be(backup.Running{Phase: backup.Snapshotting, Bytes: 12 << 20})
+	patch(s, s.controlPlane(), func(cp *controlplanev1.IngotControlPlane) {
+		cp.Spec.MachineTemplate.Spec.InfrastructureRef = templateRef("demo-cp-2")
+		cp.Spec.Backup.Keep = new(int32(3))
+	})
+	s.settle()
+	if message := s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.BackingUpReason); !strings.Contains(message, "12 MiB") || s.onlyMachine().UID != m.UID {
+		s.Errorf("the message does not say how far the backup is: %s", message)
+	}
+	s.backups.Be(nil)
+	s.settle()
+	s.restart()
+	s.settle()
+	if n := len(s.machines()); n != 2 {
+		s.Fatalf("there are %d Machines: the rollout has not begun", n)
+	}
+	s.expectCondition(controlplanev1.BackupAvailableCondition, metav1.ConditionTrue, controlplanev1.BackupAvailableReason)
+	asked := s.backups.Asked()
+	if first := asked[0]; len(asked) != 2 || first.For != asked[1].For || first.Keep != 3 || first.Cluster.Name != clusterName || first.Source == nil || first.Canary == "" {
+		s.Errorf("asked for %d backups: %+v", len(asked), asked)
+	}
+	if last := s.controlPlane().Status.LastBackup; last.Name == "" || last.Revision == 0 {
+		s.Errorf("status.lastBackup is %+v", last)
+	}
+}
+
+// needsCredentials: a Secret that is named and not there holds the rollout, and says so.
+func needsCredentials(s *story) {
+	m := s.beginInitialized()
+	s.create(template("demo-cp-2"))
+	patch(s, s.controlPlane(), func(cp *controlplanev1.IngotControlPlane) {
+		cp.Spec.MachineTemplate.Spec.InfrastructureRef = templateRef("demo-cp-2")
+		cp.Spec.Backup.Storage = controlplanev1.BackupStorage{URL: "s3://bucket/path", CredentialsRef: controlplanev1.SecretReference{Name: "bucket"}}
+	})
+	s.settle()
+	if message := s.expectCondition(controlplanev1.BackupAvailableCondition, metav1.ConditionFalse, controlplanev1.BackupFailedReason); !strings.Contains(message, "Secret bucket") {
+		s.Errorf("the message does not name the Secret: %s", message)
+	}
+	s.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "bucket"}, Data: map[string][]byte{"accessKeyID": []byte("id")}})
+	s.settle()
+	if asked := s.backups.Asked(); len(asked) == 0 || string(asked[0].Location.Credentials["accessKeyID"]) != "id" || s.onlyIn(m) {
+		s.Errorf("asked for %d backups", len(asked))
+	}
+}
+
+// onlyIn is whether a Machine is the only one.
+func (s *story) onlyIn(m *clusterv1.Machine) bool {
+	s.Helper()
+	machines := s.machines()
+	return len(machines) == 1 && machines[0].UID == m.UID
+}
+
+// doesWithout: who backs etcd up by other means says so.
+func doesWithout(s *story) {
+	s.beginInitialized()
+	s.create(template("demo-cp-2"))
+	patch(s, s.controlPlane(), func(cp *controlplanev1.IngotControlPlane) {
+		cp.Spec.MachineTemplate.Spec.InfrastructureRef = templateRef("demo-cp-2")
+		cp.Spec.Backup.Policy = controlplanev1.BackupNever
+	})
+	s.settle()
+	if n := len(s.machines()); n != 2 || len(s.backups.Asked()) > 0 {
+		s.Errorf("there are %d Machines, and %d backups were asked for", n, len(s.backups.Asked()))
+	}
+	s.expectCondition(controlplanev1.BackupAvailableCondition, metav1.ConditionFalse, controlplanev1.BackupNotWantedReason)
 }
 
 func noticesOtherKubelet(s *story) {

@@ -38,6 +38,7 @@ func previewStories() map[string]func(*story) {
 		"what is foreseen for a Machine that goes is what is done":      foreseesLeaving,
 		"what is foreseen for a deleted control plane is what is done":  foreseesDeletion,
 		"what holds a change is told before it is made":                 foreseesHolds,
+		"a rollout is told before it begins, backup and all":            foreseesRollout,
 		"a change that admission refuses is refused before it is made":  refusesChange,
 		"a person who may not see everything is told what is not known": foreseesBlindly,
 		"what a change says of other things is ignored, and named":      ignoresOthers,
@@ -202,11 +203,13 @@ func (s *story) joinWell(m *clusterv1.Machine) {
 	}
 	s.adoptByMachine(m)
 	patch(s, m, func(m *clusterv1.Machine) { m.Finalizers = []string{clusterv1.MachineFinalizer} })
-	s.machineStatus(m, func(m *clusterv1.Machine) { m.Status.NodeRef.Name = m.Name })
+	if s.workload.client.Load() == nil {
+		s.workload.answer()
+	}
+	s.join(m)
 	if s.etcd.members != nil && !slices.ContainsFunc(s.etcd.members, func(o plan.Member) bool { return o.Name == m.Name }) {
 		s.etcd.members = append(s.etcd.members, plan.Member{ID: m.Name, Name: m.Name, Healthy: true})
 	}
-	s.workload.answer()
 }
 
 func foreseesUnborn(s *story) {
@@ -284,16 +287,30 @@ func foreseesDeletion(s *story) {
 	s.expectForeseen(s.foresee())
 }
 
-func foreseesHolds(s *story) {
-	s.beginInitialized()
-	change := s.manifest("{version: v1.36.4}")
+// foreseesRollout: another template makes another Machine, after a backup, and the first one goes.
+func foreseesRollout(s *story) {
+	m := s.beginInitialized()
+	patch(s, m, func(m *clusterv1.Machine) { m.Finalizers = []string{clusterv1.MachineFinalizer} })
+	change := s.manifest("{replicas: 1, config: {controlPlane: {imageRepository: registry.example}}}")
 	report := s.foresee(change)
-	if len(report.Steps) > 0 || len(report.Held) != 1 || report.Held[0].Reason != controlplanev1.BackupFailedReason {
+	if report.Machines[0].Outcome != plan.Replaced {
+		s.Errorf("the Machine is %s", report.Machines[0].Outcome)
+	}
+	s.applyForReal(change)
+	s.expectForeseen(report)
+}
+
+func foreseesHolds(s *story) {
+	m := s.beginInitialized()
+	s.workload.fail(s, "kube-scheduler-"+m.Name, "CrashLoopBackOff")
+	change := s.manifest("{replicas: 3}")
+	report := s.foresee(change)
+	if len(report.Steps) > 0 || len(report.Held) != 1 || report.Held[0].Reason != controlplanev1.MachineUnhealthyReason {
 		s.Fatalf("foreseen: %s, held: %v", report.Summary, report.Held)
 	}
 	s.applyForReal(change)
 	s.settle()
-	message := s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.BackupFailedReason)
+	message := s.expectCondition(controlplanev1.ScalingUpCondition, metav1.ConditionTrue, controlplanev1.MachineUnhealthyReason)
 	if !strings.Contains(message, report.Held[0].Message) {
 		s.Errorf("foreseen was %q, the condition says %q", report.Held[0].Message, message)
 	}

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 )
 
@@ -78,6 +79,7 @@ func remediatesInARow(s *story) {
 
 func tellsDue(s *story) {
 	m := s.beginInitialized()
+	s.backups.Be(backup.Running{Phase: backup.Waiting})
 	s.machineStatus(m, func(m *clusterv1.Machine) {
 		m.Status.CertificatesExpiryDate = metav1.NewTime(s.clock.Now().Add(20 * 24 * time.Hour))
 	})
@@ -92,7 +94,7 @@ func tellsDue(s *story) {
 	}
 	s.clock.SetTime(s.clock.Now().Add(11 * 24 * time.Hour))
 	s.settle()
-	message := s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.BackupFailedReason)
+	message := s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.BackingUpReason)
 	if !strings.Contains(message, "older than spec.rollout.after") || !strings.Contains(message, "its certificates end on") {
 		s.Errorf("the message is: %s", message)
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/predicates"
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 )
@@ -31,6 +33,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, opt
 		For(&controlplanev1.IngotControlPlane{}).
 		Owns(&clusterv1.Machine{}).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(clusterToControlPlane), builder.WithPredicates(clusterMatters())).
+		WatchesRawSource(source.Channel(r.wakes(), &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(r.ClusterCache.GetClusterSource(controllerName, clusterToControlPlane)).
 		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), ctrl.LoggerFrom(ctx), r.WatchFilter)).
 		WithOptions(options).
@@ -39,6 +42,22 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, opt
 		return fmt.Errorf("setting up the controller of IngotControlPlanes: %w", err)
 	}
 	return nil
+}
+
+// Wake has a control plane looked at again. It never blocks: one that is lost is looked at again a little later all the same.
+func (r *Reconciler) Wake(key types.NamespacedName) {
+	cp := &controlplanev1.IngotControlPlane{}
+	cp.Namespace, cp.Name = key.Namespace, key.Name
+	select {
+	case r.wakes() <- event.GenericEvent{Object: cp}:
+	default:
+	}
+}
+
+// wakes is the channel of Wake.
+func (r *Reconciler) wakes() chan event.GenericEvent {
+	r.waking.Do(func() { r.wake = make(chan event.GenericEvent, 64) })
+	return r.wake
 }
 
 // clusterToControlPlane maps a Cluster to its IngotControlPlane.

@@ -108,6 +108,7 @@ type story struct {
 	clock     *testclock.FakePassiveClock
 	workload  *workload
 	etcd      *etcd
+	backups   *builder.Backups
 	// told are the events.
 	told *told
 	// writes counts the reconciler's writes, and can make them fail.
@@ -130,7 +131,7 @@ func newStory(t *testing.T, config *rest.Config) *story {
 	}
 	s := &story{
 		T: t, client: c, namespace: namespace.Name,
-		clock: testclock.NewFakePassiveClock(time.Now()), workload: &workload{}, etcd: &etcd{}, told: &told{},
+		clock: testclock.NewFakePassiveClock(time.Now()), workload: &workload{}, etcd: &etcd{}, backups: &builder.Backups{}, told: &told{},
 	}
 	s.restart()
 	return s
@@ -157,6 +158,7 @@ func (s *story) restart() {
 		APIReader:    s.client,
 		ClusterCache: s.workload,
 		OpenEtcd:     s.etcd.open,
+		Backups:      s.backups,
 		Recorder:     s.told,
 		Clock:        s.clock,
 	}

@@ -132,9 +132,9 @@ func (p *Plan) holdMember(w World, member Member, what string) {
 }
 
 func (p *Plan) holdQuorumLost(w World, what string) {
-	all, well := w.Etcd.voters("")
-	p.hold(controlplanev1.EtcdQuorumLostReason, "%s, because etcd has lost its quorum: %d of %d voting members are healthy and %d are needed; bring nodes back (not healthy: %s), or restore etcd from a snapshot",
-		what, well, all, quorum(all), enumerate(w.Etcd.unhealthy("")))
+	all, _ := w.Etcd.voters("")
+	p.hold(controlplanev1.EtcdQuorumLostReason, "%s, because the members of etcd cannot agree: fewer than %d of its %d voting members (%s) work together; bring nodes back, or restore etcd from a snapshot",
+		what, quorum(all), all, enumerate(w.Etcd.unhealthy("")))
 }
 
 // planMisplaced tells etcd where a member is that was restored, before another looks for it.

@@ -5,6 +5,8 @@ package setup
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -43,6 +45,12 @@ type Options struct {
 	// QPS and Burst limit requests to the management cluster's API server, per second.
 	QPS   float32
 	Burst int
+	// Snapshots is the folder of snapshots of etcd whose control planes name no other storage. It must survive the manager.
+	Snapshots string
+	// Scratch is a folder for what is being restored. It needs room for the two largest etcds, twice.
+	Scratch string
+	// AmbientCredentials lets control planes keep snapshots in buckets under the identity of the manager.
+	AmbientCredentials bool
 	// Manager holds the TLS and diagnostics options that all Cluster API managers share.
 	Manager flags.ManagerOptions
 }
@@ -59,6 +67,9 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.Concurrency, "concurrency", 10, "How many objects of a kind are reconciled at the same time.")
 	fs.Float32Var(&o.QPS, "kube-api-qps", 100, "Requests per second to the management cluster's API server.")
 	fs.IntVar(&o.Burst, "kube-api-burst", 200, "Requests that may be sent at once to the management cluster's API server.")
+	fs.StringVar(&o.Snapshots, "snapshot-directory", "/var/lib/ingot/snapshots", "Folder for snapshots of etcd of control planes that name no other storage. It must outlive the manager's Pod.")
+	fs.StringVar(&o.Scratch, "scratch-directory", filepath.Join(os.TempDir(), "ingot-scratch"), "Folder for snapshots that are being taken and restored, with room for the two largest etcds, twice.")
+	fs.BoolVar(&o.AmbientCredentials, "snapshot-ambient-credentials", false, "Let control planes without credentials use the manager's own cloud identity for their buckets.")
 	flags.AddManagerOptions(fs, &o.Manager)
 }
 

@@ -17,6 +17,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -43,6 +44,9 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/machinetemplate"
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/nodeimage"
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/platformendpoint"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup/rehearsal"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup/store"
 	controlplanecontroller "github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/metrics"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/registry"
@@ -250,7 +254,7 @@ func addBootstrap(ctx context.Context, mgr ctrl.Manager, o *Options, workloads c
 }
 
 func addControlPlane(ctx context.Context, mgr ctrl.Manager, o *Options, workloads clustercache.ClusterCache) error {
-	return (&controlplanecontroller.Reconciler{
+	r := &controlplanecontroller.Reconciler{
 		Client:       mgr.GetClient(),
 		APIReader:    mgr.GetAPIReader(),
 		ClusterCache: workloads,
@@ -258,5 +262,26 @@ func addControlPlane(ctx context.Context, mgr ctrl.Manager, o *Options, workload
 		Recorder:     mgr.GetEventRecorder("ingotcontrolplane-controller"),
 		Clock:        clock.RealClock{},
 		WatchFilter:  o.WatchFilter,
-	}).SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.Concurrency})
+	}
+	keeper, err := newKeeper(ctx, o, r.Wake)
+	if err != nil {
+		return fmt.Errorf("backups of etcd: %w", err)
+	}
+	r.Backups = keeper
+	return r.SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.Concurrency})
+}
+
+// newKeeper makes what backs etcd up; ended is called when a backup has ended.
+func newKeeper(ctx context.Context, o *Options, ended func(types.NamespacedName)) (*backup.Keeper, error) {
+	child, err := rehearsal.Itself()
+	if err != nil {
+		return nil, err
+	}
+	return backup.New(ctx, backup.Options{
+		Scratch:   o.Scratch,
+		Store:     store.Options{Dir: o.Snapshots, AllowAmbient: o.AmbientCredentials},
+		Rehearser: child,
+		Clock:     clock.RealClock{},
+		Ended:     ended,
+	})
 }

@@ -198,10 +198,8 @@ func (m *manager) run(ctx context.Context) error {
 		ClusterCache: workloads,
 		OpenEtcd:     m.opener(workloads),
 		Clock:        clock.RealClock{},
-		Backup: func(context.Context, *controlplanev1.IngotControlPlane) (plan.Backup, string) {
-			return plan.BackupDone, ""
-		},
-		Pace: m.world.pace,
+		Backups:      &builder.Backups{},
+		Pace:         m.world.pace,
 	}
 	if err := reconciler.SetupWithManager(ctx, mgr, ctrlcontroller.Options{}); err != nil {
 		return err

@@ -162,6 +162,8 @@ func (q *quickstart) startManager(ctx context.Context) error {
 		Args: []string{
 			"--kubeconfig", q.plane.Kubeconfig,
 			"--health-addr", address,
+			"--snapshot-directory", q.path("snapshots"),
+			"--scratch-directory", q.path("scratch"),
 			"--diagnostics-address", "0", // no metrics: nobody scrapes them here
 			"--insecure-diagnostics",
 		},
