@@ -83,7 +83,6 @@ func (m *members) settled() []string {
 func TestSnapshot(t *testing.T) {
 	m := start(t, 3)
 	m.fill(t)
-	m.cluster.Stall = 2 * time.Second
 
 	t.Run("while writes go on, it is whole, comes from a follower, and all that was acknowledged before is in it", func(t *testing.T) {
 		asked := m.settled()
@@ -144,12 +143,14 @@ func TestSnapshot(t *testing.T) {
 	})
 	t.Run("a member that freezes midway costs the bound, and the next one gives it", func(t *testing.T) {
 		asked := m.settled()
+		bounded := m.cluster
+		bounded.Stall = 4 * time.Second
 		victim := m.nodes[asked[0]].process.Process
 		defer m.settled()
 		defer func() { _ = victim.Signal(syscall.SIGCONT) }()
 		s := sink{midway: func() error { return victim.Signal(syscall.SIGSTOP) }}
 		began := time.Now()
-		got, err := m.cluster.Snapshot(t.Context(), &s)
+		got, err := bounded.Snapshot(t.Context(), &s)
 		if err != nil || got.Node != asked[1] || s.resets != 2 || etcd.Check(&s.Buffer) != nil {
 			t.Errorf("%+v after %d tries, %v; members were to be asked in the order %v", got, s.resets, err, asked)
 		}
@@ -160,7 +161,7 @@ func TestSnapshot(t *testing.T) {
 	t.Run("an only member that freezes ends it within the bound, and the error says so", func(t *testing.T) {
 		asked := m.settled()
 		alone := m.cluster
-		alone.Nodes = asked[:1]
+		alone.Nodes, alone.Stall = asked[:1], 4*time.Second
 		victim := m.nodes[asked[0]].process.Process
 		defer m.settled()
 		defer func() { _ = victim.Signal(syscall.SIGCONT) }()
@@ -194,13 +195,14 @@ func TestSnapshot(t *testing.T) {
 	})
 	t.Run("without a quorum there is none: what one member holds may be old", func(t *testing.T) {
 		asked := order(m.until("one leads", func(all []plan.Member) bool { return leader(all).Name != "" }))
+		alone := m.cluster
+		alone.Nodes = asked[len(asked)-1:] // who is dead costs time only
 		for _, n := range m.nodes {
-			if n.name != asked[len(asked)-1] {
+			if n.name != alone.Nodes[0] {
 				_ = n.process.Process.Kill()
 			}
 		}
-		m.until("nobody leads", func(all []plan.Member) bool { return len(all) == 3 && leader(all).Name == "" })
-		if _, err := m.cluster.Snapshot(t.Context(), &sink{}); !errors.Is(err, etcd.ErrUnreachable) {
+		if _, err := alone.Snapshot(t.Context(), &sink{}); !errors.Is(err, etcd.ErrUnreachable) {
 			t.Errorf("%v", err)
 		}
 	})
