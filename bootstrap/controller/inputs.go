@@ -86,6 +86,35 @@ func pinsOf(pem []byte) ([]string, error) {
 	return pins, nil
 }
 
+// restore reads what the first control plane node fetches. Other roles cannot restore; the family refuses them, so
+// nothing is waited for.
+func (r *Reconciler) restore(ctx context.Context, w *world) (*osfamily.Restore, flow.Outcome) {
+	name := w.config.Spec.RestoreFrom.Name
+	if name == "" || w.role() != bootstrapv1.RoleInit {
+		return nil, flow.Advance("", "")
+	}
+	wait := func(format string, args ...any) (*osfamily.Restore, flow.Outcome) {
+		return nil, flow.Wait(bootstrapv1.WaitingForRestoreReason, fmt.Sprintf(format, args...), secretRetry)
+	}
+	found, err := r.getSecret(ctx, client.ObjectKey{Namespace: w.config.Namespace, Name: name})
+	if err != nil {
+		return nil, flow.Fail(clusterv1.InternalErrorReason, fmt.Sprintf("reading Secret %s, which spec.restoreFrom names, failed; trying again", name), err)
+	}
+	if found == nil {
+		return wait("Secret %s, which spec.restoreFrom names, does not exist yet: the control plane provider makes it; "+
+			"if nobody will, delete the Machine", name)
+	}
+	data, ok := found.Data[osfamily.RestoreKey]
+	if !ok {
+		return wait("Secret %s, which spec.restoreFrom names, has no key %s: replace the Secret", name, osfamily.RestoreKey)
+	}
+	restore, err := osfamily.DecodeRestore(data)
+	if err != nil {
+		return wait("key %s of Secret %s, which spec.restoreFrom names, cannot be used: %v; replace the Secret", osfamily.RestoreKey, name, err)
+	}
+	return &restore, flow.Advance("", "")
+}
+
 // providerID reads the machine's identity where Ingot provides the infrastructure: it is chosen before anything else
 // happens to the machine. Other providers tell the Node themselves, or choose it at a time that is no business of
 // ours; for them the answer is empty, always, so that what is rendered does not depend on who was faster.

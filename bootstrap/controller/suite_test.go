@@ -45,7 +45,7 @@ import (
 func TestStories(t *testing.T) {
 	log.SetLogger(testLogger(t))
 	config := startAPIServer(t)
-	for _, chapter := range []map[string]func(*story){waitStories(), publishStories(), tokenStories(), leaveStories(), crashStories()} {
+	for _, chapter := range []map[string]func(*story){waitStories(), publishStories(), tokenStories(), leaveStories(), crashStories(), restoreStories()} {
 		for name, tell := range chapter {
 			t.Run(name, func(t *testing.T) { tell(newStory(t, config)) })
 		}

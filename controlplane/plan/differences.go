@@ -45,10 +45,11 @@ func (d Desired) usable(l Leftover, role bootstrapv1.Role, snapshot string) bool
 	}
 }
 
-// configDifferences returns the sorted paths below spec.config in which two configs differ, apart from the role, which
-// belongs to one machine.
+// configDifferences returns the sorted paths below spec.config in which two configs differ, apart from the role and from
+// what is restored, which belong to one machine.
 func configDifferences(a, b bootstrapv1.IngotConfigSpec) []string {
 	a.Role, b.Role = "", ""
+	a.RestoreFrom, b.RestoreFrom = bootstrapv1.RestoreReference{}, bootstrapv1.RestoreReference{}
 	return differentPaths("spec.config", fields(a), fields(b))
 }
 

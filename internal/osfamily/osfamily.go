@@ -42,6 +42,10 @@ type Input struct {
 	Certificates *Certificates
 	// Join is how the node finds and trusts the cluster. For RoleInit only Token is set: the token that the node makes.
 	Join Join
+	// Restore is what the machine fetches before it makes the cluster; nil where nothing is restored. It goes with RoleInit
+	// only. A family that cannot fetch files on first boot reports an Error, as does one that finds Config.RestoreFrom set
+	// and Restore nil: a restore that is dropped is an empty cluster.
+	Restore *Restore
 }
 
 // Cluster describes the cluster that the node belongs to.

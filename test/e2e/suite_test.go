@@ -42,21 +42,38 @@ func TestE2E(t *testing.T) {
 	RunSpecs(t, "Ingot end to end")
 }
 
-// newSuite makes the world of one container of specs.
-func newSuite(name string) *suite {
+// Specs run in any order, so what an earlier run left is removed before the first of them.
+var _ = BeforeSuite(func() {
+	Expect(os.RemoveAll(artefactsFolder())).To(Succeed())
+	Expect(os.MkdirAll(artefactsFolder(), 0o755)).To(Succeed())
+})
+
+func checkout() string {
 	GinkgoHelper()
 	repo, err := filepath.Abs(filepath.Join("..", ".."))
 	Expect(err).NotTo(HaveOccurred())
-	artefacts := os.Getenv("ARTIFACTS")
-	if artefacts == "" {
-		artefacts = filepath.Join(repo, "out", "e2e")
+	return repo
+}
+
+func artefactsFolder() string {
+	GinkgoHelper()
+	if folder := os.Getenv("ARTIFACTS"); folder != "" {
+		return folder
 	}
-	artefacts = filepath.Join(artefacts, name)
-	Expect(os.RemoveAll(artefacts)).To(Succeed())
+	return filepath.Join(checkout(), "out", "e2e")
+}
+
+// newSuite makes the world of one container of specs.
+func newSuite(name string) *suite {
+	GinkgoHelper()
+	artefacts := filepath.Join(artefactsFolder(), name)
 	Expect(os.MkdirAll(artefacts, 0o755)).To(Succeed())
 	state, err := os.MkdirTemp("", "ingot-e2e-") // short, because sockets live in it
 	Expect(err).NotTo(HaveOccurred())
-	s := &suite{repo: repo, program: filepath.Join(repo, "bin", "ingotctl"), state: filepath.Join(state, "q"), artefacts: artefacts}
+	s := &suite{
+		repo: checkout(), program: filepath.Join(checkout(), "bin", "ingotctl"),
+		state: filepath.Join(state, "q"), artefacts: artefacts,
+	}
 	Expect(s.program).To(BeAnExistingFile(), "make build makes it")
 	return s
 }

@@ -35,6 +35,9 @@ const (
 	WaitingForControlPlaneReason = "WaitingForControlPlaneInitialized"
 	// WaitingForProviderIDReason says that the infrastructure provider has not chosen the machine's identity yet.
 	WaitingForProviderIDReason = "WaitingForProviderID"
+	// WaitingForRestoreReason says that the Secret that restoreFrom names does not exist yet or cannot be read; the message
+	// names it and says what to do.
+	WaitingForRestoreReason = "WaitingForRestore"
 	// WorkloadClusterUnreachableReason says that no join token can be made because the workload cluster does not answer.
 	WorkloadClusterUnreachableReason = "WorkloadClusterUnreachable"
 	// DataSecretForeignReason says that a Secret with the name of the config exists and belongs to somebody else.

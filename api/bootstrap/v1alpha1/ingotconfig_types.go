@@ -38,11 +38,18 @@ const (
 
 // IngotConfigSpec describes how a node comes up: portable settings, and exactly one operating system block.
 // +kubebuilder:validation:XValidation:rule="has(self.ignition)",message="exactly one operating system block must be set; this version knows ignition"
+// +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom) || !has(self.role) || self.role == 'Init'",message="restoreFrom is for the first control plane node, whose role is Init: remove it"
 type IngotConfigSpec struct {
 	// role is what the node does. IngotControlPlane sets it on the configs that it makes. Unset means Worker for a
 	// worker Machine and ControlPlane for a control plane Machine. Do not set it.
 	// +optional
 	Role Role `json:"role,omitempty"`
+
+	// restoreFrom makes the first control plane node start with the etcd data of a snapshot instead of an empty cluster.
+	// IngotControlPlane sets it on the config of the first machine when a cluster is restored. It goes with role Init only.
+	// Do not set it.
+	// +optional
+	RestoreFrom RestoreReference `json:"restoreFrom,omitempty,omitzero"`
 
 	// node are settings of the Node object and its kubelet.
 	// +optional
@@ -67,6 +74,17 @@ type IngotConfigSpec struct {
 	// ignition renders for images that run Ignition 3.x on first boot.
 	// +optional
 	Ignition IgnitionConfig `json:"ignition,omitempty,omitzero"`
+}
+
+// RestoreReference names what says where a node fetches its etcd data from.
+type RestoreReference struct {
+	// name is a Secret in the same namespace. Its key restore.json lists the files, each with its address and its digest;
+	// the addresses are secret, since etcd holds every secret of the cluster. The node does not come up before the Secret
+	// is there and can be read. Once the bootstrap data is made, the Secret is not read again.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
 }
 
 // NodeSettings are settings of the Node object and its kubelet.
@@ -338,6 +356,7 @@ type IngotConfigTemplateResource struct {
 	// spec is the spec of the IngotConfig.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!has(self.role)",message="role belongs to one machine: remove it from the template"
+	// +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom)",message="restoreFrom belongs to one machine: remove it from the template"
 	Spec IngotConfigSpec `json:"spec,omitempty,omitzero"`
 }
 

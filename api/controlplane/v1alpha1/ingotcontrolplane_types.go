@@ -37,6 +37,7 @@ type IngotControlPlaneSpec struct {
 	// config is the bootstrap configuration of the Machines.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!has(self.role)",message="role belongs to one machine: remove it"
+	// +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom)",message="restoreFrom belongs to one machine: remove it"
 	Config bootstrapv1.IngotConfigSpec `json:"config,omitempty,omitzero"`
 
 	// restoreFrom names a snapshot of etcd that the control plane begins with instead of an empty etcd. On a control plane
@@ -461,6 +462,7 @@ type IngotControlPlaneTemplateResourceSpec struct {
 	// config is the bootstrap configuration of the Machines.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!has(self.role)",message="role belongs to one machine: remove it"
+	// +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom)",message="restoreFrom belongs to one machine: remove it"
 	Config bootstrapv1.IngotConfigSpec `json:"config,omitempty,omitzero"`
 }
 

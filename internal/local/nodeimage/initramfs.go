@@ -5,8 +5,10 @@ package nodeimage
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
@@ -18,15 +20,20 @@ func bootModules() []string {
 	return []string{"virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "nvme", "erofs", "ext4", "crc32c_generic", "overlay", "qemu_fw_cfg"}
 }
 
-// initramfs writes an archive with the script init as the first process, busybox, and the modules (paths relative to
-// moduleDir, in loading order).
-func initramfs(init []byte, busybox, moduleDir string, modules []string) ([]byte, error) {
+// initramfsScripts are the files of the folder initramfs: the first process, and what the DHCP client calls.
+func initramfsScripts() []string { return []string{"init", "dhcp"} }
+
+// initramfs writes an archive with the scripts by their names, of which init is the first process, busybox, and the
+// modules (paths relative to moduleDir, in loading order).
+func initramfs(scripts map[string][]byte, busybox, moduleDir string, modules []string) ([]byte, error) {
 	archive := &assembly.Archive{}
 	for _, dir := range []string{"bin", "dev", "modules.d"} {
 		archive.Dir(dir)
 	}
 	archive.Console()
-	archive.File("init", 0o755, init)
+	for _, name := range slices.Sorted(maps.Keys(scripts)) {
+		archive.File(name, 0o755, scripts[name])
+	}
 	program, err := os.ReadFile(busybox)
 	if err != nil {
 		return nil, fmt.Errorf("initramfs: %w", err)

@@ -22,7 +22,7 @@ func TestTheInitramfsIsAnArchiveThatOthersCanReadAndAlwaysTheSame(t *testing.T) 
 		}
 	}
 	pack := func() []byte {
-		archive, err := initramfs([]byte("#!/bin/busybox sh\n"), filepath.Join(dir, "busybox"), dir, []string{"a.ko", "b.ko"})
+		archive, err := initramfs(map[string][]byte{"init": []byte("#!/bin/busybox sh\n"), "dhcp": []byte("case")}, filepath.Join(dir, "busybox"), dir, []string{"a.ko", "b.ko"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,17 +35,20 @@ func TestTheInitramfsIsAnArchiveThatOthersCanReadAndAlwaysTheSame(t *testing.T) 
 	if _, err := exec.LookPath("cpio"); err != nil {
 		t.Fatal("cpio is not installed")
 	}
-	list := exec.CommandContext(t.Context(), "cpio", "-i", "--quiet", "--to-stdout", "modules", "modules.d/b.ko")
+	list := exec.CommandContext(t.Context(), "cpio", "-i", "--quiet", "--to-stdout", "dhcp", "init", "modules", "modules.d/b.ko")
 	list.Stdin = bytes.NewReader(first)
 	out, err := list.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "/modules.d/a.ko\n/modules.d/b.ko\n") || !strings.Contains(string(out), "module bb") {
+	if err != nil || !strings.Contains(string(out), "/modules.d/a.ko\n/modules.d/b.ko\n") || !strings.Contains(string(out), "module bb") ||
+		!strings.Contains(string(out), "case#!/bin/busybox sh\n") {
 		t.Fatalf("cpio reads %q, %v", out, err)
 	}
 }
 
-func TestInitIsAScriptThatAShellAccepts(t *testing.T) {
-	check := exec.CommandContext(t.Context(), "sh", "-n", filepath.Join("..", "..", "..", "nodeimage", "initramfs", "init"))
-	if out, err := check.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+func TestScriptsOfTheInitramfsAreThoseThatAShellAccepts(t *testing.T) {
+	for _, name := range initramfsScripts() {
+		check := exec.CommandContext(t.Context(), "sh", "-n", filepath.Join("..", "..", "..", "nodeimage", "initramfs", name))
+		if out, err := check.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
 	}
 }

@@ -105,23 +105,29 @@ func (r *build) espFiles() (map[string][]byte, error) {
 		"ingot/vmlinuz":             filepath.Join(boot, "vmlinuz"),
 		"loader/loader.conf":        r.source("esp", "loader.conf"),
 		"loader/entries/ingot.conf": r.source("esp", "ingot.conf"),
-		"init":                      r.source("initramfs", "init"),
 	} {
 		content, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
 		}
-		if strings.HasSuffix(name, ".conf") || name == "init" {
+		if strings.HasSuffix(name, ".conf") {
 			content = []byte(fill.Replace(string(content)))
 		}
 		files[name] = content
+	}
+	scripts := map[string][]byte{}
+	for _, name := range initramfsScripts() {
+		content, err := os.ReadFile(r.source("initramfs", name))
+		if err != nil {
+			return nil, err
+		}
+		scripts[name] = []byte(fill.Replace(string(content)))
 	}
 	modules, err := assembly.ReadList(filepath.Join(boot, "modules.order"))
 	if err != nil {
 		return nil, err
 	}
-	files["ingot/initramfs.img"], err = initramfs(files["init"], filepath.Join(boot, "busybox"), filepath.Join(boot, "modules"), modules)
-	delete(files, "init")
+	files["ingot/initramfs.img"], err = initramfs(scripts, filepath.Join(boot, "busybox"), filepath.Join(boot, "modules"), modules)
 	return files, err
 }
 

@@ -28,6 +28,7 @@ func check(in osfamily.Input) osfamily.Report {
 	checkCluster(&report, in.Cluster)
 	checkNode(&report, in.Config.Node)
 	checkTrust(&report, in)
+	checkRestore(&report, in)
 	if isControlPlane(in.Role) {
 		checkControlPlane(&report, in.Config.ControlPlane)
 		checkVIP(&report, in)
@@ -133,6 +134,23 @@ func checkTrust(report *osfamily.Report, in osfamily.Input) {
 	} {
 		if len(purpose.pair.Cert) == 0 || len(purpose.pair.Key) == 0 {
 			report.Errorf(purpose.path, "must hold a certificate (or public key) and its private key")
+		}
+	}
+}
+
+// checkRestore refuses whatever would end in an empty cluster where a restored one was asked for.
+func checkRestore(report *osfamily.Report, in osfamily.Input) {
+	const path = "spec.restoreFrom"
+	name := in.Config.RestoreFrom.Name
+	switch {
+	case in.Restore == nil && name == "":
+	case in.Role != bootstrapv1.RoleInit:
+		report.Errorf(path, "only the first control plane node can be restored, and this one has role %s: remove it", in.Role)
+	case in.Restore == nil:
+		report.Errorf(path, "what Secret %q lists was not read, and without it the node would make an empty cluster", name)
+	default:
+		if err := in.Restore.Validate(); err != nil {
+			report.Errorf(path, "%v", err)
 		}
 	}
 }

@@ -86,6 +86,9 @@ func compose(in osfamily.Input) (ignition.Config, error) {
 		config.Files = append(config.Files, pkiFiles(*in.Certificates)...)
 		config.Files = append(config.Files, patchFiles(in.Config.ControlPlane)...)
 	}
+	if in.Restore != nil {
+		addRestore(&config, *in.Restore)
+	}
 	if wantsVIP(in) {
 		addVIP(&config, in)
 	}

@@ -43,12 +43,24 @@ func readable(data []byte) (string, error) {
 		return "", err
 	}
 	var out strings.Builder
+	if config.FetchTimeout > 0 {
+		fmt.Fprintf(&out, "\n==> gives up fetching a file after %s\n", config.FetchTimeout)
+	}
+	for _, bundle := range config.Authorities {
+		fmt.Fprintf(&out, "\n==> trusts for what it fetches\n%s", bundle)
+	}
+	for _, folder := range config.Folders {
+		fmt.Fprintf(&out, "\n==> folder %s %04o\n", folder.Path, folder.Mode)
+	}
 	for _, file := range config.Files {
 		kind := "file"
 		if file.Append {
 			kind = "append to"
 		}
 		fmt.Fprintf(&out, "\n==> %s %s %04o\n%s", kind, file.Path, file.Mode, file.Data)
+		if file.Remote != (ignition.Remote{}) {
+			fmt.Fprintf(&out, "from %s\nsha512 %s\n", file.Remote.URL, file.Remote.SHA512)
+		}
 	}
 	var masked []string
 	for _, unit := range config.Units {

@@ -30,6 +30,8 @@ const (
 	// systemVerification is the preflight check of the kernel's configuration and control groups. It asks for a file that
 	// many images do not carry, about properties that no machine can change: they are for the check of the image.
 	systemVerification = "SystemVerification"
+	// emptyEtcdFolder is the preflight check that etcd has no data yet. A node that is restored has.
+	emptyEtcdFolder = "DirAvailable--var-lib-etcd"
 	// proxyMode is the one mode that needs nothing on the node but the kernel. Kubernetes calls iptables, its default,
 	// a thing of the past.
 	proxyMode = "nftables"
@@ -141,6 +143,9 @@ func nodeRegistration(in osfamily.Input) kubeadmv1.NodeRegistrationOptions {
 		Name:                  in.Machine.Name,
 		CRISocket:             criSocket,
 		IgnorePreflightErrors: []string{systemVerification},
+	}
+	if in.Restore != nil {
+		out.IgnorePreflightErrors = append(out.IgnorePreflightErrors, emptyEtcdFolder)
 	}
 	if in.Config.Node.Taints != nil {
 		out.Taints = append([]corev1.Taint{}, *in.Config.Node.Taints...)

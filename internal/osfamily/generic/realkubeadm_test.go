@@ -41,7 +41,7 @@ func TestRealKubeadmUsesWhatIsWritten(t *testing.T) {
 	programs.applyIgnition(t, bundle.Data, root)
 
 	for _, phase := range [][]string{{"certs", "all"}, {"control-plane", "all"}, {"etcd", "local"}} {
-		programs.run(t, "kubeadm", nil, slices.Concat([]string{"init", "phase"}, phase,
+		programs.run(t, "kubeadm", slices.Concat([]string{"init", "phase"}, phase,
 			[]string{"--config", "/etc/ingot/kubeadm.yaml", "--rootfs", root})...)
 	}
 

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package ignition encodes Ignition 3.4 configurations. It is shared by the families whose images run Ignition 3.x on
-// first boot. It knows the format: files, units, masks, how they are ordered and how they are validated. It never knows
-// an operating system, a role or Kubernetes.
+// first boot. It knows the format: files, units, masks, what is fetched and from whom, how they are ordered and how they
+// are validated. It never knows an operating system, a role or Kubernetes.
 package ignition
 
 import (
@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coreos/ignition/v2/config/v3_4"
 	"github.com/coreos/ignition/v2/config/v3_4/types"
@@ -30,6 +31,12 @@ type Config struct {
 	Files []File
 	// Units are systemd units to write, extend, enable or mask.
 	Units []Unit
+	// Folders are directories to make, for those whose mode matters.
+	Folders []Folder
+	// Authorities are PEM bundles that the machine trusts for remote files, beside those that its image trusts.
+	Authorities []string
+	// FetchTimeout is how long the machine tries to fetch one remote file, in whole seconds. Zero means for ever.
+	FetchTimeout time.Duration
 }
 
 // File is a file that root owns.
@@ -40,8 +47,26 @@ type File struct {
 	Mode fs.FileMode
 	// Data is the content.
 	Data []byte
+	// Remote is where the content is fetched from; Data is empty then.
+	Remote Remote
 	// Append adds Data to what the image has at the path instead of replacing it.
 	Append bool
+}
+
+// Remote is content that the machine fetches on first boot. The image must have a network before its root is up.
+type Remote struct {
+	// URL is the address.
+	URL string
+	// SHA512 is the digest in hexadecimal. It is required: Ignition refuses any other content.
+	SHA512 string
+}
+
+// Folder is a directory that root owns.
+type Folder struct {
+	// Path is absolute. Missing parent directories are made with mode 0755.
+	Path string
+	// Mode holds the permission bits.
+	Mode fs.FileMode
 }
 
 // Unit is a systemd unit.
@@ -64,12 +89,28 @@ type Unit struct {
 func (c Config) Encode() ([]byte, error) {
 	out := types.Config{Ignition: types.Ignition{Version: Version}}
 	for _, f := range c.Files {
+		if err := f.Remote.check(len(f.Data) > 0 || f.Append); err != nil {
+			return nil, fmt.Errorf("file %s: %w", f.Path, err)
+		}
 		out.Storage.Files = append(out.Storage.Files, encodeFile(f))
+	}
+	for _, f := range c.Folders {
+		out.Storage.Directories = append(out.Storage.Directories, types.Directory{
+			Node: types.Node{Path: f.Path}, DirectoryEmbedded1: types.DirectoryEmbedded1{Mode: new(int(f.Mode.Perm()))},
+		})
+	}
+	for _, bundle := range c.Authorities {
+		out.Ignition.Security.TLS.CertificateAuthorities = append(out.Ignition.Security.TLS.CertificateAuthorities,
+			types.Resource{Source: new(encodeAuthority(bundle))})
+	}
+	if c.FetchTimeout > 0 {
+		out.Ignition.Timeouts.HTTPTotal = new(int(c.FetchTimeout / time.Second))
 	}
 	for _, u := range c.Units {
 		out.Systemd.Units = append(out.Systemd.Units, encodeUnit(u))
 	}
 	slices.SortStableFunc(out.Storage.Files, func(a, b types.File) int { return cmp.Compare(a.Path, b.Path) })
+	slices.SortStableFunc(out.Storage.Directories, func(a, b types.Directory) int { return cmp.Compare(a.Path, b.Path) })
 	slices.SortStableFunc(out.Systemd.Units, func(a, b types.Unit) int { return cmp.Compare(a.Name, b.Name) })
 
 	data, err := compact(out)
@@ -115,22 +156,62 @@ func Decode(data []byte) (Config, error) {
 	for _, u := range in.Systemd.Units {
 		out.Units = append(out.Units, decodeUnit(u))
 	}
+	for _, f := range in.Storage.Directories {
+		out.Folders = append(out.Folders, Folder{Path: f.Path, Mode: fs.FileMode(ptrOr(f.Mode, 0)) & fs.ModePerm})
+	}
+	for i, authority := range in.Ignition.Security.TLS.CertificateAuthorities {
+		bundle, err := decodeDataURL(ptrOr(authority.Source, ""))
+		if err != nil {
+			return Config{}, fmt.Errorf("decoding authority %d: %w", i, err)
+		}
+		out.Authorities = append(out.Authorities, string(bundle))
+	}
+	out.FetchTimeout = time.Duration(ptrOr(in.Ignition.Timeouts.HTTPTotal, 0)) * time.Second
 	return out, nil
 }
 
-const dataURLPrefix = "data:;base64,"
+// check refuses what Ignition would accept and nobody can have meant.
+func (r Remote) check(hasData bool) error {
+	switch {
+	case r == Remote{}:
+		return nil
+	case hasData:
+		return errors.New("its content is either given or fetched, and never appended when it is fetched")
+	case r.URL == "" || r.SHA512 == "":
+		return errors.New("what is fetched needs an address and a digest")
+	default:
+		return nil
+	}
+}
+
+const (
+	dataURLPrefix = "data:;base64,"
+	sha512Prefix  = "sha512-"
+)
 
 func encodeFile(f File) types.File {
 	out := types.File{Node: types.Node{Path: f.Path}}
 	out.Mode = new(int(f.Mode.Perm()))
-	content := types.Resource{Source: new(dataURLPrefix + base64.StdEncoding.EncodeToString(f.Data))}
+	content := types.Resource{Source: new(encodeDataURL(f.Data))}
 	if f.Append {
 		out.Append = []types.Resource{content}
 		return out
 	}
+	if f.Remote != (Remote{}) {
+		content = types.Resource{Source: new(f.Remote.URL), Verification: types.Verification{Hash: new(sha512Prefix + f.Remote.SHA512)}}
+	}
 	out.Overwrite = new(true)
 	out.Contents = content
 	return out
+}
+
+// encodeAuthority ends the bundle with its last certificate: Ignition takes a blank line after it for a broken one.
+func encodeAuthority(bundle string) string {
+	return encodeDataURL([]byte(strings.TrimSpace(bundle) + "\n"))
+}
+
+func encodeDataURL(data []byte) string {
+	return dataURLPrefix + base64.StdEncoding.EncodeToString(data)
 }
 
 func decodeFile(f types.File) (File, error) {
@@ -139,8 +220,13 @@ func decodeFile(f types.File) (File, error) {
 	if len(f.Append) == 1 {
 		content, out.Append = f.Append[0], true
 	}
+	source := ptrOr(content.Source, "")
+	if digest, ok := strings.CutPrefix(ptrOr(content.Verification.Hash, ""), sha512Prefix); ok && !out.Append {
+		out.Remote = Remote{URL: source, SHA512: digest}
+		return out, nil
+	}
 	var err error
-	out.Data, err = decodeDataURL(ptrOr(content.Source, ""))
+	out.Data, err = decodeDataURL(source)
 	return out, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -21,7 +22,11 @@ func sample() ignition.Config {
 			{Path: "/etc/secret", Mode: 0o600, Data: []byte{0, 0xff, '"', '\n'}},
 			{Path: "/etc/hosts", Mode: 0o644, Data: []byte("127.0.1.1 node\n"), Append: true},
 			{Path: "/etc/empty", Mode: 0o755, Data: []byte{}},
+			{Path: "/data/member/db", Mode: 0o600, Remote: ignition.Remote{URL: "https://example.com/db?a=b&c=d", SHA512: strings.Repeat("0f", 64)}},
 		},
+		Folders:      []ignition.Folder{{Path: "/data", Mode: 0o700}, {Path: "/data/member", Mode: 0o700}},
+		Authorities:  []string{"-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"},
+		FetchTimeout: 90 * time.Second,
 		Units: []ignition.Unit{
 			{Name: "a.service", Contents: "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n", Enabled: true},
 			{Name: "b.timer", Masked: true},
@@ -57,6 +62,7 @@ func TestEncodeIsDeterministic(t *testing.T) {
 		shuffled := sample()
 		slices.Reverse(shuffled.Files)
 		slices.Reverse(shuffled.Units)
+		slices.Reverse(shuffled.Folders)
 		again, err := shuffled.Encode()
 		if err != nil {
 			t.Fatal(err)
@@ -100,6 +106,33 @@ func TestEncodeRefuses(t *testing.T) {
 			}},
 			want: "install section",
 		},
+		{
+			why:    "what is fetched without a digest could be anything",
+			config: ignition.Config{Files: []ignition.File{{Path: "/a", Remote: ignition.Remote{URL: "https://example.com/a"}}}},
+			want:   "needs an address and a digest",
+		},
+		{
+			why:    "a digest without an address fetches nothing",
+			config: ignition.Config{Files: []ignition.File{{Path: "/a", Remote: ignition.Remote{SHA512: strings.Repeat("0f", 64)}}}},
+			want:   "needs an address and a digest",
+		},
+		{
+			why: "a file with two contents would get one of them",
+			config: ignition.Config{Files: []ignition.File{{
+				Path: "/a", Data: []byte("a"), Remote: ignition.Remote{URL: "https://example.com/a", SHA512: strings.Repeat("0f", 64)},
+			}}},
+			want: "either given or fetched",
+		},
+		{
+			why:    "a digest that is none would be found out on the machine",
+			config: ignition.Config{Files: []ignition.File{{Path: "/a", Remote: ignition.Remote{URL: "https://example.com/a", SHA512: "0f"}}}},
+			want:   "incorrect size for hash sum",
+		},
+		{
+			why:    "relative folders have no place",
+			config: ignition.Config{Folders: []ignition.Folder{{Path: "data", Mode: 0o700}}},
+			want:   "path not absolute",
+		},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			_, err := tc.config.Encode()
@@ -115,7 +148,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"no bytes at all":              ``,
 		"another specification":        `{"ignition":{"version":"2.3.0"}}`,
 		"an unknown key":               `{"ignition":{"version":"3.4.0"},"storgae":{}}`,
-		"a file that must be fetched":  `{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/a","contents":{"source":"https://example.com/a"}}]}}`,
+		"a file without a digest":      `{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/a","contents":{"source":"https://example.com/a"}}]}}`,
 		"a file without any content":   `{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/a"}]}}`,
 		"a data URL that is no base64": `{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/a","contents":{"source":"data:;base64,%"}}]}}`,
 	} {
@@ -124,5 +157,22 @@ func TestDecodeRefuses(t *testing.T) {
 				t.Fatalf("decoded %s", data)
 			}
 		})
+	}
+}
+
+// Ignition takes a blank line at the end of a bundle for a certificate that it cannot read, and gives up.
+func TestAuthoritiesEndWithACertificate(t *testing.T) {
+	config := sample()
+	config.Authorities[0] = "\n" + config.Authorities[0] + "\n\n"
+	data, err := config.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ignition.Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(sample().Authorities, got.Authorities); diff != "" {
+		t.Errorf("the bundle differs (-want +got):\n%s", diff)
 	}
 }

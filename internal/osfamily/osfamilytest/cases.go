@@ -59,6 +59,10 @@ func Cases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 		func(in *osfamily.Input) {
 			in.Config.ControlPlane.VIP = bootstrapv1.ControlPlaneVIP{VirtualRouterID: 51}
 		})
+	add("init-restore", "a snapshot is fetched from a signed address whose server the image trusts", bootstrapv1.RoleInit,
+		func(in *osfamily.Input) { restoring(in, "") })
+	add("init-restore-own-authority", "the manager serves the snapshot with an authority of its own", bootstrapv1.RoleInit,
+		func(in *osfamily.Input) { restoring(in, restoreAuthority) })
 	add("init-defaults-of-kubeadm", "without networks from the Cluster kubeadm's defaults count", bootstrapv1.RoleInit,
 		func(in *osfamily.Input) {
 			in.Cluster.PodCIDRs, in.Cluster.ServiceCIDRs, in.Cluster.ServiceDomain = nil, nil, ""
@@ -109,7 +113,51 @@ func BrokenCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 		func(in *osfamily.Input) { in.Config.ControlPlane.KeyAlgorithm = "DSA" })
 	add("a name that no certificate can hold", "spec.controlPlane.certSANs[0]", bootstrapv1.RoleInit,
 		func(in *osfamily.Input) { in.Config.ControlPlane.CertSANs = []string{"not a name"} })
+	add("a worker that restores", restorePath, bootstrapv1.RoleWorker, func(in *osfamily.Input) { restoring(in, "") })
+	add("a restore of a control plane that is there", restorePath, bootstrapv1.RoleControlPlane,
+		func(in *osfamily.Input) { restoring(in, "") })
+	add("a restore that nobody read", restorePath, bootstrapv1.RoleInit,
+		func(in *osfamily.Input) { in.Config.RestoreFrom.Name = "harbour-restore" })
+	add("a restore by an address that everybody can listen to", restorePath, bootstrapv1.RoleInit, func(in *osfamily.Input) {
+		restoring(in, "")
+		in.Restore.Files[0].URL = "http://backup.example.com/db?signature=" + secretMark
+	})
+	add("a restore beside etcd's folder", restorePath, bootstrapv1.RoleInit, func(in *osfamily.Input) {
+		restoring(in, "")
+		in.Restore.Files[0].Path = "/etc/shadow"
+	})
 	return selected(cases, selectFamily)
+}
+
+const restorePath = "spec.restoreFrom"
+
+// restoreAuthority is a certificate that never changes. It signed nothing.
+const restoreAuthority = `-----BEGIN CERTIFICATE-----
+MIIBHDCBz6ADAgECAgEBMAUGAytlcDAVMRMwEQYDVQQDEwppbmdvdCB0ZXN0MCAX
+DTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjAVMRMwEQYDVQQDEwppbmdv
+dCB0ZXN0MCowBQYDK2VwAyEADIz5pXOEb3Cs1ulHatf9DbyAvu+0MsWOZpeFGF9x
+bPmjQjBAMA4GA1UdDwEB/wQEAwICBDAPBgNVHRMBAf8EBTADAQH/MB0GA1UdDgQW
+BBT9gnmWRaonRuW1TGufnX6uyJFEPTAFBgMrZXADQQBhpo6cX9kHHbTEIJoC2aF0
+FUXsfgBuAQS/7lH52J6a/NOiG+hOdk0vqOmpYDIUX4SUyLmBh42twAZe4GbHA4UP
+-----END CERTIFICATE-----
+`
+
+// restoring makes the input restore what the two kinds of files of a snapshot stand for.
+func restoring(in *osfamily.Input, authority string) {
+	file := func(path, digit string, bytes int64) osfamily.RestoreFile {
+		return osfamily.RestoreFile{
+			Path:      osfamily.RestoreFolder + "/member/" + path,
+			URL:       "https://backup.example.com/harbour/" + path + "?signature=" + secretMark,
+			SHA512:    strings.Repeat(digit, 128),
+			SizeBytes: bytes,
+		}
+	}
+	in.Config.RestoreFrom.Name = "harbour-restore"
+	in.Restore = &osfamily.Restore{Authority: authority, Files: []osfamily.RestoreFile{
+		file("snap/db", "a", 2<<30),
+		file("snap/0000000000000001-0000000000000007.snap", "b", 8<<10),
+		file("wal/0000000000000000-0000000000000000.wal", "c", 64<<20),
+	}}
 }
 
 func selected(cases []Case, selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {

@@ -16,10 +16,10 @@ import (
 // Fuzz feeds the family nonsense. It must not panic, must stay pure, and what it does render must be valid.
 func Fuzz(f *testing.F, s Suite) {
 	f.Helper()
-	f.Add("Worker", "node-1", "ingot://1", "192.0.2.10", int32(6443), "v1.36.3", "example.com/a", "b", "eth0", int32(51), "10m", int32(600))
-	f.Add("Init", "node-1", "", "::1", int32(443), "v1.31.0", "a", "", "", int32(0), "", int32(0))
-	f.Add("ControlPlane", "", "\n", "", int32(-1), "1", "/", "\"", "%s", int32(-1), "-", int32(-1))
-	f.Fuzz(func(t *testing.T, role, name, providerID, host string, port int32, version, key, value, device string, router int32, cpu string, seconds int32) {
+	f.Add("Worker", "node-1", "ingot://1", "192.0.2.10", int32(6443), "v1.36.3", "example.com/a", "b", "eth0", int32(51), "10m", int32(600), "")
+	f.Add("Init", "node-1", "", "::1", int32(443), "v1.31.0", "a", "", "", int32(0), "", int32(0), "https://example.com/db")
+	f.Add("ControlPlane", "", "\n", "", int32(-1), "1", "/", "\"", "%s", int32(-1), "-", int32(-1), "\x00")
+	f.Fuzz(func(t *testing.T, role, name, providerID, host string, port int32, version, key, value, device string, router int32, cpu string, seconds int32, address string) {
 		in := input(bootstrapv1.Role(role))
 		s.Select(&in.Config)
 		in.Machine.Name, in.Machine.ProviderID = name, providerID
@@ -35,6 +35,10 @@ func Fuzz(f *testing.F, s Suite) {
 			CPURequest: cpu,
 			ExtraArgs:  []bootstrapv1.Arg{{Name: key, Value: value}},
 			ExtraEnvs:  []bootstrapv1.EnvVar{{Name: key, Value: value}},
+		}
+		if address != "" {
+			restoring(&in, key)
+			in.Restore.Files[0].URL, in.Restore.Files[1].Path = address, value
 		}
 		s.checkNonsense(t, in)
 	})
