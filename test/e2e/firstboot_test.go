@@ -44,7 +44,7 @@ const hostSeenFromGuest = "10.0.2.2"
 
 // A machine that restores a cluster fetches etcd's data before its root is up. Nobody can help it there: a network that
 // does not come up, or that systemd cannot take over afterwards, is a cluster that stays lost.
-var _ = Describe("an image whose config refers to remote files", Label("quickstart"), Ordered, func() {
+var _ = Describe("an image whose config refers to remote files", Ordered, func() {
 	var (
 		image   string
 		server  *httptest.Server
