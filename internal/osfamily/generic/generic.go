@@ -89,6 +89,9 @@ func compose(in osfamily.Input) (ignition.Config, error) {
 	if in.Restore != nil {
 		addRestore(&config, *in.Restore)
 	}
+	if in.Role == bootstrapv1.RoleControlPlane {
+		config.Files = append(config.Files, ignition.File{Path: joinPath, Mode: 0o700, Data: []byte(joinScript)})
+	}
 	if wantsVIP(in) {
 		addVIP(&config, in)
 	}

@@ -10,13 +10,32 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
 )
 
-// bootstrapUnit runs kubeadm once. It tries once only: what failed half way is not repaired in place, the machine is
-// replaced. Its output goes to the console, so that it can be read from outside; therefore nothing that it prints may
-// be secret.
+// joinPath is the script that joins a control plane.
+const joinPath = "/etc/ingot/join"
+
+// joinScript has kubeadm go on where etcd did not answer in time. kubeadm gives some of its questions to etcd two seconds,
+// once, which nobody can change; the phases that ask can be repeated. Whoever did not come as far as that is not repaired.
+const joinScript = `#!/bin/sh
+/usr/bin/kubeadm join --config ` + kubeadmPath + ` && exit 0
+for try in 1 2 3 4 5; do
+    [ -e /var/lib/kubelet/kubeadm-flags.env ] || exit 1
+    echo "ingot: kubeadm join goes on in 10 s (try $try of 5)"
+    sleep 10
+    /usr/bin/kubeadm join --config ` + kubeadmPath + ` --skip-phases=preflight,control-plane-prepare,kubelet-start && exit 0
+done
+exit 1
+`
+
+// bootstrapUnit runs kubeadm. What failed half way is not repaired in place, the machine is replaced. Its output goes to the
+// console, so that it can be read from outside; therefore nothing that it prints may be secret.
 func bootstrapUnit(role bootstrapv1.Role) ignition.Unit {
-	command, flags := "join", ""
-	if role == bootstrapv1.RoleInit {
-		command, flags = "init", " --skip-token-print"
+	command, does := "join", "/usr/bin/kubeadm join --config "+kubeadmPath
+	switch role {
+	case bootstrapv1.RoleInit:
+		command, does = "init", "/usr/bin/kubeadm init --config "+kubeadmPath+" --skip-token-print"
+	case bootstrapv1.RoleControlPlane:
+		does = "/bin/sh " + joinPath
+	case bootstrapv1.RoleWorker:
 	}
 	return ignition.Unit{
 		Name:    "ingot-bootstrap.service",
@@ -33,7 +52,7 @@ Type=oneshot
 RemainAfterExit=yes
 StandardOutput=journal+console
 StandardError=inherit
-ExecStart=/usr/bin/kubeadm %[1]s --config %[2]s%[3]s
+ExecStart=%[3]s
 ExecStartPost=/usr/bin/rm -f %[2]s
 ExecStartPost=/usr/bin/mkdir -p %[4]s
 ExecStartPost=/usr/bin/touch %[4]s/%[5]s
@@ -41,7 +60,7 @@ ExecStartPost=/usr/bin/echo "ingot: kubeadm %[1]s finished"
 
 [Install]
 WantedBy=multi-user.target
-`, command, kubeadmPath, flags, sentinelFolder, sentinelName),
+`, command, kubeadmPath, does, sentinelFolder, sentinelName),
 	}
 }
 
