@@ -87,7 +87,12 @@ func tellsDue(s *story) {
 		cp.Spec.Rollout.After = metav1.NewTime(s.clock.Now().Add(time.Hour))
 		cp.Spec.Rollout.Before.CertificatesExpiryDays = 10
 	})
+	end := metav1.NewTime(s.clock.Now().Add(20 * 24 * time.Hour))
+	s.etcd.members[0].CertificateEnds = end
 	result := s.settle()
+	if got := s.onlyMachine().Annotations[clusterv1.MachineCertificatesExpiryDateAnnotation]; got != end.UTC().Format(time.RFC3339) {
+		s.Errorf("Cluster API is told that the certificates end on %q", got)
+	}
 	s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionFalse, controlplanev1.NotRollingOutReason)
 	if result.RequeueAfter > time.Hour {
 		s.Errorf("the next look is after %s, and spec.rollout.after comes before", result.RequeueAfter)

@@ -54,6 +54,9 @@ func (r *Reconciler) reportMachine(ctx context.Context, s *snapshot, m *clusterv
 	if err != nil {
 		return err
 	}
+	if member, _ := s.world.Member(m.Name); member != nil && !member.CertificateEnds.IsZero() { // Cluster API copies it to the status
+		metav1.SetMetaDataAnnotation(&m.ObjectMeta, clusterv1.MachineCertificatesExpiryDateAnnotation, member.CertificateEnds.UTC().Format(time.RFC3339))
+	}
 	report := []metav1.Condition{s.upToDate(m)}
 	report = append(report, s.machineComponents(m, r.Clock.Now())...)
 	if held := s.held(remediationHolds()...); held != nil && remediationWanted(m) {

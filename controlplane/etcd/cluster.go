@@ -20,6 +20,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 )
@@ -68,7 +69,7 @@ func (c Cluster) Members(ctx context.Context) ([]plan.Member, error) {
 	}
 	for _, node := range c.Nodes {
 		if listed, err := c.list(ctx, node, clientv3.WithSerializable()); err == nil {
-			return judged(listed, make([]*clientv3.StatusResponse, len(listed.Members))), nil
+			return judged(listed, make([]answer, len(listed.Members))), nil
 		}
 	}
 	return nil, fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(errs...))
@@ -85,7 +86,7 @@ func (c Cluster) list(ctx context.Context, node string, options ...clientv3.OpOp
 
 // judge asks each member how it is, all at the same time.
 func (c Cluster) judge(ctx context.Context, listed *clientv3.MemberListResponse) []plan.Member {
-	statuses := make([]*clientv3.StatusResponse, len(listed.Members))
+	statuses := make([]answer, len(listed.Members))
 	var all sync.WaitGroup
 	for i, m := range listed.Members {
 		if m.Name != "" && slices.Contains(c.Nodes, m.Name) {
@@ -97,7 +98,7 @@ func (c Cluster) judge(ctx context.Context, listed *clientv3.MemberListResponse)
 }
 
 // judged are the members with what they said of themselves, sorted by ID.
-func judged(listed *clientv3.MemberListResponse, statuses []*clientv3.StatusResponse) []plan.Member {
+func judged(listed *clientv3.MemberListResponse, statuses []answer) []plan.Member {
 	members := make([]plan.Member, len(listed.Members))
 	for i, m := range listed.Members {
 		members[i] = judgeMember(m, statuses[i], statuses)
@@ -107,14 +108,14 @@ func judged(listed *clientv3.MemberListResponse, statuses []*clientv3.StatusResp
 }
 
 // judgeMember says how a member is: healthy is one that answers without complaint, knows a leader, and keeps up.
-func judgeMember(m *etcdserverpb.Member, status *clientv3.StatusResponse, all []*clientv3.StatusResponse) plan.Member {
-	member := plan.Member{ID: strconv.FormatUint(m.ID, 16), Name: m.Name, Learner: m.IsLearner}
-	if status == nil || status.Leader == 0 || len(status.Errors) > 0 {
+func judgeMember(m *etcdserverpb.Member, status answer, all []answer) plan.Member {
+	member := plan.Member{ID: strconv.FormatUint(m.ID, 16), Name: m.Name, Learner: m.IsLearner, CertificateEnds: status.certificateEnds}
+	if status.StatusResponse == nil || status.Leader == 0 || len(status.Errors) > 0 {
 		return member
 	}
 	newest := uint64(0)
 	for _, s := range all {
-		if s != nil {
+		if s.StatusResponse != nil {
 			newest = max(newest, s.RaftAppliedIndex)
 		}
 	}
@@ -123,13 +124,26 @@ func judgeMember(m *etcdserverpb.Member, status *clientv3.StatusResponse, all []
 	return member
 }
 
-// status returns nil where the member does not answer.
-func (c Cluster) status(ctx context.Context, node string) (status *clientv3.StatusResponse) {
+// answer is what a member says of itself: nothing where it does not answer.
+type answer struct {
+	*clientv3.StatusResponse
+
+	// certificateEnds is when the certificate ends that it showed.
+	certificateEnds metav1.Time
+}
+
+// status asks the member on a node how it is.
+func (c Cluster) status(ctx context.Context, node string) (said answer) {
+	c.TLS = c.TLS.Clone()
+	c.TLS.VerifyConnection = func(state tls.ConnectionState) error { // after what TLS verifies by itself
+		said.certificateEnds = metav1.NewTime(state.PeerCertificates[0].NotAfter)
+		return nil
+	}
 	_ = c.on(ctx, node, func(ctx context.Context, client *clientv3.Client) (err error) {
-		status, err = client.Status(ctx, endpoint)
+		said.StatusResponse, err = client.Status(ctx, endpoint)
 		return err
 	})
-	return status
+	return said
 }
 
 // Promote gives a learner its vote. One that has it already is no error.
@@ -161,7 +175,7 @@ func (c Cluster) MoveLeader(ctx context.Context, from, to plan.Member) error {
 	if err != nil {
 		return fmt.Errorf("etcd member %q: %w", to.ID, err)
 	}
-	if status := c.status(ctx, from.Name); status == nil || strconv.FormatUint(status.Leader, 16) != from.ID {
+	if status := c.status(ctx, from.Name); status.StatusResponse == nil || strconv.FormatUint(status.Leader, 16) != from.ID {
 		return nil // it is no leader that could hand over
 	}
 	err = c.on(ctx, from.Name, func(ctx context.Context, client *clientv3.Client) error {

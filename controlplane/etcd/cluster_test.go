@@ -220,6 +220,11 @@ func TestMembers(t *testing.T) {
 	if err != nil || leader(all).Name == "" || !slices.IsSortedFunc(all, func(a, b plan.Member) int { return strings.Compare(a.ID, b.ID) }) {
 		t.Fatalf("%+v, %v", all, err)
 	}
+	for _, member := range all {
+		if !member.CertificateEnds.After(time.Now()) {
+			t.Errorf("the certificate of %s ends %s", member.Name, member.CertificateEnds)
+		}
+	}
 	t.Run("a frozen member is not healthy, and costs seconds", func(t *testing.T) {
 		victim := m.nodes[follower(all).Name]
 		_ = victim.process.Process.Signal(syscall.SIGSTOP)

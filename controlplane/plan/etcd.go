@@ -6,6 +6,8 @@ package plan
 import (
 	"cmp"
 	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Etcd is what etcd said of itself.
@@ -28,6 +30,8 @@ type Member struct {
 	Healthy bool `json:"healthy,omitempty"`
 	// Leader is whether it leads.
 	Leader bool `json:"leader,omitempty"`
+	// CertificateEnds is when the certificate ends that it shows; kubeadm made those of its node at the same time.
+	CertificateEnds metav1.Time `json:"certificateEnds,omitzero"`
 	// Misplaced is whether etcd does not know where the others find it, because it was restored.
 	Misplaced bool `json:"misplaced,omitempty"`
 }
