@@ -130,7 +130,7 @@ func (r *Reconciler) backupLocation(ctx context.Context, cp *controlplanev1.Ingo
 	err := r.APIReader.Get(ctx, client.ObjectKey{Namespace: cp.Namespace, Name: storage.CredentialsRef.Name}, secret)
 	switch {
 	case apierrors.IsNotFound(err):
-		return location, fmt.Errorf("Secret %s, which spec.backup.storage.credentialsRef names, does not exist", storage.CredentialsRef.Name)
+		return location, fmt.Errorf("spec.backup.storage.credentialsRef names Secret %s, which does not exist", storage.CredentialsRef.Name)
 	case err != nil:
 		return location, fmt.Errorf("reading Secret %s: %w", storage.CredentialsRef.Name, err)
 	}

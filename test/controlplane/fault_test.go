@@ -166,7 +166,7 @@ func (s *suffering) await() time.Time {
 	}
 	begin := time.Now()
 	for _, n := range s.victims {
-		err := error(nil)
+		var err error
 		if s.forever {
 			err = s.find(n)
 		} else {

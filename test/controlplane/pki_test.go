@@ -136,7 +136,7 @@ func (w *world) startAPIServer(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	w.apiServer = exec.Command(shared.programs["kube-apiserver"], //nolint:gosec // the program is our own
+	w.apiServer = exec.Command(shared.programs["kube-apiserver"],
 		"--bind-address="+w.host, "--advertise-address="+w.host, "--secure-port=6443",
 		"--tls-cert-file="+pki("apiserver.crt"), "--tls-private-key-file="+pki("apiserver.key"), "--client-ca-file="+pki("ca.crt"),
 		"--etcd-servers=https://"+w.host+":2379", "--etcd-cafile="+pki("etcd-ca.crt"), "--etcd-certfile="+pki("etcd-client.crt"), "--etcd-keyfile="+pki("etcd-client.key"),

@@ -18,9 +18,13 @@ import (
 // killed at everything that they do on the way, and members are killed, frozen and cut off at every step of it. The short
 // form does a part of that, which the seed chooses.
 func TestReplace(t *testing.T) {
+	t.Parallel()
 	all := []shape{
-		{name: "1-surge", replicas: 1}, {name: "3-surge", replicas: 3}, {name: "5-surge", replicas: 5},
-		{name: "3-delete-first", replicas: 3, deleteFirst: true}, {name: "5-delete-first", replicas: 5, deleteFirst: true},
+		{name: "1-surge", replicas: 1},
+		{name: "3-surge", replicas: 3},
+		{name: "5-surge", replicas: 5},
+		{name: "3-delete-first", replicas: 3, deleteFirst: true},
+		{name: "5-delete-first", replicas: 5, deleteFirst: true},
 	}
 	for _, s := range all {
 		if *shapes != "" && *shapes != s.name || *shapes == "" && !*long && s.replicas == 5 {

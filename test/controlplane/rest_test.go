@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -160,7 +161,7 @@ func (w *world) unrestOfWorkload(ctx context.Context, machines []string) string 
 	if err := c.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "canary"}, canary); err != nil {
 		return err.Error()
 	}
-	if song := canary.Data["song"]; song != fmt.Sprint(w.sung) {
+	if song := canary.Data["song"]; song != strconv.Itoa(w.sung) {
 		w.accuse("the canary sings %q, and was taught %d: data is lost", song, w.sung)
 		return "the canary is dead"
 	}

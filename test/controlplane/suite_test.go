@@ -90,7 +90,7 @@ func run(ctx context.Context, m *testing.M) (code int, err error) {
 	}
 	shared.table.begin = time.Now()
 	code = m.Run()
-	shared.table.print(os.Stderr)
+	fmt.Fprint(os.Stderr, shared.table.String())
 	return code, nil
 }
 

@@ -6,9 +6,9 @@ package controlplane_test
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -47,17 +47,20 @@ func (t *table) miss(what string) {
 	t.missed = append(t.missed, what)
 }
 
-func (t *table) print(out io.Writer) {
+// String is the table as Markdown has it.
+func (t *table) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Fprintf(out, "seed %d: %d control plane Machines replaced, managers killed at %d points, in %s\n", *seed, t.replaced, t.points, time.Since(t.begin).Round(time.Second))
+	var b strings.Builder
+	_, _ = fmt.Fprintf(&b, "seed %d: %d control plane Machines replaced, managers killed at %d points, in %s\n", *seed, t.replaced, t.points, time.Since(t.begin).Round(time.Second))
 	for _, missed := range t.missed {
-		fmt.Fprintf(out, "never came: %s\n", missed)
+		_, _ = fmt.Fprintf(&b, "never came: %s\n", missed)
 	}
-	fmt.Fprintln(out, "| fault | times | until whole again: median | longest |\n|---|---|---|---|")
+	b.WriteString("| fault | times | until whole again: median | longest |\n|---|---|---|---|\n")
 	for _, what := range slices.Sorted(maps.Keys(t.rows)) {
 		took := t.rows[what]
 		slices.SortFunc(took, func(a, b time.Duration) int { return cmp.Compare(a, b) })
-		fmt.Fprintf(out, "| %s | %d | %s | %s |\n", what, len(took), took[len(took)/2].Round(time.Second/10), took[len(took)-1].Round(time.Second/10))
+		_, _ = fmt.Fprintf(&b, "| %s | %d | %s | %s |\n", what, len(took), took[len(took)/2].Round(time.Second/10), took[len(took)-1].Round(time.Second/10))
 	}
+	return b.String()
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -89,8 +90,7 @@ type world struct {
 var (
 	errNobodyServes = errors.New("no member of etcd serves")
 	worlds          struct { // numbers of worlds, which their addresses come from
-		sync.Mutex
-
+		mu     sync.Mutex
 		number int
 	}
 )
@@ -98,10 +98,10 @@ var (
 // newWorld makes a workload cluster and waits until its control plane is whole.
 func newWorld(t *testing.T, s shape, pace controller.Pace) *world {
 	t.Helper()
-	worlds.Lock()
+	worlds.mu.Lock()
 	worlds.number++
 	number := worlds.number
-	worlds.Unlock()
+	worlds.mu.Unlock()
 	ctx, end := context.WithCancel(t.Context())
 	w := &world{
 		T: t, shape: s, number: number, host: loopback(number, 1), pace: pace, begin: time.Now(), ended: end,
@@ -290,7 +290,7 @@ func (w *world) node(name string) *node {
 func (w *world) isCut(id string) bool {
 	for _, n := range w.all() {
 		n.mu.Lock()
-		is := fmt.Sprintf("%x", n.id) == id && n.cut
+		is := strconv.FormatUint(n.id, 16) == id && n.cut
 		n.mu.Unlock()
 		if is {
 			return true
@@ -372,7 +372,7 @@ func (w *world) sing() {
 			return err
 		}
 		err = c.Get(ctx, client.ObjectKeyFromObject(canary), canary)
-		canary.Data = map[string]string{"song": fmt.Sprint(w.sung)}
+		canary.Data = map[string]string{"song": strconv.Itoa(w.sung)}
 		if apierrors.IsNotFound(err) {
 			return c.Create(ctx, canary)
 		}
