@@ -70,6 +70,9 @@ type Etcd interface {
 	Promote(ctx context.Context, member plan.Member) error
 	MoveLeader(ctx context.Context, from, to plan.Member) error
 	Remove(ctx context.Context, member plan.Member) error
+	// Settle has a majority write down what was agreed on last, so that nobody who comes back waits for a member that was
+	// removed and is gone.
+	Settle(ctx context.Context) error
 
 	backup.Source
 }

@@ -122,11 +122,17 @@ func waitsForUs(m *clusterv1.Machine) bool {
 	return true
 }
 
-// releaseMachine takes our hook away.
+// releaseMachine takes our hook away. What runs the Machine ends with it, so etcd must not forget that its member is gone; where
+// a restore gives everything up, there is nothing to settle.
 func (r *Reconciler) releaseMachine(ctx context.Context, s *snapshot, step plan.ReleaseMachine) error {
 	for _, m := range s.machines {
 		if m.Name != step.Name {
 			continue
+		}
+		if s.etcd != nil && s.world.Desired.RestoreFrom == s.world.Restored {
+			if err := s.etcd.Settle(ctx); err != nil {
+				return err
+			}
 		}
 		before := m.DeepCopy()
 		delete(m.Annotations, controlplanev1.PreTerminateHookAnnotation)

@@ -68,6 +68,11 @@ func (e *etcd) Remove(_ context.Context, m plan.Member) error {
 	return nil
 }
 
+func (e *etcd) Settle(context.Context) error {
+	e.changes = append(e.changes, "settle")
+	return nil
+}
+
 func (e *etcd) index(m plan.Member) int {
 	return slices.IndexFunc(e.members, func(o plan.Member) bool { return o.ID == m.ID })
 }
@@ -141,7 +146,7 @@ func keepsLastMember(s *story) {
 		if last := s.etcd.nodes[len(s.etcd.nodes)-1]; len(s.etcd.nodes) != 2 || last != m.Name {
 			s.Errorf("etcd is asked on the Nodes %v: the one that leaves should be last", s.etcd.nodes)
 		}
-		if want := "move to " + other.Name + ", remove " + m.Name; strings.Join(s.etcd.changes, ", ") != want || s.hooked(m.Name) {
+		if want := "move to " + other.Name + ", remove " + m.Name + ", settle"; strings.Join(s.etcd.changes, ", ") != want || s.hooked(m.Name) {
 			s.Errorf("etcd was changed: %v; the first is kept: %t", s.etcd.changes, s.hooked(m.Name))
 		}
 	}

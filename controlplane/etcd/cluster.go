@@ -157,15 +157,41 @@ func (c Cluster) Promote(ctx context.Context, member plan.Member) error {
 	})
 }
 
-// Remove removes a member. One that is gone already is no error.
+// Remove removes a member, and settles. One that is gone already is no error.
 func (c Cluster) Remove(ctx context.Context, member plan.Member) error {
 	return c.change(ctx, "removing", member, func(ctx context.Context, client *clientv3.Client, id uint64) error {
 		_, err := client.MemberRemove(ctx, id)
-		if errors.Is(err, rpctypes.ErrMemberNotFound) {
+		if err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) {
+			return err
+		}
+		return settle(ctx, client)
+	})
+}
+
+// Settle has a majority write down what was agreed on last. etcd keeps that in memory until the next change: a member that was
+// killed just after another was removed comes back with the old list, and where it is the only one that is left it waits for
+// ever for one that is gone. So whoever takes away what runs a removed member settles before, and Remove does at
+// once: what a kill in the milliseconds between costs is etcd's own limit.
+func (c Cluster) Settle(ctx context.Context) error {
+	errs := []error{fmt.Errorf("settling etcd: %w", ErrUnreachable)}
+	for _, node := range c.Nodes {
+		err := c.on(ctx, node, settle)
+		if err == nil {
 			return nil
 		}
+		errs = append(errs, fmt.Errorf("through node %s: %w", node, err))
+	}
+	return errors.Join(errs...)
+}
+
+// settle makes a change that leaves nothing behind.
+func settle(ctx context.Context, client *clientv3.Client) error {
+	lease, err := client.Grant(ctx, 1)
+	if err != nil {
 		return err
-	})
+	}
+	_, _ = client.Revoke(ctx, lease.ID) // or it ends by itself
+	return nil
 }
 
 // MoveLeader has another member lead. Only the leader can hand over: where it cannot be reached, or leads no more, nothing
