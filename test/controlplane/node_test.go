@@ -57,6 +57,10 @@ type node struct {
 	// frozen, cut and deaf are what is wrong with it: it does not run on, nobody of the network reaches it, its kubelet is
 	// dead. gone is whether it never comes back.
 	frozen, cut, deaf, gone bool
+	// down is whether the member was killed and stays so until the node is healed; one that ends by itself is started again by
+	// its kubelet, each time later.
+	down  bool
+	crash int
 	// ready is what its kubelet last found of the member.
 	ready corev1.ConditionStatus
 	// removed is whether it is no member any more, and stopped whether its instance is gone.
@@ -180,13 +184,38 @@ func (n *node) restart() error {
 		n.mu.Unlock()
 		close(reaped)
 		n.world.severAPI(n)
+		n.startAgain()
 	}()
 	return nil
+}
+
+// startAgain does what the kubelet does with a member that ended: a learner ends when it asks the others who they are, and they
+// do not answer.
+func (n *node) startAgain() {
+	n.mu.Lock()
+	n.crash++
+	pause := time.Second << min(n.crash-1, 4)
+	n.mu.Unlock()
+	select {
+	case <-n.world.Context().Done():
+		return
+	case <-time.After(pause):
+	}
+	n.mu.Lock()
+	leave := n.down || n.deaf || n.removed
+	n.mu.Unlock()
+	if leave {
+		return
+	}
+	if err := n.restart(); err != nil {
+		n.world.note("starting %s again: %v", n.name, err)
+	}
 }
 
 // kill kills the member's process and returns when it is gone.
 func (n *node) kill() {
 	n.mu.Lock()
+	n.down = true
 	process, reaped := n.process, n.reaped
 	n.mu.Unlock()
 	if process == nil {
@@ -237,7 +266,7 @@ func (n *node) heal() error {
 	if n.frozen && n.process != nil {
 		_ = n.process.Process.Signal(syscall.SIGCONT)
 	}
-	n.frozen, n.cut, n.deaf = false, false, false
+	n.frozen, n.cut, n.deaf, n.down, n.crash = false, false, false, false, 0
 	n.mu.Unlock()
 	for _, other := range n.world.all() {
 		other.peers.sweep()
