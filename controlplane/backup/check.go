@@ -24,6 +24,8 @@ type Trial struct {
 	Canary string
 	// Scratch is a folder for twice its size.
 	Scratch string
+	// Keep has what is left in KeepDir be fit for the first member of a cluster that goes on.
+	Keep bool
 	// KeepDir is a folder that must not exist or be empty, and that what was fetched (snapshot.db) and restored (data) is left
 	// in. Empty means that nothing is left.
 	KeepDir   string
@@ -42,7 +44,7 @@ func Check(ctx context.Context, t Trial) (m store.Manifest, report rehearsal.Rep
 	if m, err = t.fetch(ctx, file); err != nil {
 		return m, report, err
 	}
-	report, err = t.Rehearser.Rehearse(ctx, rehearsal.Request{Snapshot: file, Dir: folder, Canary: t.Canary}, func(rehearsal.Inspection) {})
+	report, err = t.Rehearser.Rehearse(ctx, rehearsal.Request{Snapshot: file, Dir: folder, Canary: t.Canary, Keep: t.Keep}, func(rehearsal.Inspection) {})
 	if err == nil && (report.Revision != m.Revision || report.TotalKeys != m.TotalKeys || report.HashKV != m.HashKV) {
 		err = fmt.Errorf("%w: its manifest speaks of revision %d, %d keys and hash %08x, etcd says %d, %d and %08x",
 			rehearsal.ErrUnusable, m.Revision, m.TotalKeys, m.HashKV, report.Revision, report.TotalKeys, report.HashKV)

@@ -42,47 +42,76 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// startEtcd starts a real member, and returns how it is seen from the management cluster, and a client.
-func startEtcd(t *testing.T) (etcd.Cluster, *clientv3.Client) {
+// member is an etcd on a node.
+type member struct {
+	*testing.T
+
+	name, dir, clients, peers string
+	files                     []string
+	trust                     *tls.Config
+	client                    *clientv3.Client
+}
+
+// newMember makes a member that does not run yet, and a client of it.
+func newMember(t *testing.T, name, dir string) *member {
 	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+	certificate, pki := selfSigned(t), t.TempDir()
+	m := &member{
+		T: t, name: name, dir: dir, clients: freeAddress(t), peers: "http://" + freeAddress(t),
+		files: []string{"--cert-file", filepath.Join(pki, "crt"), "--key-file", filepath.Join(pki, "key")},
+		trust: &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12},
 	}
-	builder, err := components.FromEnvironment(func(line string) { t.Log(line) })
-	must(err)
-	programs, err := builder.Build(t.Context(), "etcd")
-	must(err)
-	certificate := selfSigned(t)
-	dir := t.TempDir()
-	must(os.WriteFile(filepath.Join(dir, "crt"), certificate.crt, 0o600))
-	must(os.WriteFile(filepath.Join(dir, "key"), certificate.key, 0o600))
-	clients, peers := freeAddress(t), "http://"+freeAddress(t)
-	process := exec.Command(programs["etcd"], "--name", "node-0", "--data-dir", filepath.Join(dir, "data"), "--unsafe-no-fsync", "--log-level", "error",
-		"--listen-client-urls", "https://"+clients, "--advertise-client-urls", "https://"+clients,
-		"--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers, "--initial-cluster", "node-0="+peers,
-		"--cert-file", filepath.Join(dir, "crt"), "--key-file", filepath.Join(dir, "key"))
+	m.trust.RootCAs.AppendCertsFromPEM(certificate.crt)
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"https://" + strings.Replace(m.clients, "127.0.0.1", "localhost", 1)}, TLS: m.trust, Logger: zap.NewNop(), DialTimeout: 20 * time.Second})
+	if err := errors.Join(err, os.WriteFile(filepath.Join(pki, "crt"), certificate.crt, 0o600), os.WriteFile(filepath.Join(pki, "key"), certificate.key, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	m.client = client
+	t.Cleanup(func() { _ = client.Close() })
+	return m
+}
+
+// run starts it as kubeadm's manifest does: with what would make a new cluster, where there are no data.
+func (m *member) run(state, initial string) {
+	m.Helper()
+	builder, err := components.FromEnvironment(func(line string) { m.Log(line) })
+	if err != nil {
+		m.Fatal(err)
+	}
+	programs, err := builder.Build(m.Context(), "etcd")
+	if err != nil {
+		m.Fatal(err)
+	}
+	process := exec.Command(programs["etcd"], append(m.files, "--name", m.name, "--data-dir", m.dir, "--unsafe-no-fsync", "--log-level", "error",
+		"--listen-client-urls", "https://"+m.clients, "--advertise-client-urls", "https://"+m.clients,
+		"--listen-peer-urls", m.peers, "--initial-advertise-peer-urls", m.peers, "--initial-cluster", initial, "--initial-cluster-state", state)...)
 	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	must(process.Start())
-	t.Cleanup(func() {
+	if err := process.Start(); err != nil {
+		m.Fatal(err)
+	}
+	m.Cleanup(func() {
 		_ = process.Process.Kill()
 		_ = process.Wait()
 	})
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(certificate.crt)
-	trust := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"https://" + strings.Replace(clients, "127.0.0.1", "localhost", 1)}, TLS: trust, Logger: zap.NewNop(), DialTimeout: 20 * time.Second})
-	must(err)
-	t.Cleanup(func() { _ = client.Close() })
+}
+
+// cluster is how it is seen from the management cluster.
+func (m *member) cluster() etcd.Cluster {
 	return etcd.Cluster{
 		Dial: func(ctx context.Context, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "tcp", clients)
+			return (&net.Dialer{}).DialContext(ctx, "tcp", m.clients)
 		},
-		TLS:   trust,
-		Nodes: []string{"node-0"},
-	}, client
+		TLS:   m.trust,
+		Nodes: []string{m.name},
+	}
+}
+
+// startEtcd starts a real member, and returns how it is seen from the management cluster, and a client.
+func startEtcd(t *testing.T) (etcd.Cluster, *clientv3.Client) {
+	t.Helper()
+	m := newMember(t, "node-0", filepath.Join(t.TempDir(), "data"))
+	m.run("new", m.name+"="+m.peers)
+	return m.cluster(), m.client
 }
 
 type keyPair struct{ crt, key []byte }

@@ -41,14 +41,40 @@ type Options struct {
 
 // Keeper makes backups, at most one for a control plane and two in all at the same time. It is safe for concurrent use, and
 // no method blocks but Wait.
-type Keeper struct {
-	ctx     context.Context //nolint:containedctx // jobs outlive the call that starts them, and end with the Keeper
-	options Options
-	turns   chan struct{}
-	jobs    sync.WaitGroup
+type Keeper struct{ *keeper[Request] }
+
+// New makes a Keeper, whose jobs end with the context, and removes what killed ones have left in the scratch folder.
+func New(ctx context.Context, options Options) (*Keeper, error) {
+	if err := sweep(options.Scratch); err != nil {
+		return nil, fmt.Errorf("removing what killed backups left in %s: %w", options.Scratch, err)
+	}
+	return &Keeper{newKeeper(ctx, options.Clock, options.Ended, atOnce, func(ctx context.Context, r Request, report func(Running)) (State, error) {
+		return (&job{Options: options, Request: r, report: report}).run(ctx)
+	})}, nil
+}
+
+// task is what a keeper is asked for.
+type task interface {
+	check() error
+	// mark is equal for tasks that have the same result, and that fail in the same way.
+	mark() [sha256.Size]byte
+}
+
+// keeper runs jobs, at most one for a control plane, so many in all, and knows how they ended.
+type keeper[R task] struct {
+	ctx   context.Context //nolint:containedctx // jobs outlive the call that starts them, and end with the keeper
+	clock clock.PassiveClock
+	ended func(key types.NamespacedName)
+	run   func(ctx context.Context, r R, report func(Running)) (State, error)
+	turns chan struct{}
+	jobs  sync.WaitGroup
 
 	mu      sync.Mutex
 	entries map[types.NamespacedName]*entry
+}
+
+func newKeeper[R task](ctx context.Context, clock clock.PassiveClock, ended func(types.NamespacedName), atOnce int, run func(context.Context, R, func(Running)) (State, error)) *keeper[R] {
+	return &keeper[R]{ctx: ctx, clock: clock, ended: ended, run: run, turns: make(chan struct{}, atOnce), entries: map[types.NamespacedName]*entry{}}
 }
 
 // entry is what is known of a control plane.
@@ -59,16 +85,8 @@ type entry struct {
 	failures int
 }
 
-// New makes a Keeper, whose jobs end with the context, and removes what killed ones have left in the scratch folder.
-func New(ctx context.Context, options Options) (*Keeper, error) {
-	if err := sweep(options.Scratch); err != nil {
-		return nil, fmt.Errorf("removing what killed backups left in %s: %w", options.Scratch, err)
-	}
-	return &Keeper{ctx: ctx, options: options, turns: make(chan struct{}, atOnce), entries: map[types.NamespacedName]*entry{}}, nil
-}
-
-// Ensure returns how it is with the backup that is asked for, and starts to make it where nobody has.
-func (k *Keeper) Ensure(key types.NamespacedName, r Request) State {
+// Ensure returns how it is with what is asked for, and starts to make it where nobody has.
+func (k *keeper[R]) Ensure(key types.NamespacedName, r R) State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if state := k.look(key, r); state != nil {
@@ -82,18 +100,18 @@ func (k *Keeper) Ensure(key types.NamespacedName, r Request) State {
 	return e.state
 }
 
-// Look returns how it is with the backup that is asked for, nil where Ensure would start to make it. The request needs no
+// Look returns how it is with what is asked for, nil where Ensure would start to make it. The request needs no
 // Source.
-func (k *Keeper) Look(key types.NamespacedName, r Request) State {
+func (k *keeper[R]) Look(key types.NamespacedName, r R) State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.look(key, r)
 }
 
 // look is Look. The caller holds the lock.
-func (k *Keeper) look(key types.NamespacedName, r Request) State {
-	now := k.options.Clock.Now()
-	if err := errors.Join(r.check(), r.Location.Validate(), k.ctx.Err()); err != nil {
+func (k *keeper[R]) look(key types.NamespacedName, r R) State {
+	now := k.clock.Now()
+	if err := errors.Join(r.check(), k.ctx.Err()); err != nil {
 		return Failed{Phase: Waiting, Err: err, RetryAt: now.Add(lastRetry)}
 	}
 	e := k.entries[key]
@@ -109,7 +127,7 @@ func (k *Keeper) look(key types.NamespacedName, r Request) State {
 }
 
 // start starts a job. The caller holds the lock.
-func (k *Keeper) start(key types.NamespacedName, r Request, e *entry) {
+func (k *keeper[R]) start(key types.NamespacedName, r R, e *entry) {
 	ctx, cancel := context.WithCancel(k.ctx)
 	e.cancel, e.state = cancel, Running{Phase: Waiting}
 	k.entries[key] = e
@@ -117,37 +135,37 @@ func (k *Keeper) start(key types.NamespacedName, r Request, e *entry) {
 		defer cancel()
 		done, err := k.take(ctx, r, func(now Running) { k.set(e, now) })
 		if k.conclude(key, e, done, err) {
-			k.options.Ended(key)
+			k.ended(key)
 		}
 	})
 }
 
-// take waits for its turn, and makes a backup.
-func (k *Keeper) take(ctx context.Context, r Request, report func(Running)) (Done, error) {
+// take waits for its turn, and runs the job.
+func (k *keeper[R]) take(ctx context.Context, r R, report func(Running)) (State, error) {
 	select {
 	case k.turns <- struct{}{}:
 		defer func() { <-k.turns }()
 	case <-ctx.Done():
-		return Done{}, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-	return (&job{Options: k.options, Request: r, report: report}).run(ctx)
+	return k.run(ctx, r, report)
 }
 
-func (k *Keeper) set(e *entry, s State) {
+func (k *keeper[R]) set(e *entry, s State) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e.state = s
 }
 
 // conclude returns whether anybody still wants to know.
-func (k *Keeper) conclude(key types.NamespacedName, e *entry, done Done, err error) bool {
+func (k *keeper[R]) conclude(key types.NamespacedName, e *entry, done State, err error) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
 		e.state, e.failures = done, 0
 	} else {
 		last, _ := e.state.(Running)
-		e.state = Failed{Phase: last.Phase, Err: err, RetryAt: k.options.Clock.Now().Add(backoff(e.failures))}
+		e.state = Failed{Phase: last.Phase, Err: err, RetryAt: k.clock.Now().Add(backoff(e.failures))}
 		e.failures++
 	}
 	return k.entries[key] == e
@@ -158,8 +176,8 @@ func backoff(failures int) time.Duration {
 	return min(firstRetry<<min(failures, 10), lastRetry)
 }
 
-// Forget ends the job of a control plane that is gone, and forgets it. What is stored stays.
-func (k *Keeper) Forget(key types.NamespacedName) {
+// Forget ends the job of a control plane that is gone, and forgets it. What it has made stays.
+func (k *keeper[R]) Forget(key types.NamespacedName) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if e := k.entries[key]; e != nil {
@@ -168,8 +186,8 @@ func (k *Keeper) Forget(key types.NamespacedName) {
 	}
 }
 
-// Wait waits until the context of the Keeper has ended, and then until all jobs have.
-func (k *Keeper) Wait() {
+// Wait waits until the context of the keeper has ended, and then until all jobs have.
+func (k *keeper[R]) Wait() {
 	<-k.ctx.Done()
 	func() { // whoever is just starting a job has started it
 		k.mu.Lock()

@@ -59,7 +59,7 @@ func (r Request) check() error {
 	if r.Cluster.Namespace == "" || r.Cluster.Name == "" || r.For == "" {
 		return errors.New("a backup needs a cluster, and what it is made for")
 	}
-	return nil
+	return r.Location.Validate()
 }
 
 // mark is equal for requests that the same snapshot answers, and that fail in the same way.
@@ -92,12 +92,16 @@ const (
 	Rehearsing Phase = "Rehearsing"
 	// Storing is storing it, and removing the old ones.
 	Storing Phase = "Storing"
+	// Fetching is fetching a snapshot from where it is stored, and restoring it to try it.
+	Fetching Phase = "Fetching"
+	// LayingOut is laying out what was restored, for the first Machine.
+	LayingOut Phase = "LayingOut"
 )
 
-// State is how it is with a backup: Running, Done or Failed.
+// State is how it is with a backup or a restore: Running, Done or Restored, or Failed.
 type State interface{ state() }
 
-// Running is a backup that is being made.
+// Running is what is being made.
 type Running struct {
 	Phase Phase
 	// Bytes is how much of the snapshot was taken or stored in this phase.
@@ -111,7 +115,7 @@ type Done struct {
 	Warnings []error
 }
 
-// Failed is a backup that failed. It is tried again when it is asked for at RetryAt or later, and at once when it is asked
+// Failed is what failed. It is tried again when it is asked for at RetryAt or later, and at once when it is asked
 // for otherwise: for something else, or with another location.
 type Failed struct {
 	// Phase is how far it had come. It stays the same from try to try, where Err may name a request or a time.

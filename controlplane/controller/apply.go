@@ -54,6 +54,12 @@ func (r *Reconciler) carryOut(ctx context.Context, s *snapshot, step plan.Step) 
 		return r.markInitialized(ctx, s)
 	case plan.BackUpEtcd:
 		return r.backUpEtcd(ctx, s)
+	case plan.PrepareRestore:
+		return r.prepareRestore(ctx, s)
+	case plan.MarkRestored:
+		return r.markRestored(ctx, s, step)
+	case plan.CorrectPeer:
+		return r.correctPeer(ctx, s, step)
 	case plan.ReleaseMachine:
 		return r.releaseMachine(ctx, s, step)
 	case plan.PromoteLearner:

@@ -65,16 +65,22 @@ type Etcd interface {
 	// Members returns all members with their health, none of them healthy where they cannot agree, or an error where nobody
 	// can tell.
 	Members(ctx context.Context) ([]plan.Member, error)
-	// Promote gives a learner its vote, MoveLeader has another member lead, and Remove removes a member. Each may be done
-	// again.
+
+	membership
+	backup.Source
+}
+
+// membership is what the reconciler changes of etcd's members. Each may be done again.
+type membership interface {
+	// Promote gives a learner its vote, MoveLeader has another member lead, and Remove removes a member.
 	Promote(ctx context.Context, member plan.Member) error
 	MoveLeader(ctx context.Context, from, to plan.Member) error
 	Remove(ctx context.Context, member plan.Member) error
+	// Place says at which address of its node the others find a member.
+	Place(ctx context.Context, member plan.Member, address string) error
 	// Settle has a majority write down what was agreed on last, so that nobody who comes back waits for a member that was
 	// removed and is gone.
 	Settle(ctx context.Context) error
-
-	backup.Source
 }
 
 // EtcdOpener gives access to the etcd of a workload cluster. authority is the Secret of etcd's authority; nodes are the Nodes
@@ -93,8 +99,9 @@ type Reconciler struct {
 	OpenEtcd EtcdOpener
 	// Recorder receives one event for each step that is carried out; nil means that there are none.
 	Recorder events.EventRecorder
-	// Backups backs etcd up before a rollout.
-	Backups Backups
+	// Backups backs etcd up before a rollout, and Restores restores it.
+	Backups  Backups
+	Restores Restores
 	// Clock tells the time.
 	Clock clock.PassiveClock
 	// WatchFilter is the value of Cluster API's watch label that objects must carry; empty means all objects.
@@ -118,8 +125,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.applied.Delete(req.NamespacedName)
 		if apierrors.IsNotFound(err) {
 			r.Backups.Forget(req.NamespacedName)
+			err = r.Restores.Forget(req.NamespacedName)
 		}
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		return ctrl.Result{}, err
 	}
 	cluster, err := util.GetOwnerCluster(ctx, r.Client, cp.ObjectMeta)
 	if err != nil {
@@ -171,7 +179,7 @@ func (r *Reconciler) lookLive(ctx context.Context, name types.NamespacedName, cl
 
 // conclude copies what may change in place, reports, and says when to look again.
 func (r *Reconciler) conclude(ctx context.Context, now *snapshot, applyErr error) (ctrl.Result, error) {
-	propagateErr := r.propagate(ctx, now)
+	propagateErr := errors.Join(r.propagate(ctx, now), r.forgetRestore(now))
 	reportErr := r.report(ctx, now, applyErr)
 	if apierrors.IsConflict(applyErr) && propagateErr == nil && reportErr == nil {
 		return ctrl.Result{RequeueAfter: conflictRetry}, nil

@@ -77,6 +77,10 @@ func (r *Reconciler) createBootstrapConfig(ctx context.Context, s *snapshot, ste
 		Spec: *s.cp.Spec.Config.DeepCopy(),
 	}
 	config.Spec.Role = step.Role
+	if step.RestoreFrom != "" {
+		metav1.SetMetaDataAnnotation(&config.ObjectMeta, controlplanev1.RestoredFromAnnotation, step.RestoreFrom)
+		config.Spec.RestoreFrom.Name = restoreSecret(s.cluster)
+	}
 	return r.Client.Create(ctx, config, fieldOwner)
 }
 
@@ -109,6 +113,9 @@ func (r *Reconciler) createMachine(ctx context.Context, s *snapshot, step plan.C
 				Name:     step.Name,
 			},
 		},
+	}
+	if step.RestoreFrom != "" {
+		metav1.SetMetaDataAnnotation(&machine.ObjectMeta, controlplanev1.RestoredFromAnnotation, step.RestoreFrom)
 	}
 	return r.Client.Create(ctx, machine, fieldOwner)
 }

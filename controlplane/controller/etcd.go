@@ -129,7 +129,7 @@ func (r *Reconciler) releaseMachine(ctx context.Context, s *snapshot, step plan.
 		if m.Name != step.Name {
 			continue
 		}
-		if s.etcd != nil && s.world.Desired.RestoreFrom == s.world.Restored {
+		if s.etcd != nil && !s.restores() {
 			if err := s.etcd.Settle(ctx); err != nil {
 				return err
 			}

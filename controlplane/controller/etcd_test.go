@@ -68,6 +68,12 @@ func (e *etcd) Remove(_ context.Context, m plan.Member) error {
 	return nil
 }
 
+func (e *etcd) Place(_ context.Context, m plan.Member, address string) error {
+	e.changes = append(e.changes, "place "+m.Name+" at "+address)
+	e.members[e.index(m)].Misplaced = false
+	return nil
+}
+
 func (e *etcd) Settle(context.Context) error {
 	e.changes = append(e.changes, "settle")
 	return nil

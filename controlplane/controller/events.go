@@ -17,12 +17,24 @@ import (
 // tell records one event for a step that was carried out: what was done, and what for. The Machine that it was about is
 // named beside the control plane, so that what was done to two Machines does not count as the same.
 func (r *Reconciler) tell(s *snapshot, step plan.Step) {
-	if _, is := step.(plan.BackUpEtcd); r.Recorder == nil || is && lastBackup(s.cp).For != rolloutOf(s.cp) { // it has only begun
+	if r.Recorder == nil || s.hasOnlyBegun(step) {
 		return
 	}
 	reason, action := done(step)
 	_, why := plan.Explain(s.world, step)
 	r.Recorder.Eventf(s.cp, s.related(step), corev1.EventTypeNormal, reason, action, "%s", shorten(step.String()+": "+strings.Join(why, "; ")))
+}
+
+// hasOnlyBegun is whether a step goes on after the pass that carried it out.
+func (s *snapshot) hasOnlyBegun(step plan.Step) bool {
+	switch step.(type) {
+	case plan.BackUpEtcd:
+		return lastBackup(s.cp).For != rolloutOf(s.cp)
+	case plan.PrepareRestore:
+		return s.world.Restore != plan.RestoreReady
+	default:
+		return false
+	}
 }
 
 // shorten keeps a note as short as the API server wants it.
@@ -94,6 +106,8 @@ func (s *snapshot) related(step plan.Step) runtime.Object {
 		name = step.Name
 	case plan.ReleaseMachine:
 		name = step.Name
+	case plan.CorrectPeer:
+		name = step.Machine
 	case plan.PromoteLearner:
 		name = s.machineOn(step.Member.Name)
 	case plan.MoveLeader:

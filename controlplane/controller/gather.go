@@ -86,8 +86,6 @@ func (r *Reconciler) lookWith(ctx context.Context, reader client.Reader, cp *con
 		Desired:                   desired(cp),
 		TopologyVersion:           topologyVersion(cp, cluster),
 		Restored:                  cp.Annotations[controlplanev1.RestoredFromAnnotation],
-		Restore:                   plan.RestoreFailed,
-		RestoreMessage:            noRestore,
 	}
 	if cluster.Spec.ControlPlaneEndpoint.IsValid() {
 		s.world.Endpoint = cluster.Spec.ControlPlaneEndpoint.String()
@@ -107,12 +105,10 @@ func (r *Reconciler) lookWith(ctx context.Context, reader client.Reader, cp *con
 	s.world.APIServerAnswers = r.apiServerAnswers(ctx, s)
 	s.world.Etcd = r.gatherEtcd(ctx, s)
 	s.world.Backup, s.world.BackupMessage = r.gatherBackup(ctx, s)
+	s.world.Restore, s.world.RestoreMessage = r.gatherRestore(ctx, s)
 	s.plan = plan.Make(s.world)
 	return s, nil
 }
-
-// noRestore is why no snapshot is restored.
-const noRestore = "this version of Ingot does not restore snapshots yet"
 
 func desired(cp *controlplanev1.IngotControlPlane) plan.Desired {
 	ref := cp.Spec.MachineTemplate.Spec.InfrastructureRef
@@ -281,10 +277,10 @@ func controlPlaneDomains(cluster *clusterv1.Cluster) []clusterv1.FailureDomain {
 }
 
 // apiServerAnswers asks the workload cluster for the record that kubeadm leaves when it has set up the API server. It is
-// only asked where the answer matters: until the control plane counts as initialized. Whatever goes wrong is taken as
+// only asked where the answer matters: until the control plane counts as initialized, or as restored. Whatever goes wrong is taken as
 // no answer, and asked again.
 func (r *Reconciler) apiServerAnswers(ctx context.Context, s *snapshot) bool {
-	if s.world.Initialized || s.world.Endpoint == "" || len(s.machines) == 0 {
+	if s.world.Initialized && !s.restores() || s.world.Endpoint == "" || len(s.machines) == 0 {
 		return false
 	}
 	workload, err := r.ClusterCache.GetUncachedClient(ctx, client.ObjectKeyFromObject(s.cluster))

@@ -203,10 +203,11 @@ func (s *snapshot) outcome(now time.Time, pace Pace) flow.Outcome {
 // that of its Machines.
 func lookAgain(reason string, pace Pace) time.Duration {
 	switch reason {
-	case controlplanev1.NotInitializedReason, controlplanev1.WaitingForWorkersReason, controlplanev1.BackingUpReason:
+	case controlplanev1.NotInitializedReason, controlplanev1.WaitingForWorkersReason, controlplanev1.BackingUpReason,
+		controlplanev1.RestoringReason:
 		return pace.Soon
 	case controlplanev1.CertificatesMissingReason, controlplanev1.CertificatesInvalidReason,
-		controlplanev1.TemplateMissingReason, controlplanev1.ForeignMachinesReason:
+		controlplanev1.TemplateMissingReason, controlplanev1.ForeignMachinesReason, controlplanev1.RestoreFailedReason:
 		return pace.Later
 	default:
 		return 0

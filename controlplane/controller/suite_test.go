@@ -41,7 +41,7 @@ func TestStories(t *testing.T) {
 	stories := map[string]func(*story){}
 	for _, chapter := range []map[string]func(*story){
 		initStories(), crashStories(), deletionStories(), accessStories(), inPlaceStories(), etcdStories(), componentStories(), remediationStories(),
-		previewStories(),
+		previewStories(), restoreStories(),
 	} {
 		maps.Copy(stories, chapter)
 	}
@@ -109,6 +109,7 @@ type story struct {
 	workload  *workload
 	etcd      *etcd
 	backups   *builder.Backups
+	restores  *builder.Restores
 	// told are the events.
 	told *told
 	// writes counts the reconciler's writes, and can make them fail.
@@ -131,7 +132,7 @@ func newStory(t *testing.T, config *rest.Config) *story {
 	}
 	s := &story{
 		T: t, client: c, namespace: namespace.Name,
-		clock: testclock.NewFakePassiveClock(time.Now()), workload: &workload{}, etcd: &etcd{}, backups: &builder.Backups{}, told: &told{},
+		clock: testclock.NewFakePassiveClock(time.Now()), workload: &workload{}, etcd: &etcd{}, backups: &builder.Backups{}, restores: &builder.Restores{}, told: &told{},
 	}
 	s.restart()
 	return s
@@ -159,6 +160,7 @@ func (s *story) restart() {
 		ClusterCache: s.workload,
 		OpenEtcd:     s.etcd.open,
 		Backups:      s.backups,
+		Restores:     s.restores,
 		Recorder:     s.told,
 		Clock:        s.clock,
 	}

@@ -32,9 +32,14 @@ const (
 	// endpoint is what etcd's client calls every member: the name that all of them have a certificate for. Where it leads is
 	// Dial's.
 	endpoint = "https://localhost"
+	// peerPort is where kubeadm has members listen for each other.
+	peerPort = "2380"
 	// maxLag is how many entries a member may be behind the leader and still keep up.
 	maxLag = 5000
 )
+
+// Misplaced is where the others find a member that was restored, until Place says better: nowhere.
+const Misplaced = "https://restored.ingot.invalid:2380"
 
 // Dial opens a connection to the etcd member on a node.
 type Dial func(ctx context.Context, node string) (net.Conn, error)
@@ -109,7 +114,7 @@ func judged(listed *clientv3.MemberListResponse, statuses []answer) []plan.Membe
 
 // judgeMember says how a member is: healthy is one that answers without complaint, knows a leader, and keeps up.
 func judgeMember(m *etcdserverpb.Member, status answer, all []answer) plan.Member {
-	member := plan.Member{ID: strconv.FormatUint(m.ID, 16), Name: m.Name, Learner: m.IsLearner, CertificateEnds: status.certificateEnds}
+	member := plan.Member{ID: strconv.FormatUint(m.ID, 16), Name: m.Name, Learner: m.IsLearner, CertificateEnds: status.certificateEnds, Misplaced: slices.Contains(m.PeerURLs, Misplaced)}
 	if status.StatusResponse == nil || status.Leader == 0 || len(status.Errors) > 0 {
 		return member
 	}
@@ -192,6 +197,14 @@ func settle(ctx context.Context, client *clientv3.Client) error {
 	}
 	_, _ = client.Revoke(ctx, lease.ID) // or it ends by itself
 	return nil
+}
+
+// Place says where the others find a member: at an address of its node.
+func (c Cluster) Place(ctx context.Context, member plan.Member, address string) error {
+	return c.change(ctx, "placing", member, func(ctx context.Context, client *clientv3.Client, id uint64) error {
+		_, err := client.MemberUpdate(ctx, id, []string{"https://" + net.JoinHostPort(address, peerPort)})
+		return err
+	})
 }
 
 // MoveLeader has another member lead. Only the leader can hand over: where it cannot be reached, or leads no more, nothing

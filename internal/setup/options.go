@@ -49,6 +49,12 @@ type Options struct {
 	Snapshots string
 	// Scratch is a folder for what is being restored. It needs room for the two largest etcds, twice.
 	Scratch string
+	// Restored is a folder for snapshots that were restored, until the Machines that they are for have fetched them. It should
+	// survive the manager.
+	Restored string
+	// RestoreURL is the https address under which Machines reach RestoreAddress; empty means that nothing is restored.
+	RestoreURL     string
+	RestoreAddress string
 	// AmbientCredentials lets control planes keep snapshots in buckets under the identity of the manager.
 	AmbientCredentials bool
 	// Manager holds the TLS and diagnostics options that all Cluster API managers share.
@@ -69,6 +75,9 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.Burst, "kube-api-burst", 200, "Requests that may be sent at once to the management cluster's API server.")
 	fs.StringVar(&o.Snapshots, "snapshot-directory", "/var/lib/ingot/snapshots", "Folder for snapshots of etcd of control planes that name no other storage. It must outlive the manager's Pod.")
 	fs.StringVar(&o.Scratch, "scratch-directory", filepath.Join(os.TempDir(), "ingot-scratch"), "Folder for snapshots that are being taken and restored, with room for the two largest etcds, twice.")
+	fs.StringVar(&o.Restored, "restore-directory", "/var/lib/ingot/restored", "Folder for snapshots that were restored, until the Machines that they are for have fetched them. It should outlive the manager's Pod.")
+	fs.StringVar(&o.RestoreURL, "restore-url", "", "Address under which Machines reach --restore-bind-address, such as https://10.0.0.5:9444. Empty means that no snapshot is restored.")
+	fs.StringVar(&o.RestoreAddress, "restore-bind-address", ":9444", "Address where Machines fetch restored snapshots, with TLS. Nothing listens there without --restore-url.")
 	fs.BoolVar(&o.AmbientCredentials, "snapshot-ambient-credentials", false, "Let control planes without credentials use the manager's own cloud identity for their buckets.")
 	flags.AddManagerOptions(fs, &o.Manager)
 }

@@ -17,7 +17,6 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -32,6 +31,7 @@ import (
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
@@ -263,25 +263,22 @@ func addControlPlane(ctx context.Context, mgr ctrl.Manager, o *Options, workload
 		Clock:        clock.RealClock{},
 		WatchFilter:  o.WatchFilter,
 	}
-	keeper, err := newKeeper(ctx, o, r.Wake)
+	child, err := rehearsal.Itself()
+	if err != nil {
+		return err
+	}
+	storage := store.Options{Dir: o.Snapshots, AllowAmbient: o.AmbientCredentials}
+	r.Backups, err = backup.New(ctx, backup.Options{Scratch: o.Scratch, Store: storage, Rehearser: child, Clock: clock.RealClock{}, Ended: r.Wake})
 	if err != nil {
 		return fmt.Errorf("backups of etcd: %w", err)
 	}
-	r.Backups = keeper
-	return r.SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.Concurrency})
-}
-
-// newKeeper makes what backs etcd up; ended is called when a backup has ended.
-func newKeeper(ctx context.Context, o *Options, ended func(types.NamespacedName)) (*backup.Keeper, error) {
-	child, err := rehearsal.Itself()
+	restorer, err := backup.NewRestorer(ctx, backup.RestoreOptions{Dir: o.Restored, URL: o.RestoreURL, Store: storage, Rehearser: child, Clock: clock.RealClock{}, Ended: r.Wake})
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("restoring etcd: %w", err)
 	}
-	return backup.New(ctx, backup.Options{
-		Scratch:   o.Scratch,
-		Store:     store.Options{Dir: o.Snapshots, AllowAmbient: o.AmbientCredentials},
-		Rehearser: child,
-		Clock:     clock.RealClock{},
-		Ended:     ended,
-	})
+	r.Restores = restorer
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return restorer.Serve(ctx, o.RestoreAddress) })); err != nil {
+		return err
+	}
+	return r.SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.Concurrency})
 }

@@ -199,6 +199,7 @@ func (m *manager) run(ctx context.Context) error {
 		OpenEtcd:     m.opener(workloads),
 		Clock:        clock.RealClock{},
 		Backups:      &builder.Backups{},
+		Restores:     &builder.Restores{},
 		Pace:         m.world.pace,
 	}
 	if err := reconciler.SetupWithManager(ctx, mgr, ctrlcontroller.Options{}); err != nil {

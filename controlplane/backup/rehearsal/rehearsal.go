@@ -19,6 +19,9 @@ type Request struct {
 	Dir string `json:"dir"`
 	// Canary is a key that must be in it, empty for none.
 	Canary string `json:"canary,omitempty"`
+	// Keep has the data directory be fit for the first member of a cluster that goes on: every watch begins anew there, because
+	// its revisions are higher than any that somebody may remember, and its only member is etcd.Misplaced.
+	Keep bool `json:"keep,omitempty"`
 }
 
 // Data is the name of the restored data directory.

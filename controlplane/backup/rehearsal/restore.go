@@ -60,7 +60,29 @@ func run(ctx context.Context, r Request, log io.Writer, inspected func(Inspectio
 	}
 	report, err := serve(ctx, logger, r, found)
 	report.Took = clock.RealClock{}.Since(began)
+	if err == nil && r.Keep {
+		err = keep(logger, r)
+	}
 	return report, err
+}
+
+// revisionBump is more than etcd can have written between the snapshot and its loss.
+const revisionBump = 1_000_000_000
+
+// keep restores once more, for a cluster that goes on.
+func keep(logger *zap.Logger, r Request) error {
+	if err := os.RemoveAll(Data); err != nil {
+		return err
+	}
+	err := snapshot.NewV3(logger).Restore(snapshot.RestoreConfig{
+		SnapshotPath: r.Snapshot, Name: memberName, OutputDataDir: Data,
+		PeerURLs: []string{etcd.Misplaced}, InitialCluster: memberName + "=" + etcd.Misplaced, InitialClusterToken: memberName,
+		RevisionBump: revisionBump, MarkCompacted: true,
+	})
+	if err != nil {
+		return blame(err, "restoring it for a cluster")
+	}
+	return nil
 }
 
 func checkFile(path string) error {

@@ -156,6 +156,11 @@ func (q *quickstart) startManager(ctx context.Context) error {
 		return err
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", health)
+	restore, err := q.plane.Port(ctx, managerName+"-restore")
+	if err != nil {
+		return err
+	}
+	restores := fmt.Sprintf("%s:%d", q.host.Gateway, restore) // the bridge of the network is on this machine
 	manager, err := process.Start(process.Spec{
 		Name: managerName,
 		Path: q.path("bin", managerName),
@@ -164,6 +169,9 @@ func (q *quickstart) startManager(ctx context.Context) error {
 			"--health-addr", address,
 			"--snapshot-directory", q.path("snapshots"),
 			"--scratch-directory", q.path("scratch"),
+			"--restore-directory", q.path("restored"),
+			"--restore-bind-address", restores,
+			"--restore-url", "https://" + restores,
 			"--diagnostics-address", "0", // no metrics: nobody scrapes them here
 			"--insecure-diagnostics",
 		},
