@@ -52,7 +52,7 @@ type Options struct {
 	// Restored is a folder for snapshots that were restored, until the Machines that they are for have fetched them. It should
 	// survive the manager.
 	Restored string
-	// RestoreURL is the https address under which Machines reach RestoreAddress; empty means that nothing is restored.
+	// RestoreURL is the https address under which Machines reach RestoreAddress, or "none", and then nothing is restored.
 	RestoreURL     string
 	RestoreAddress string
 	// AmbientCredentials lets control planes keep snapshots in buckets under the identity of the manager.
@@ -60,6 +60,9 @@ type Options struct {
 	// Manager holds the TLS and diagnostics options that all Cluster API managers share.
 	Manager flags.ManagerOptions
 }
+
+// noURL is what says that Machines reach nothing. clusterctl's templates have no default that is empty.
+const noURL = "none"
 
 // AddFlags adds the options to a flag set.
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
@@ -76,7 +79,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Snapshots, "snapshot-directory", "/var/lib/ingot/snapshots", "Folder for snapshots of etcd of control planes that name no other storage. It must outlive the manager's Pod.")
 	fs.StringVar(&o.Scratch, "scratch-directory", filepath.Join(os.TempDir(), "ingot-scratch"), "Folder for snapshots that are being taken and restored, with room for the two largest etcds, twice.")
 	fs.StringVar(&o.Restored, "restore-directory", "/var/lib/ingot/restored", "Folder for snapshots that were restored, until the Machines that they are for have fetched them. It should outlive the manager's Pod.")
-	fs.StringVar(&o.RestoreURL, "restore-url", "", "Address under which Machines reach --restore-bind-address, such as https://10.0.0.5:9444. Empty means that no snapshot is restored.")
+	fs.StringVar(&o.RestoreURL, "restore-url", noURL, "Address under which Machines reach --restore-bind-address, such as https://10.0.0.5:9444; none means that no snapshot is restored.")
 	fs.StringVar(&o.RestoreAddress, "restore-bind-address", ":9444", "Address where Machines fetch restored snapshots, with TLS. Nothing listens there without --restore-url.")
 	fs.BoolVar(&o.AmbientCredentials, "snapshot-ambient-credentials", false, "Let control planes without credentials use the manager's own cloud identity for their buckets.")
 	flags.AddManagerOptions(fs, &o.Manager)
@@ -100,3 +103,11 @@ func (o *Options) Validate() error {
 }
 
 func (o *Options) runs(role Role) bool { return slices.Contains(o.Roles, string(role)) }
+
+// restoreURL is empty where there is none.
+func (o *Options) restoreURL() string {
+	if o.RestoreURL == noURL {
+		return ""
+	}
+	return o.RestoreURL
+}

@@ -272,7 +272,7 @@ func addControlPlane(ctx context.Context, mgr ctrl.Manager, o *Options, workload
 	if err != nil {
 		return fmt.Errorf("backups of etcd: %w", err)
 	}
-	restorer, err := backup.NewRestorer(ctx, backup.RestoreOptions{Dir: o.Restored, URL: o.RestoreURL, Store: storage, Rehearser: child, Clock: clock.RealClock{}, Ended: r.Wake})
+	restorer, err := backup.NewRestorer(ctx, backup.RestoreOptions{Dir: o.Restored, URL: o.restoreURL(), Store: storage, Rehearser: child, Clock: clock.RealClock{}, Ended: r.Wake})
 	if err != nil {
 		return fmt.Errorf("restoring etcd: %w", err)
 	}
