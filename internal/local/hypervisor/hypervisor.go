@@ -51,6 +51,8 @@ type Hypervisor struct {
 	// Subnet is the network's prefix, Gateway the address of its bridge, which also answers DHCP and DNS.
 	Subnet  netip.Prefix
 	Gateway netip.Addr
+	// Host is the address under which guests reach this machine.
+	Host netip.Addr
 	// DHCPFirst and DHCPLast bound the addresses that guests get.
 	DHCPFirst, DHCPLast netip.Addr
 	// VIP is an address of the subnet that DHCP never gives away.
@@ -125,12 +127,14 @@ func up(ctx context.Context, l layout, o Options) (*Hypervisor, error) {
 
 // describe derives what others need from what was chosen.
 func describe(l layout, s state) *Hypervisor {
+	near, _ := transfer(s.Subnet)
 	return &Hypervisor{
 		URI:       "qemu+unix:///system?socket=" + l.socket(),
 		Socket:    l.socket(),
 		Network:   networkName,
 		Subnet:    s.Subnet,
 		Gateway:   host(s.Subnet, 1),
+		Host:      near,
 		DHCPFirst: host(s.Subnet, s.DHCPFirst),
 		DHCPLast:  host(s.Subnet, s.DHCPLast),
 		VIP:       freeAddress(s),

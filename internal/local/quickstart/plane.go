@@ -160,7 +160,7 @@ func (q *quickstart) startManager(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	restores := fmt.Sprintf("%s:%d", q.host.Gateway, restore) // the bridge of the network is on this machine
+	restores := fmt.Sprintf("%s:%d", q.host.Host, restore)
 	manager, err := process.Start(process.Spec{
 		Name: managerName,
 		Path: q.path("bin", managerName),
