@@ -46,7 +46,7 @@ type components map[string]map[string]*corev1.Pod
 
 // gatherComponents asks the workload cluster for the Pods that run it. Whatever goes wrong is taken as not seen.
 func (r *Reconciler) gatherComponents(ctx context.Context, s *snapshot) components {
-	if !s.world.Initialized || s.world.Deleting || len(s.machines) == 0 {
+	if s.nobodyToAsk() {
 		return nil
 	}
 	pods := &corev1.PodList{}

@@ -24,10 +24,15 @@ import (
 // etcdBound is how long a look at etcd may take, whatever hangs.
 const etcdBound = time.Minute
 
+// nobodyToAsk is whether there is no etcd, and nothing beside it: what was lost answers nobody, and each question takes a minute.
+func (s *snapshot) nobodyToAsk() bool {
+	return !s.world.Initialized || s.world.Deleting || len(s.machines) == 0 || s.restores()
+}
+
 // gatherEtcd asks etcd for its members. Whatever goes wrong is a fact for the planner, in words that stay the same, so that a
 // condition does not change with every try; the cause is in the log.
 func (r *Reconciler) gatherEtcd(ctx context.Context, s *snapshot) plan.Etcd {
-	if !s.world.Initialized || s.world.Deleting || len(s.machines) == 0 {
+	if s.nobodyToAsk() {
 		return plan.Etcd{}
 	}
 	nodes := s.etcdNodes()
@@ -96,7 +101,7 @@ func (s *snapshot) etcdHealthy() metav1.Condition {
 		}
 	}
 	switch {
-	case s.world.Deleting, !s.world.Initialized, len(s.machines) == 0:
+	case s.nobodyToAsk():
 		return isUnknown(condition, controlplanev1.EtcdNotAskedReason, "there is no etcd to ask")
 	case e.Unseen != "":
 		return isUnknown(condition, controlplanev1.EtcdUnseenReason, e.Unseen)
