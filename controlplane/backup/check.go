@@ -13,6 +13,7 @@ import (
 
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup/rehearsal"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup/store"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/stall"
 )
 
 // Trial says which snapshot to try.
@@ -80,6 +81,8 @@ func (t Trial) fetch(ctx context.Context, path string) (store.Manifest, error) {
 	if err != nil {
 		return store.Manifest{}, err
 	}
-	m, err := t.Store.Fetch(ctx, t.Name, file)
-	return m, errors.Join(err, file.Close())
+	ctx, watch := stall.New(ctx, storeBound)
+	defer watch.Stop()
+	m, err := t.Store.Fetch(ctx, t.Name, &sink{File: file, report: func(int64) { watch.Progress() }})
+	return m, errors.Join(stall.Cause(ctx, err), file.Close())
 }

@@ -24,7 +24,7 @@ import (
 const (
 	// askBound is how long a location may take to tell what it holds, or to remove what is old.
 	askBound = 2 * time.Minute
-	// storeBound is how long storing may go without a byte: places try again by themselves, and the last answer is the
+	// storeBound is how long storing and fetching may go without a byte: places try again by themselves, and the last answer is the
 	// longest.
 	storeBound = 5 * time.Minute
 )

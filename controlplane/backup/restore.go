@@ -120,6 +120,9 @@ func (r *Restorer) prepare() error {
 	if err := sweep(r.options.Dir); err != nil {
 		return fmt.Errorf("removing what killed restores left in %s: %w", r.options.Dir, err)
 	}
+	if err := r.removeBroken(); err != nil {
+		return err
+	}
 	r.identity, err = identityFor(filepath.Join(r.options.Dir, identityFile), u.Hostname(), r.options.Clock.Now())
 	return err
 }
@@ -191,10 +194,10 @@ func (r *Restorer) make(ctx context.Context, request RestoreRequest, folder *scr
 	name := hex.EncodeToString(token)
 	final := filepath.Join(r.options.Dir, name)
 	if err := os.Rename(data, final); err != nil {
-		return "", k, err
+		return "", k, hushed(err)
 	}
 	if ctx.Err() != nil { // whoever forgot it has removed what was there before
-		return "", k, errors.Join(context.Cause(ctx), os.RemoveAll(final))
+		return "", k, errors.Join(context.Cause(ctx), hushed(os.RemoveAll(final)))
 	}
 	return name, k, nil
 }
@@ -221,7 +224,8 @@ type keptFile struct {
 	SizeBytes int64  `json:"sizeBytes"`
 }
 
-// kept are those that are there, by the names of their folders.
+// kept are those that are there, by the names of their folders. One that cannot be read, because another call just removes it
+// or power failed while it was made, is of no use to anybody, and none of this is lost: it can be made again.
 func (r *Restorer) kept() (map[string]keptRestore, error) {
 	entries, err := os.ReadDir(r.options.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -232,13 +236,26 @@ func (r *Restorer) kept() (map[string]keptRestore, error) {
 		if !isToken(e.Name()) {
 			continue
 		}
-		k, err := r.index(e.Name())
-		if err != nil {
-			return nil, err
+		if k, err := r.index(e.Name()); err == nil {
+			found[e.Name()] = k
 		}
-		found[e.Name()] = k
 	}
 	return found, nil
+}
+
+// removeBroken removes what cannot be read, when nobody else is at it.
+func (r *Restorer) removeBroken() error {
+	entries, err := os.ReadDir(r.options.Dir)
+	errs := []error{err}
+	for _, e := range entries {
+		if !isToken(e.Name()) {
+			continue
+		}
+		if _, err := r.index(e.Name()); err != nil {
+			errs = append(errs, hushed(os.RemoveAll(filepath.Join(r.options.Dir, e.Name()))))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func isToken(name string) bool {
@@ -251,10 +268,7 @@ func (r *Restorer) index(token string) (k keptRestore, err error) {
 	if err == nil {
 		err = json.Unmarshal(content, &k)
 	}
-	if err != nil {
-		return k, fmt.Errorf("reading what was restored: %w", err)
-	}
-	return k, nil
+	return k, err
 }
 
 // remove removes what was restored for a control plane.
@@ -263,10 +277,23 @@ func (r *Restorer) remove(key types.NamespacedName) error {
 	errs := []error{err}
 	for token, k := range kept {
 		if k.ControlPlane == key {
-			errs = append(errs, os.RemoveAll(filepath.Join(r.options.Dir, token)))
+			errs = append(errs, hushed(os.RemoveAll(filepath.Join(r.options.Dir, token))))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// hushed takes the names of files out of an error, because they are secret: errors end in conditions and logs.
+func hushed(err error) error {
+	path, link := new(fs.PathError), new(os.LinkError)
+	switch {
+	case errors.As(err, &path):
+		return fmt.Errorf("%s what was restored: %w", path.Op, path.Err)
+	case errors.As(err, &link):
+		return fmt.Errorf("%s what was restored: %w", link.Op, link.Err)
+	default:
+		return err
+	}
 }
 
 // tell says where a Machine fetches the files.

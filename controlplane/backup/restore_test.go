@@ -246,6 +246,23 @@ func TestRestoreRealEtcd(t *testing.T) {
 			t.Errorf("it tells %+v now", again)
 		}
 	})
+	t.Run("what cannot be read is in nobody's way, and is removed at the next start", func(*testing.T) {
+		broken := filepath.Join(r.options.Dir, strings.Repeat("0", 64))
+		if err := os.MkdirAll(broken, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(broken, "restore.json"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Forget(types.NamespacedName{Namespace: "team", Name: "another"}); err != nil {
+			t.Error(err)
+		}
+		r.stop()
+		r.begin()
+		if _, err := os.Stat(broken); !os.IsNotExist(err) {
+			t.Errorf("it is left: %v", err)
+		}
+	})
 	t.Run("what is forgotten is gone", func(*testing.T) {
 		if err := r.Forget(demo); err != nil {
 			t.Fatal(err)

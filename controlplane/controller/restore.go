@@ -134,8 +134,7 @@ func (r *Reconciler) markRestored(ctx context.Context, s *snapshot, step plan.Ma
 	if err := r.forgetNodes(ctx, s); err != nil {
 		return err
 	}
-	told := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.cp.Namespace, Name: restoreSecret(s.cluster)}}
-	if err := client.IgnoreNotFound(r.Client.Delete(ctx, told)); err != nil {
+	if err := r.forgetTold(ctx, s); err != nil {
 		return err
 	}
 	if err := r.Restores.Forget(client.ObjectKeyFromObject(s.cp)); err != nil {
@@ -144,6 +143,16 @@ func (r *Reconciler) markRestored(ctx context.Context, s *snapshot, step plan.Ma
 	before := s.cp.DeepCopy()
 	metav1.SetMetaDataAnnotation(&s.cp.ObjectMeta, controlplanev1.RestoredFromAnnotation, step.Snapshot)
 	return r.Client.Patch(ctx, s.cp, client.MergeFrom(before))
+}
+
+// forgetTold removes the Secret, if it is ours.
+func (r *Reconciler) forgetTold(ctx context.Context, s *snapshot) error {
+	told := &corev1.Secret{}
+	err := r.APIReader.Get(ctx, client.ObjectKey{Namespace: s.cp.Namespace, Name: restoreSecret(s.cluster)}, told)
+	if err != nil || !metav1.IsControlledBy(told, s.cp) {
+		return client.IgnoreNotFound(err)
+	}
+	return r.deleteSeen(ctx, told)
 }
 
 // providerPrefix begins the provider ID of every Machine of ours.
