@@ -13,47 +13,65 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup/store"
 )
 
-// Backups answers for what backs etcd up: with State, once it is asked for a backup. The zero value has every backup at once.
-// It is safe for concurrent use.
-type Backups struct {
+// answers is what a fake answers with, and what it was asked for. It is safe for concurrent use.
+type answers[R any] struct {
 	mu    sync.Mutex
 	state backup.State
-	asked []backup.Request
+	asked []R
 }
 
-// Be has every backup be in a state from now on; nil is done.
-func (b *Backups) Be(state backup.State) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.state = state
+// Be has everything be in a state from now on; nil is done.
+func (a *answers[R]) Be(state backup.State) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.state = state
 }
 
-// Asked are the backups that were to be made.
-func (b *Backups) Asked() []backup.Request {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return append([]backup.Request{}, b.asked...)
+// Asked is what was to be made, since something was forgotten last.
+func (a *answers[R]) Asked() []R {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]R{}, a.asked...)
 }
+
+// ask notes what is asked for, and returns the state that everything is to be in.
+func (a *answers[R]) ask(r R) backup.State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = append(a.asked, r)
+	return a.state
+}
+
+// look returns whether anything was asked for, and the state that everything is to be in.
+func (a *answers[R]) look() (bool, backup.State) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.asked) > 0, a.state
+}
+
+func (a *answers[R]) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked = nil
+}
+
+// Backups answers for what backs etcd up, once it is asked for a backup. The zero value has every backup at once.
+type Backups struct{ answers[backup.Request] }
 
 // Ensure implements controller.Backups.
 func (b *Backups) Ensure(_ types.NamespacedName, r backup.Request) backup.State {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.asked = append(b.asked, r)
-	if b.state == nil {
-		return backup.Done{Manifest: store.Manifest{Name: r.Cluster.String() + "/snapshot", Time: time.Now(), Revision: 1, SizeBytes: 1}}
+	if state := b.ask(r); state != nil {
+		return state
 	}
-	return b.state
+	return backup.Done{Manifest: store.Manifest{Name: r.Cluster.String() + "/snapshot", Time: time.Now(), Revision: 1, SizeBytes: 1}}
 }
 
 // Look implements controller.Backups.
 func (b *Backups) Look(types.NamespacedName, backup.Request) backup.State {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.asked) == 0 {
-		return nil
+	if asked, state := b.look(); asked {
+		return state
 	}
-	return b.state
+	return nil
 }
 
 // Forget implements controller.Backups.
