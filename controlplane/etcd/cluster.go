@@ -4,6 +4,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -29,6 +31,10 @@ const (
 	// memberBound is how long one member may take to answer, or to have the members changed. One that hangs costs no more,
 	// whatever the number of members.
 	memberBound = 8 * time.Second
+	// patience is how long one member may take before another is asked to do the same.
+	patience = time.Second
+	// dials is how often it is tried to connect to a member.
+	dials = 2
 	// endpoint is what etcd's client calls every member: the name that all of them have a certificate for. Where it leads is
 	// Dial's.
 	endpoint = "https://localhost"
@@ -59,96 +65,114 @@ type Cluster struct {
 // ErrUnreachable means that no member has answered: nothing can be told.
 var ErrUnreachable = errors.New("no etcd member answers")
 
-// Members returns all members with their health, sorted by ID. A list that the members agree on is preferred: one that is
-// cut off from the others may know a member no more, or not yet. Only where nobody can agree, which means that there is no
-// quorum, what one knows by itself is returned, and none of them counts as healthy: such a list may be old, and nothing must
-// be built on it, even if etcd is well again a moment later. Errors wrap ErrUnreachable.
+// Members returns all members with their health, sorted by ID. All nodes are asked at the same time. A list that the members
+// agree on is preferred: one that is cut off from the others may know a member no more, or not yet. Only where nobody can
+// agree, which means that there is no quorum, what one knows by itself is returned, and none of them counts as healthy: such a
+// list may be old, and nothing must be built on it, even if etcd is well again a moment later. Errors wrap ErrUnreachable.
 func (c Cluster) Members(ctx context.Context) ([]plan.Member, error) {
-	var errs []error
-	for _, node := range c.Nodes {
-		listed, err := c.list(ctx, node)
-		if err == nil {
-			return c.judge(ctx, listed), nil
-		}
-		errs = append(errs, fmt.Errorf("on node %s: %w", node, err))
+	answers := c.ask(ctx)
+	said, errs := map[string]answer{}, []error{ErrUnreachable}
+	for i, a := range answers {
+		said[c.Nodes[i]] = a
+		errs = append(errs, fmt.Errorf("on node %s: %w", c.Nodes[i], a.err))
 	}
-	for _, node := range c.Nodes {
-		if listed, err := c.list(ctx, node, clientv3.WithSerializable()); err == nil {
-			return judged(listed, make([]answer, len(listed.Members))), nil
-		}
+	if i := slices.IndexFunc(answers, func(a answer) bool { return a.agreed != nil }); i >= 0 {
+		return judged(answers[i].agreed, said), nil
 	}
-	return nil, fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(errs...))
+	if i := slices.IndexFunc(answers, func(a answer) bool { return a.known != nil }); i >= 0 {
+		return judged(answers[i].known, nil), nil
+	}
+	return nil, errors.Join(errs...)
 }
 
-// list asks the member on one node who the members are.
-func (c Cluster) list(ctx context.Context, node string, options ...clientv3.OpOption) (listed *clientv3.MemberListResponse, err error) {
-	err = c.on(ctx, node, func(ctx context.Context, client *clientv3.Client) (err error) {
-		listed, err = client.MemberList(ctx, options...)
-		return err
-	})
-	return listed, err
+// answer is what a member says: nothing where it does not answer.
+type answer struct {
+	// StatusResponse is how it is.
+	*etcdserverpb.StatusResponse
+
+	// certificateEnds is when the certificate ends that it showed.
+	certificateEnds metav1.Time
+	// agreed are the members that all agree on, known those that it knows by itself; learners say neither.
+	agreed, known *clientv3.MemberListResponse
+	err           error
 }
 
-// judge asks each member how it is, all at the same time.
-func (c Cluster) judge(ctx context.Context, listed *clientv3.MemberListResponse) []plan.Member {
-	statuses := make([]answer, len(listed.Members))
+// ask asks the members on all nodes how they are and who the members are.
+func (c Cluster) ask(ctx context.Context) []answer {
+	open, agree := context.WithCancel(ctx)
+	defer agree()
+	answers := make([]answer, len(c.Nodes))
 	var all sync.WaitGroup
-	for i, m := range listed.Members {
-		if m.Name != "" && slices.Contains(c.Nodes, m.Name) {
-			all.Go(func() { statuses[i] = c.status(ctx, m.Name) })
-		}
+	for i, node := range c.Nodes {
+		all.Go(func() {
+			answers[i] = c.status(ctx, node, func(ctx context.Context, client *clientv3.Client, said *answer) {
+				if said.known, said.err = client.MemberList(ctx, clientv3.WithSerializable()); said.err != nil || said.Leader == 0 {
+					return
+				}
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				defer context.AfterFunc(open, cancel)() // one that agrees is enough
+				if said.agreed, said.err = client.MemberList(ctx); said.err == nil {
+					agree()
+				}
+			})
+		})
 	}
 	all.Wait()
-	return judged(listed, statuses)
+	return answers
+}
+
+// status asks the member on a node how it is, and whatever is to be asked besides.
+func (c Cluster) status(ctx context.Context, node string, besides func(context.Context, *clientv3.Client, *answer)) (said answer) {
+	var ends atomic.Pointer[time.Time]
+	c.TLS = c.TLS.Clone()
+	c.TLS.VerifyConnection = func(state tls.ConnectionState) error { // after what TLS verifies by itself
+		ends.Store(&state.PeerCertificates[0].NotAfter)
+		return nil
+	}
+	err := c.on(ctx, node, func(ctx context.Context, client *clientv3.Client) (err error) {
+		if said.StatusResponse, err = statusOf(ctx, client); err == nil && besides != nil {
+			besides(ctx, client, &said)
+		}
+		return err
+	})
+	said.err = cmp.Or(err, said.err)
+	if end := ends.Load(); end != nil {
+		said.certificateEnds = metav1.NewTime(*end)
+	}
+	return said
+}
+
+// statusOf asks through the connection of a client. Its own method opens another one each time.
+func statusOf(ctx context.Context, client *clientv3.Client) (*etcdserverpb.StatusResponse, error) {
+	return etcdserverpb.NewMaintenanceClient(client.ActiveConnection()).Status(ctx, &etcdserverpb.StatusRequest{}, grpc.WaitForReady(true))
 }
 
 // judged are the members with what they said of themselves, sorted by ID.
-func judged(listed *clientv3.MemberListResponse, statuses []answer) []plan.Member {
+func judged(listed *clientv3.MemberListResponse, said map[string]answer) []plan.Member {
+	newest := uint64(0)
+	for _, m := range listed.Members {
+		if a := said[m.Name]; a.StatusResponse != nil {
+			newest = max(newest, a.RaftAppliedIndex)
+		}
+	}
 	members := make([]plan.Member, len(listed.Members))
 	for i, m := range listed.Members {
-		members[i] = judgeMember(m, statuses[i], statuses)
+		members[i] = judgeMember(m, said[m.Name], newest)
 	}
 	slices.SortFunc(members, func(a, b plan.Member) int { return strings.Compare(a.ID, b.ID) })
 	return members
 }
 
-// judgeMember says how a member is: healthy is one that answers without complaint, knows a leader, and keeps up.
-func judgeMember(m *etcdserverpb.Member, status answer, all []answer) plan.Member {
-	member := plan.Member{ID: strconv.FormatUint(m.ID, 16), Name: m.Name, Learner: m.IsLearner, CertificateEnds: status.certificateEnds, Misplaced: slices.Contains(m.PeerURLs, Misplaced)}
-	if status.StatusResponse == nil || status.Leader == 0 || len(status.Errors) > 0 {
+// judgeMember says how a member is: healthy is one that answers without complaint, knows a leader, and keeps up with the newest.
+func judgeMember(m *etcdserverpb.Member, said answer, newest uint64) plan.Member {
+	member := plan.Member{ID: strconv.FormatUint(m.ID, 16), Name: m.Name, Learner: m.IsLearner, CertificateEnds: said.certificateEnds, Misplaced: slices.Contains(m.PeerURLs, Misplaced)}
+	if said.StatusResponse == nil || said.Leader == 0 || len(said.Errors) > 0 {
 		return member
 	}
-	newest := uint64(0)
-	for _, s := range all {
-		if s.StatusResponse != nil {
-			newest = max(newest, s.RaftAppliedIndex)
-		}
-	}
-	member.Healthy = newest-status.RaftAppliedIndex <= maxLag
-	member.Leader = status.Leader == m.ID
+	member.Healthy = newest-said.RaftAppliedIndex <= maxLag
+	member.Leader = said.Leader == m.ID
 	return member
-}
-
-// answer is what a member says of itself: nothing where it does not answer.
-type answer struct {
-	*clientv3.StatusResponse
-
-	// certificateEnds is when the certificate ends that it showed.
-	certificateEnds metav1.Time
-}
-
-// status asks the member on a node how it is.
-func (c Cluster) status(ctx context.Context, node string) (said answer) {
-	c.TLS = c.TLS.Clone()
-	c.TLS.VerifyConnection = func(state tls.ConnectionState) error { // after what TLS verifies by itself
-		said.certificateEnds = metav1.NewTime(state.PeerCertificates[0].NotAfter)
-		return nil
-	}
-	_ = c.on(ctx, node, func(ctx context.Context, client *clientv3.Client) (err error) {
-		said.StatusResponse, err = client.Status(ctx, endpoint)
-		return err
-	})
-	return said
 }
 
 // Promote gives a learner its vote. One that has it already is no error.
@@ -178,15 +202,7 @@ func (c Cluster) Remove(ctx context.Context, member plan.Member) error {
 // ever for one that is gone. So whoever takes away what runs a removed member settles before, and Remove does at
 // once: what a kill in the milliseconds between costs is etcd's own limit.
 func (c Cluster) Settle(ctx context.Context) error {
-	errs := []error{fmt.Errorf("settling etcd: %w", ErrUnreachable)}
-	for _, node := range c.Nodes {
-		err := c.on(ctx, node, settle)
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, fmt.Errorf("through node %s: %w", node, err))
-	}
-	return errors.Join(errs...)
+	return c.through(ctx, "settling etcd", c.Nodes, settle)
 }
 
 // settle makes a change that leaves nothing behind.
@@ -214,7 +230,7 @@ func (c Cluster) MoveLeader(ctx context.Context, from, to plan.Member) error {
 	if err != nil {
 		return fmt.Errorf("etcd member %q: %w", to.ID, err)
 	}
-	if status := c.status(ctx, from.Name); status.StatusResponse == nil || strconv.FormatUint(status.Leader, 16) != from.ID {
+	if status := c.status(ctx, from.Name, nil); status.StatusResponse == nil || strconv.FormatUint(status.Leader, 16) != from.ID {
 		return nil // it is no leader that could hand over
 	}
 	err = c.on(ctx, from.Name, func(ctx context.Context, client *clientv3.Client) error {
@@ -227,22 +243,50 @@ func (c Cluster) MoveLeader(ctx context.Context, from, to plan.Member) error {
 	return nil
 }
 
-// change changes the members through the first member that does it.
+// change changes the members.
 func (c Cluster) change(ctx context.Context, doing string, member plan.Member, do func(context.Context, *clientv3.Client, uint64) error) error {
 	id, err := strconv.ParseUint(member.ID, 16, 64)
 	if err != nil {
 		return fmt.Errorf("etcd member %q: %w", member.ID, err)
 	}
-	errs := []error{fmt.Errorf("%s etcd member %s: %w", doing, member.ID, ErrUnreachable)}
-	for _, node := range c.Nodes {
-		if node == member.Name && len(c.Nodes) > 1 {
-			continue // who goes is not asked
+	nodes := c.Nodes
+	if len(nodes) > 1 { // who goes is not asked
+		nodes = slices.DeleteFunc(slices.Clone(nodes), func(node string) bool { return node == member.Name })
+	}
+	return c.through(ctx, doing+" etcd member "+member.ID, nodes, func(ctx context.Context, client *clientv3.Client) error { return do(ctx, client, id) })
+}
+
+// through does something that may be done twice through the first node that does it. Each has a while before the next is
+// tried as well, and one that fails has no more of it: a member that hangs must not be what its own replacement waits for.
+func (c Cluster) through(ctx context.Context, doing string, nodes []string, do func(context.Context, *clientv3.Client) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan error, len(nodes))
+	errs := []error{fmt.Errorf("%s: %w", doing, ErrUnreachable)}
+	for started := 0; len(errs) <= len(nodes); {
+		var next <-chan struct{}
+		if started < len(nodes) {
+			node := nodes[started]
+			started++
+			go func() {
+				if err := c.on(ctx, node, do); err != nil {
+					results <- fmt.Errorf("through node %s: %w", node, err)
+					return
+				}
+				results <- nil
+			}()
+			wait, enough := context.WithTimeout(ctx, patience)
+			defer enough() // one for each node
+			next = wait.Done()
 		}
-		err := c.on(ctx, node, func(ctx context.Context, client *clientv3.Client) error { return do(ctx, client, id) })
-		if err == nil {
-			return nil
+		select {
+		case err := <-results:
+			if err == nil {
+				return nil
+			}
+			errs = append(errs, err)
+		case <-next:
 		}
-		errs = append(errs, fmt.Errorf("through node %s: %w", node, err))
 	}
 	return errors.Join(errs...)
 }
@@ -254,20 +298,33 @@ func (c Cluster) on(ctx context.Context, node string, do func(context.Context, *
 	return c.with(ctx, node, do)
 }
 
-// with is on without a bound of its own.
+// with is on without a bound of its own. A node that lets nobody in is not worth the while that etcd's client would go on.
 func (c Cluster) with(ctx context.Context, node string, do func(context.Context, *clientv3.Client) error) error {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	var failed atomic.Int32
 	client, err := clientv3.New(clientv3.Config{
 		Context:   ctx,
 		Endpoints: []string{endpoint},
 		TLS:       c.TLS,
 		Logger:    zap.NewNop(),
 		DialOptions: []grpc.DialOption{
-			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.Dial(ctx, node) }),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+				conn, err := c.Dial(ctx, node)
+				if err != nil && failed.Add(1) == dials {
+					giveUp(err)
+				}
+				return conn, err
+			}),
 		},
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	return do(ctx, client)
+	err = do(ctx, client)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return cause // it says more than that nothing came
+	}
+	return err
 }

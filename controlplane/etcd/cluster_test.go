@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ type members struct {
 	authority    *corev1.Secret
 	nodes        map[string]*node
 	cluster      etcd.Cluster
+	dials        atomic.Int32
 }
 
 type node struct {
@@ -166,6 +168,7 @@ func (m *members) run(n *node, state string, initial []string) {
 
 func (m *members) dial(ctx context.Context, name string) (net.Conn, error) {
 	n := m.nodes[name]
+	m.dials.Add(1)
 	switch {
 	case n == nil || n.unreachable:
 		return nil, errors.New("no route to node " + name)
@@ -242,6 +245,24 @@ func TestMembers(t *testing.T) {
 		m.until("node-0 is unhealthy", func(all []plan.Member) bool {
 			return !named(all, "node-0").Healthy && named(all, "node-1").Healthy && named(all, "node-2").Healthy
 		})
+	})
+	t.Run("a node that hangs holds up no change", func(t *testing.T) {
+		m.nodes["node-0"].deafening = true
+		defer func() { m.nodes["node-0"].deafening = false }()
+		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second) // less than one member may take
+		defer cancel()
+		if err := m.cluster.Settle(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("each node is asked once", func(t *testing.T) {
+		before := m.dials.Load()
+		if _, err := m.cluster.Members(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := m.dials.Load() - before; n != 3 {
+			t.Errorf("3 nodes are asked with %d connections", n)
+		}
 	})
 	t.Run("without a quorum the members are told, and none is healthy", func(*testing.T) {
 		for _, name := range []string{"node-1", "node-2"} {

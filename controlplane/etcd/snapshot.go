@@ -115,7 +115,7 @@ func (c Cluster) snapshot(ctx context.Context, node string, sink Sink) (taken Sn
 	ctx, watch := stall.New(ctx, cmp.Or(c.Stall, stallBound))
 	defer watch.Stop()
 	err = c.with(ctx, node, func(ctx context.Context, client *clientv3.Client) error {
-		status, err := client.Status(ctx, endpoint)
+		status, err := statusOf(ctx, client)
 		if err != nil {
 			return err
 		}
@@ -220,7 +220,7 @@ func (c Cluster) hash(ctx context.Context, node string, revision int64) (hash Ha
 	ctx, cancel := context.WithTimeout(ctx, hashBound)
 	defer cancel()
 	err = c.with(ctx, node, func(ctx context.Context, client *clientv3.Client) error {
-		status, err := client.Status(ctx, endpoint)
+		status, err := statusOf(ctx, client)
 		if err != nil {
 			return err
 		}

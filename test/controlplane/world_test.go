@@ -35,7 +35,7 @@ import (
 
 // patience is how long a control plane may take to come to rest once everything is healed. It needs seconds; the rest is for
 // a machine under load.
-const patience = 2 * time.Minute
+const patience = 4 * time.Minute
 
 const controlPlaneName = "demo-cp"
 
