@@ -20,8 +20,9 @@ import (
 const (
 	// atOnce is how many jobs run at the same time: each holds two copies of a database on the scratch disk, and an etcd.
 	atOnce = 2
-	// firstRetry and lastRetry are how soon a job that has failed is tried again at first, and at last.
-	firstRetry = time.Minute
+	// firstRetry and lastRetry are how soon a job that has failed is tried again at first, and at last. Soon at first, because a
+	// rollout waits for it, and what fails is often a node under load.
+	firstRetry = 10 * time.Second
 	lastRetry  = 15 * time.Minute
 )
 

@@ -204,10 +204,10 @@ func (s *snapshot) outcome(now time.Time, pace Pace) flow.Outcome {
 func lookAgain(reason string, pace Pace) time.Duration {
 	switch reason {
 	case controlplanev1.NotInitializedReason, controlplanev1.WaitingForWorkersReason, controlplanev1.BackingUpReason,
-		controlplanev1.RestoringReason:
+		controlplanev1.RestoringReason, controlplanev1.BackupFailedReason, controlplanev1.RestoreFailedReason:
 		return pace.Soon
 	case controlplanev1.CertificatesMissingReason, controlplanev1.CertificatesInvalidReason,
-		controlplanev1.TemplateMissingReason, controlplanev1.ForeignMachinesReason, controlplanev1.RestoreFailedReason:
+		controlplanev1.TemplateMissingReason, controlplanev1.ForeignMachinesReason:
 		return pace.Later
 	default:
 		return 0
