@@ -68,6 +68,8 @@ func (r *Reconciler) carryOut(ctx context.Context, s *snapshot, step plan.Step) 
 		return s.etcd.MoveLeader(ctx, step.From, step.To)
 	case plan.RemoveMember:
 		return s.etcd.Remove(ctx, step.Member)
+	case plan.ForgetNode:
+		return r.forgetNode(ctx, s, step)
 	case plan.RemoveFinalizer:
 		return r.removeFinalizer(ctx, s)
 	default:

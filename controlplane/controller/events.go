@@ -83,6 +83,8 @@ func done(step plan.Step) (reason, action string) {
 		return "EtcdMemberRemoved", "RemoveMember"
 	case plan.ReleaseMachine:
 		return "MachineReleased", "ReleaseMachine"
+	case plan.ForgetNode:
+		return "NodeRemoved", "ForgetNode"
 	case plan.RemoveFinalizer:
 		return "ControlPlaneReleased", "RemoveFinalizer"
 	default:

@@ -38,6 +38,10 @@ type snapshot struct {
 
 	// machines are the control plane's own, sorted by name.
 	machines []*clusterv1.Machine
+	// providerIDs are those of all Machines of the Cluster.
+	providerIDs map[string]bool
+	// nodes are those that the planner knows as abandoned.
+	nodes map[string]*corev1.Node
 	// infra and configs are what was made for its Machines, also for those that do not exist.
 	infra   map[infraKey]*metav1.PartialObjectMetadata
 	configs map[string]*bootstrapv1.IngotConfig
@@ -96,6 +100,7 @@ func (r *Reconciler) lookWith(ctx context.Context, reader client.Reader, cp *con
 		}
 	}
 	s.components = r.gatherComponents(ctx, s)
+	s.world.AbandonedNodes = r.gatherNodes(ctx, s)
 	s.world.Machines = s.machineFacts(r.Clock.Now())
 	s.world.Leftovers = s.leftovers()
 	s.world.FailureDomain = s.pickFailureDomain(ctx)
@@ -138,8 +143,10 @@ func (r *Reconciler) gatherMachines(ctx context.Context, reader client.Reader, s
 		return fmt.Errorf("listing Machines of Cluster %s: %w", s.cluster.Name, err)
 	}
 	slices.SortFunc(list.Items, func(a, b clusterv1.Machine) int { return strings.Compare(a.Name, b.Name) })
+	s.providerIDs = map[string]bool{}
 	for i := range list.Items {
 		m := &list.Items[i]
+		s.providerIDs[m.Spec.ProviderID] = true
 		switch {
 		case !util.IsControlPlaneMachine(m):
 			s.world.Workers = append(s.world.Workers, m.Name)

@@ -7,10 +7,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
@@ -155,35 +153,20 @@ func (r *Reconciler) forgetTold(ctx context.Context, s *snapshot) error {
 	return r.deleteSeen(ctx, told)
 }
 
-// providerPrefix begins the provider ID of every Machine of ours.
-const providerPrefix = "ingot://"
-
 // forgetNodes removes the Nodes of Machines of ours that were replaced after the snapshot was taken, and of those that were
-// lost: nobody else does.
+// lost, workers too: nobody else does.
 func (r *Reconciler) forgetNodes(ctx context.Context, s *snapshot) error {
-	workload, err := r.ClusterCache.GetUncachedClient(ctx, client.ObjectKeyFromObject(s.cluster))
+	live := &snapshot{cp: s.cp, cluster: s.cluster}
+	if err := r.gatherMachines(ctx, r.APIReader, live); err != nil {
+		return err
+	}
+	workload, abandoned, err := r.abandonedNodes(ctx, live)
 	if err != nil {
 		return err
 	}
-	machines := &clusterv1.MachineList{}
-	if err := r.APIReader.List(ctx, machines, client.InNamespace(s.cluster.Namespace), client.MatchingLabels{clusterv1.ClusterNameLabel: s.cluster.Name}); err != nil {
-		return fmt.Errorf("listing Machines of Cluster %s: %w", s.cluster.Name, err)
-	}
-	living := map[string]bool{}
-	for _, m := range machines.Items {
-		living[m.Spec.ProviderID] = true
-	}
-	nodes := &corev1.NodeList{}
-	if err := workload.List(ctx, nodes); err != nil {
-		return fmt.Errorf("listing Nodes: %w", err)
-	}
-	for i := range nodes.Items {
-		n := &nodes.Items[i]
-		if !strings.HasPrefix(n.Spec.ProviderID, providerPrefix) || living[n.Spec.ProviderID] {
-			continue
-		}
-		if err := workload.Delete(ctx, n, client.Preconditions{UID: &n.UID}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("removing Node %s of a Machine that is gone: %w", n.Name, err)
+	for _, node := range abandoned {
+		if err := removeNode(ctx, workload, node); err != nil {
+			return err
 		}
 	}
 	return nil

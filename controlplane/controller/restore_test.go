@@ -74,7 +74,7 @@ func restoresLostCluster(s *story) {
 	s.adoptByMachine(m)
 	patch(s, m, func(m *clusterv1.Machine) { m.Spec.ProviderID = "ingot://lives" })
 	s.workload.answer()
-	s.nodes(map[string]string{"lost": "ingot://lost", m.Name: "ingot://lives", "another": "kind://another", "none": ""})
+	s.nodes(nil, map[string]string{"lost": "ingot://lost", m.Name: "ingot://lives", "another": "kind://another", "none": ""})
 	s.settle()
 	if left := s.nodeNames(); !slices.Equal(left, []string{"another", m.Name, "none"}) {
 		s.Errorf("Nodes are left: %v", left)
@@ -100,10 +100,10 @@ func restoresLostCluster(s *story) {
 }
 
 // nodes has the workload cluster have Nodes, by their provider IDs.
-func (s *story) nodes(providerIDs map[string]string) {
+func (s *story) nodes(labels, providerIDs map[string]string) {
 	s.Helper()
 	for name, id := range providerIDs {
-		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name)}, Spec: corev1.NodeSpec{ProviderID: id}}
+		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name), Labels: labels}, Spec: corev1.NodeSpec{ProviderID: id}}
 		if err := (*s.workload.client.Load()).Create(s.Context(), n); err != nil {
 			s.Fatal(err)
 		}

@@ -41,7 +41,7 @@ func TestStories(t *testing.T) {
 	stories := map[string]func(*story){}
 	for _, chapter := range []map[string]func(*story){
 		initStories(), crashStories(), deletionStories(), accessStories(), inPlaceStories(), etcdStories(), componentStories(), remediationStories(),
-		previewStories(), restoreStories(),
+		previewStories(), restoreStories(), nodeStories(),
 	} {
 		maps.Copy(stories, chapter)
 	}

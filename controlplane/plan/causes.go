@@ -29,7 +29,7 @@ const (
 	CauseUnhealthy Cause = "Unhealthy"
 	// CauseLeaving says that a Machine is being deleted, and is helped out.
 	CauseLeaving Cause = "Leaving"
-	// CauseOrphan says that an etcd member belongs to no Machine.
+	// CauseOrphan says that an etcd member or a Node belongs to no Machine.
 	CauseOrphan Cause = "Orphan"
 	// CauseJoining says that a Machine has not joined completely.
 	CauseJoining Cause = "Joining"
@@ -75,6 +75,8 @@ func Explain(w World, step Step) (Cause, []string) {
 		return w.explainRemoval(s.Member)
 	case ReleaseMachine:
 		return w.explainRelease()
+	case ForgetNode:
+		return CauseOrphan, []string{"its Machine is gone, and Cluster API has left it"}
 	case RemoveFinalizer:
 		return CauseDeletion, []string{"nothing is left of it"}
 	default:

@@ -80,6 +80,8 @@ func (c *course) carryOut(step Step) {
 	case MoveLeader:
 		c.changeMember(s.From.ID, func(m *Member) { m.Leader = false })
 		c.changeMember(s.To.ID, func(m *Member) { m.Leader = true })
+	case ForgetNode:
+		c.AbandonedNodes = slices.DeleteFunc(slices.Clone(c.AbandonedNodes), func(node string) bool { return node == s.Node })
 	case RemoveMember:
 		c.Etcd.Members = slices.DeleteFunc(slices.Clone(c.Etcd.Members), func(m Member) bool { return m.ID == s.Member.ID })
 	}

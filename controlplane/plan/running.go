@@ -26,6 +26,18 @@ func (p *Plan) planRunning(w World, mayCreate bool) {
 	joins := !acts && !p.planMisplaced(w) && !p.planNobodysMembers(w) && !p.planRemediation(w, stuck) && !p.holdUnsettled(w, stuck) && !p.holdKubelet(w) && p.planReplicas(w, mayCreate)
 	if !joins {
 		p.deleteLeftovers(w.Leftovers)
+		p.forgetNodes(w)
+	}
+}
+
+// forgetNodes removes Nodes of Machines that are gone. Cluster API leaves them where no other control plane Machine was to
+// stay. A Machine that comes or goes may have one of them.
+func (p *Plan) forgetNodes(w World) {
+	if slices.ContainsFunc(w.Machines, func(m Machine) bool { return m.Node == "" || m.Deleting }) {
+		return
+	}
+	for _, node := range w.AbandonedNodes {
+		p.do(ForgetNode{Node: node})
 	}
 }
 

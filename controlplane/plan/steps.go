@@ -121,6 +121,11 @@ type ReleaseMachine struct {
 	Name string `json:"name"`
 }
 
+// ForgetNode removes the Node of a Machine that is gone.
+type ForgetNode struct {
+	Node string `json:"node"`
+}
+
 // RemoveFinalizer lets the control plane object go.
 type RemoveFinalizer struct{}
 
@@ -142,6 +147,7 @@ func (PromoteLearner) step()        {}
 func (MoveLeader) step()            {}
 func (RemoveMember) step()          {}
 func (ReleaseMachine) step()        {}
+func (ForgetNode) step()            {}
 
 func (s CreateCertificates) String() string {
 	return "create certificates " + enumerate(s.Missing)
@@ -197,3 +203,4 @@ func (s MoveLeader) String() string {
 }
 func (s RemoveMember) String() string   { return "remove etcd member " + s.Member.Called() }
 func (s ReleaseMachine) String() string { return "let machine " + s.Name + " go" }
+func (s ForgetNode) String() string     { return "remove node " + s.Node }

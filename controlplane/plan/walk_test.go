@@ -187,8 +187,8 @@ func (m *model) settled() bool {
 	if len(p.Steps)+len(p.Held) > 0 {
 		return false
 	}
-	if !w.Initialized || len(w.Machines) != int(w.Desired.Replicas) || len(m.members) != len(w.Machines) || len(w.Leftovers) > 0 {
-		m.fail("nothing is to be done, and it is not as it is wanted: %+v, members %+v, leftovers %+v", w.Machines, m.members, w.Leftovers)
+	if !w.Initialized || len(w.Machines) != int(w.Desired.Replicas) || len(m.members) != len(w.Machines) || len(w.Leftovers) > 0 || len(w.AbandonedNodes) > 0 {
+		m.fail("nothing is to be done, and it is not as it is wanted: %+v, members %+v, leftovers %+v, abandoned Nodes %v", w.Machines, m.members, w.Leftovers, w.AbandonedNodes)
 	}
 	for _, machine := range w.Machines {
 		if d := plan.Differences(w.Desired, machine); len(d) > 0 {
@@ -552,6 +552,8 @@ func (m *model) carryOut(step plan.Step) bool {
 	case plan.MarkInitialized:
 		m.world.Initialized = true
 	case plan.RecordRemediation:
+	case plan.ForgetNode:
+		m.forget(s.Node)
 	case plan.DeleteMachine:
 		m.delete(s.Name)
 	case plan.ReleaseMachine:
@@ -655,4 +657,16 @@ func (m *model) release(name string) {
 		m.fail("Machine %s is let go with its member", name)
 	}
 	m.nodes = slices.DeleteFunc(m.nodes, func(o *node) bool { return o == n })
+	if n.Node != "" && m.staying() == 0 { // Cluster API removes no Node then
+		m.world.AbandonedNodes = append(m.world.AbandonedNodes, n.Node)
+	}
+}
+
+// forget removes a Node, which must be nobody's.
+func (m *model) forget(name string) {
+	m.Helper()
+	if m.on(name) != nil {
+		m.fail("Node %s has a Machine and is removed", name)
+	}
+	plan.CarryOut(&m.world, plan.ForgetNode{Node: name})
 }

@@ -61,6 +61,8 @@ type World struct {
 	Workers []string `json:"workers,omitempty"`
 	// ForeignMachines are control plane Machines of the Cluster that another object controls, or none.
 	ForeignMachines []string `json:"foreignMachines,omitempty"`
+	// AbandonedNodes are control plane Nodes that no Machine of the Cluster has, and that were machines of ours.
+	AbandonedNodes []string `json:"abandonedNodes,omitempty"`
 
 	// NextName is the name of the next Machine, should one be made. FailureDomain is where it goes; empty means that
 	// the Cluster has no failure domain for control planes. Both are chosen by the gatherer, so that a plan stays a

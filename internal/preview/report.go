@@ -93,8 +93,8 @@ type Machine struct {
 // Step is one step of the plan.
 type Step struct {
 	// Type is what the step is: CreateCertificates, WriteKubeconfig, CreateInfraMachine, CreateBootstrapConfig, CreateMachine,
-	// DeleteMachine, DeleteLeftover, MarkInitialized, BackUpEtcd, PromoteLearner, MoveLeader, RemoveMember, ReleaseMachine or
-	// RemoveFinalizer.
+	// DeleteMachine, RecordRemediation, DeleteLeftover, MarkInitialized, BackUpEtcd, PrepareRestore, MarkRestored, CorrectPeer,
+	// PromoteLearner, MoveLeader, RemoveMember, ReleaseMachine, ForgetNode or RemoveFinalizer.
 	Type string `json:"type"`
 	// Fields are the step's own; those of each type are documented in controlplane/plan.
 	Fields json.RawMessage `json:"fields"`

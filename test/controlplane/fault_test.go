@@ -75,12 +75,7 @@ func faultsOf(s shape) (list []fault) {
 		if s.replicas > 1 {
 			list = append(list, fault{mostFrozen, "", at, true}, fault{mostCut, "", at, true}, fault{deletedByHand, another, at, true})
 		}
-		list = append(list, fault{changedMind, "", at, true})
-		if s.replicas > 1 || i < 5 {
-			// Where both Machines of a single control plane are in deletion, Cluster API leaves the Node of the one that goes
-			// first: it deletes no Node where no control plane is to stay. Nobody removes that Node yet.
-			list = append(list, fault{deletedByHand, comes, at, true})
-		}
+		list = append(list, fault{changedMind, "", at, true}, fault{deletedByHand, comes, at, true})
 	}
 	// A join that fails for ever: before the member starts, before it has a vote, before the Node is there.
 	return append(list, fault{killed, comes, "added", false})
