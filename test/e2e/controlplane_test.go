@@ -6,6 +6,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -22,6 +23,7 @@ import (
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
@@ -66,8 +68,9 @@ var _ = Describe("a control plane of three", Ordered, Label("three"), func() {
 		before := s.controlPlaneMachines(ctx)
 		w := s.startWriter(ctx)
 		began := time.Now()
-		s.rollTo(ctx, toImage, "")
+		plan := s.rollTo(ctx, toImage, "")
 		s.expectWhole(ctx, toImage, "", 3*onePlane)
+		plan.expectFulfilled(ctx)
 		AddReportEntry("replaced by another image", fmt.Sprintf("%s; %s", time.Since(began).Round(time.Second), w.stop()))
 		for _, m := range s.controlPlaneMachines(ctx) {
 			Expect(before).NotTo(ContainElement(m), "an old machine is still there")
@@ -87,8 +90,9 @@ var _ = Describe("a control plane of three", Ordered, Label("three"), func() {
 
 		w := s.startWriter(ctx)
 		began := time.Now()
-		s.rollTo(ctx, nextImage, nextKubernetes)
+		plan := s.rollTo(ctx, nextImage, nextKubernetes)
 		s.expectWhole(ctx, nextImage, nextKubernetes, 3*onePlane)
+		plan.expectFulfilled(ctx)
 		AddReportEntry("replaced by another Kubernetes", fmt.Sprintf("%s; %s", time.Since(began).Round(time.Second), w.stop()))
 	}, SpecTimeout(3*onePlane+30*time.Minute))
 
@@ -98,11 +102,20 @@ var _ = Describe("a control plane of three", Ordered, Label("three"), func() {
 		victim := s.controlPlaneMachines(ctx)[1]
 		w := s.startWriter(ctx)
 		began := time.Now()
+		s.pause(ctx, true) // nothing is done before it was foretold
 		s.destroyVM(ctx, victim)
+		Eventually(func(g Gomega) {
+			for _, m := range s.machinesOfControlPlane(ctx) {
+				g.Expect(conditions.IsFalse(&m, clusterv1.MachineOwnerRemediatedCondition)).To(Equal(m.Name == victim), m.Name)
+			}
+		}).WithContext(ctx).WithTimeout(onePlane).Should(Succeed())
+		plan := s.foretell(ctx, "")
+		s.pause(ctx, false)
 		Eventually(func(g Gomega) {
 			g.Expect(s.controlPlaneMachines(ctx)).NotTo(ContainElement(victim))
 		}).WithContext(ctx).WithTimeout(onePlane).Should(Succeed())
 		s.expectWhole(ctx, nextImage, nextKubernetes, 2*onePlane)
+		plan.expectFulfilled(ctx)
 		AddReportEntry("healed", fmt.Sprintf("%s; %s", time.Since(began).Round(time.Second), w.stop()))
 	}, SpecTimeout(3*onePlane+10*time.Minute))
 })
@@ -204,26 +217,44 @@ func (s *suite) controlPlaneMachines(ctx context.Context) []string {
 	return names
 }
 
-// rollTo declares another image, and another version where one is given, as a person would: a new template, and the control
-// plane refers to it.
-func (s *suite) rollTo(ctx context.Context, image, version string) {
+// rollTo declares another image, and another version where one is given, as a person would: ingotctl plan is asked first, then
+// a new template and a control plane that refers to it are applied.
+func (s *suite) rollTo(ctx context.Context, image, version string) *foretold {
 	GinkgoHelper()
 	cp := s.controlPlane(ctx)
 	template := &infrav1.IngotMachineTemplate{}
 	Expect(s.management().Get(ctx, client.ObjectKey{Namespace: "default", Name: cp.Spec.MachineTemplate.Spec.InfrastructureRef.Name}, template)).To(Succeed())
 	next := &infrav1.IngotMachineTemplate{
+		TypeMeta:   metav1.TypeMeta{APIVersion: infrav1.GroupVersion.String(), Kind: "IngotMachineTemplate"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "quickstart-control-plane-ingot-os-" + image},
 		Spec:       *template.Spec.DeepCopy(),
 	}
 	next.Spec.Template.Spec.Image.Name = "ingot-os-" + image
-	Expect(s.management().Create(ctx, next)).To(Succeed())
-	before := cp.DeepCopy()
-	cp.Spec.MachineTemplate.Spec.InfrastructureRef.Name = next.Name
-	if version != "" {
-		cp.Spec.Version = version
-	}
-	Expect(s.management().Patch(ctx, cp, client.MergeFrom(before))).To(Succeed())
+	first, err := yaml.Marshal(next)
+	Expect(err).NotTo(HaveOccurred())
+	manifests := string(first) + fmt.Sprintf(rollout, cmp.Or(version, cp.Spec.Version), next.Name)
+	f := s.foretell(ctx, manifests)
+	out, err := s.kubectl(ctx, s.managementKubeconfig(), manifests, "apply", "--server-side", "--force-conflicts", "-f", "-")
+	Expect(err).NotTo(HaveOccurred(), out)
+	return f
 }
+
+// rollout is what a person changes of a control plane.
+const rollout = `---
+apiVersion: controlplane.cluster.x-k8s.io/v1alpha1
+kind: IngotControlPlane
+metadata:
+  name: quickstart
+  namespace: default
+spec:
+  version: %s
+  machineTemplate:
+    spec:
+      infrastructureRef:
+        apiGroup: infrastructure.cluster.x-k8s.io
+        kind: IngotMachineTemplate
+        name: %s
+`
 
 // expectBackup checks that etcd was backed up before the first machine went.
 func (s *suite) expectBackup(ctx context.Context) {

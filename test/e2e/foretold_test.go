@@ -1,0 +1,126 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/preview"
+)
+
+// foretold is what ingotctl plan said that would be done, until it is compared with what was done.
+type foretold struct {
+	suite *suite
+	steps []string
+	// known are the events that had happened before.
+	known map[string]bool
+}
+
+// foretell asks ingotctl plan what would be done if manifests were applied, or what is going to be done where there are none.
+func (s *suite) foretell(ctx context.Context, manifests string) *foretold {
+	GinkgoHelper()
+	args := []string{"plan", "quickstart", "--kubeconfig", s.managementKubeconfig(), "-n", "default", "-o", "json"}
+	if manifests != "" {
+		args = append(args, "-f", "-", "--force-conflicts")
+	}
+	command := s.command(ctx, args...)
+	command.Stdin = strings.NewReader(manifests)
+	out, err := command.Output()
+	Expect(err).NotTo(HaveOccurred(), string(out))
+	var report preview.Report
+	Expect(json.Unmarshal(out, &report)).To(Succeed())
+	Expect(report.Held).To(BeEmpty(), "it is not going to be done to its end")
+	Expect(report.Steps).NotTo(BeEmpty())
+	f := &foretold{suite: s, known: map[string]bool{}}
+	for _, step := range report.Steps {
+		if compared(step.Text) {
+			f.steps = append(f.steps, step.Text)
+		}
+	}
+	for _, e := range s.events(ctx) {
+		f.known[e.Name] = true
+	}
+	return f
+}
+
+// pause has the control plane left alone, or looked after again. Cluster API goes on meanwhile.
+func (s *suite) pause(ctx context.Context, paused bool) {
+	GinkgoHelper()
+	cp := s.controlPlane(ctx)
+	before := cp.DeepCopy()
+	delete(cp.Annotations, clusterv1.PausedAnnotation)
+	if paused {
+		metav1.SetMetaDataAnnotation(&cp.ObjectMeta, clusterv1.PausedAnnotation, "")
+	}
+	Expect(s.management().Patch(ctx, cp, client.MergeFrom(before))).To(Succeed())
+}
+
+// compared is whether a step is the same however it goes: who leads etcd meanwhile is not for us to say, and kubeadm gives a
+// learner its vote unless it is interrupted.
+func compared(step string) bool {
+	return !strings.HasPrefix(step, "move the leadership") && !strings.HasPrefix(step, "promote etcd member")
+}
+
+// events are those of the control plane, in their order.
+func (s *suite) events(ctx context.Context) []eventsv1.Event {
+	GinkgoHelper()
+	list := &eventsv1.EventList{}
+	Expect(s.management().List(ctx, list, client.InNamespace("default"))).To(Succeed())
+	events := slices.DeleteFunc(list.Items, func(e eventsv1.Event) bool { return e.Regarding.Kind != "IngotControlPlane" })
+	slices.SortFunc(events, func(a, b eventsv1.Event) int { return a.EventTime.Compare(b.EventTime.Time) })
+	return events
+}
+
+var placeholder = regexp.MustCompile(`<new-\d+>`)
+
+// expectFulfilled checks that what was foretold was done, step by step, and nothing else.
+func (f *foretold) expectFulfilled(ctx context.Context) {
+	GinkgoHelper()
+	names := map[string]string{}
+	var done, want []string
+	Eventually(func(g Gomega) { // events are sent in the background
+		done = nil
+		for _, e := range f.suite.events(ctx) {
+			if !f.known[e.Name] && compared(e.Note) {
+				done = append(done, e.Note)
+			}
+		}
+		g.Expect(len(done)).To(BeNumerically(">=", len(f.steps)), "foretold:\n%s\ndone:\n%s", strings.Join(f.steps, "\n"), strings.Join(done, "\n"))
+	}).WithContext(ctx).WithTimeout(time.Minute).Should(Succeed())
+	for i := range done {
+		if i < len(f.steps) {
+			want = append(want, f.named(f.steps[i], done[i], names))
+			done[i] = done[i][:min(len(done[i]), len(want[i]))] // the rest says why
+		}
+	}
+	Expect(done).To(Equal(want))
+	AddReportEntry("as foretold", strings.Join(done, "\n"))
+}
+
+// named is a foretold step with the names that Machines got meanwhile. A Machine gets its name where it is first spoken of.
+func (*foretold) named(step, done string, names map[string]string) string {
+	return placeholder.ReplaceAllStringFunc(step, func(which string) string {
+		if names[which] == "" {
+			before, _, _ := strings.Cut(step, which)
+			if rest, is := strings.CutPrefix(done, before); is {
+				names[which], _, _ = strings.Cut(strings.TrimSuffix(strings.Fields(rest)[0], ":"), " ")
+			}
+		}
+		return names[which]
+	})
+}
