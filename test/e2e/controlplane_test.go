@@ -52,6 +52,8 @@ var _ = Describe("a control plane of three", Ordered, Label("three"), func() {
 		out, err := s.command(ctx, "quickstart", "--yes", "--control-planes", "3", "--state", s.state).CombinedOutput()
 		AddReportEntry("quickstart", string(out))
 		Expect(err).NotTo(HaveOccurred(), string(out))
+		scaled, err := s.kubectl(ctx, s.managementKubeconfig(), "", "scale", "machinedeployment", "-n", "default", "--all", "--replicas=0")
+		Expect(err).NotTo(HaveOccurred(), scaled) // whatever else is emulated takes time from control planes
 	}, NodeTimeout(75*time.Minute))
 
 	AfterEach(func(ctx SpecContext) {
