@@ -89,7 +89,7 @@ type Restorer struct {
 	options RestoreOptions
 	base    string
 	// identity is what the Handler is served with.
-	identity identity
+	identity *shown
 }
 
 // NewRestorer makes a Restorer, whose jobs end with the context, and removes what killed ones have left.
@@ -123,7 +123,8 @@ func (r *Restorer) prepare() error {
 	if err := r.removeBroken(); err != nil {
 		return err
 	}
-	r.identity, err = identityFor(filepath.Join(r.options.Dir, identityFile), u.Hostname(), r.options.Clock.Now())
+	r.identity = &shown{file: filepath.Join(r.options.Dir, identityFile), host: u.Hostname(), clock: r.options.Clock}
+	_, err = r.identity.now()
 	return err
 }
 
@@ -146,7 +147,7 @@ func (r *Restorer) restore(ctx context.Context, request RestoreRequest, report f
 	}
 	for token, k := range kept {
 		if k.Mark == hex.EncodeToString(mark[:]) {
-			return r.tell(token, k), nil
+			return r.tell(token, k)
 		}
 	}
 	if err := r.remove(request.ControlPlane); err != nil {
@@ -160,7 +161,7 @@ func (r *Restorer) restore(ctx context.Context, request RestoreRequest, report f
 	if err = errors.Join(err, folder.remove()); err != nil {
 		return nil, err
 	}
-	return r.tell(token, k), nil
+	return r.tell(token, k)
 }
 
 // make fetches, restores, and lays out.
@@ -297,14 +298,18 @@ func hushed(err error) error {
 }
 
 // tell says where a Machine fetches the files.
-func (r *Restorer) tell(token string, k keptRestore) Restored {
-	restore := osfamily.Restore{Authority: string(r.identity.authority)}
+func (r *Restorer) tell(token string, k keptRestore) (State, error) {
+	id, err := r.identity.now()
+	if err != nil {
+		return nil, err
+	}
+	restore := osfamily.Restore{Authority: string(id.authority)}
 	for _, f := range k.Files {
 		restore.Files = append(restore.Files, osfamily.RestoreFile{
 			Path: path.Join(osfamily.RestoreFolder, f.Path), URL: r.base + "/" + token + "/" + f.Path, SHA512: f.SHA512, SizeBytes: f.SizeBytes,
 		})
 	}
-	return Restored{Restore: restore}
+	return Restored{Restore: restore}, nil
 }
 
 // filesIn lists the files below a folder.

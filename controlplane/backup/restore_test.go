@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -39,6 +40,7 @@ type restoring struct {
 	address string
 	ended   chan types.NamespacedName
 	stop    context.CancelFunc
+	clock   *clocktesting.FakePassiveClock
 }
 
 func newRestoring(t *testing.T, stored string) *restoring {
@@ -47,10 +49,10 @@ func newRestoring(t *testing.T, stored string) *restoring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &restoring{T: t, address: freeAddress(t), ended: make(chan types.NamespacedName, 100)}
+	r := &restoring{T: t, address: freeAddress(t), ended: make(chan types.NamespacedName, 100), clock: clocktesting.NewFakePassiveClock(time.Now())}
 	r.options = backup.RestoreOptions{
 		Dir: filepath.Join(t.TempDir(), "restored"), URL: "https://" + r.address + "/", Store: store.Options{Dir: stored}, Rehearser: child,
-		Clock: clocktesting.NewFakePassiveClock(time.Now()), Ended: func(key types.NamespacedName) { r.ended <- key },
+		Clock: r.clock, Ended: func(key types.NamespacedName) { r.ended <- key },
 	}
 	r.begin()
 	return r
@@ -276,6 +278,24 @@ func TestRestoreRealEtcd(t *testing.T) {
 		}
 		if state := r.Look(demo, request); state != nil {
 			t.Errorf("it is remembered: %+v", state)
+		}
+	})
+	t.Run("another certificate is shown before the first one ends", func(t *testing.T) {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM([]byte(restore.Authority))
+		shows := func() error {
+			conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}).DialContext(t.Context(), "tcp", r.address)
+			if err == nil {
+				err = conn.Close()
+			}
+			return err
+		}
+		if err := shows(); err != nil {
+			t.Fatal(err)
+		}
+		r.clock.SetTime(time.Now().Add(350 * 24 * time.Hour))
+		if err := shows(); !errors.As(err, new(x509.UnknownAuthorityError)) {
+			t.Errorf("the old one is shown: %v", err)
 		}
 	})
 }

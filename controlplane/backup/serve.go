@@ -18,9 +18,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/util/cert"
+	"k8s.io/utils/clock"
 )
 
 const (
@@ -36,6 +38,25 @@ const (
 type identity struct {
 	certificate tls.Certificate
 	authority   []byte
+}
+
+// shown is the identity that a server shows for a host. It is safe for concurrent use.
+type shown struct {
+	file, host string
+	clock      clock.PassiveClock
+
+	mu sync.Mutex
+	id identity
+}
+
+// now returns the identity, and makes another before it ends.
+func (s *shown) now() (id identity, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.clock.Now(); !s.id.fits(s.host, now) {
+		s.id, err = identityFor(s.file, s.host, now)
+	}
+	return s.id, err
 }
 
 // identityFor reads the identity of a host from a file, or makes one. Machines trust its authority for nothing else.
@@ -73,6 +94,9 @@ func parseIdentity(content []byte) (id identity, err error) {
 
 // fits is whether clients that ask for the host are content with it, for a while.
 func (id identity) fits(host string, now time.Time) bool {
+	if id.certificate.Leaf == nil {
+		return false
+	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(bytes.TrimSpace(id.authority))
 	_, err := id.certificate.Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots, CurrentTime: now.Add(renewBefore)})
@@ -105,7 +129,10 @@ func (r *Restorer) Serve(ctx context.Context, address string) error {
 	}
 	server := &http.Server{
 		Handler: r, ReadHeaderTimeout: headerBound,
-		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{r.identity.certificate}},
+		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			id, err := r.identity.now()
+			return &id.certificate, err
+		}},
 	}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.ServeTLS(listener, "", ""); err != nil && ctx.Err() == nil {
