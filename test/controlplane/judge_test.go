@@ -153,16 +153,16 @@ func (w *world) removed(member plan.Member) {
 }
 
 // judgeDelete judges the deletion of a Machine: what is on it will go.
-func (w *world) judgeDelete(ctx context.Context, name string, unwell map[string]bool) {
+func (w *world) judgeDelete(ctx context.Context, name string, last seen) {
 	w.mu.Lock()
 	ending := w.ending
 	w.mu.Unlock()
 	if ending {
 		return
 	}
-	w.judgeLoss(ctx, "Machine "+name+" is deleted", func(m *etcdserverpb.Member) bool { return m.Name == name }, unwell)
+	w.judgeLoss(ctx, "Machine "+name+" is deleted", func(m *etcdserverpb.Member) bool { return m.Name == name }, last.unwell)
 	votes := func(name string) bool {
-		return !unwell[name] && slices.ContainsFunc(w.membersNow(ctx), func(m *etcdserverpb.Member) bool { return m.Name == name && !m.IsLearner })
+		return !last.unheard[name] && slices.ContainsFunc(w.membersNow(ctx), func(m *etcdserverpb.Member) bool { return m.Name == name && !m.IsLearner })
 	}
 	w.mu.Lock()
 	var others []string

@@ -107,9 +107,15 @@ type manager struct {
 	died   chan struct{}
 	once   sync.Once
 
-	mu sync.Mutex
-	// unwell are the members that were not well when etcd was looked at last: what happened later nobody could know.
-	unwell map[string]bool
+	mu   sync.Mutex
+	seen seen
+}
+
+// seen is what a look at etcd could tell: what happened later nobody could know.
+type seen struct {
+	// unwell are the members that were not well. unheard are they, and those behind a dead kubelet, which are the same to
+	// whoever looks through kubelets.
+	unwell, unheard map[string]bool
 }
 
 // superviseManager runs one manager after the other: when one dies, the next begins, which remembers nothing.
@@ -230,7 +236,7 @@ func (m *manager) judged(c client.WithWatch) client.WithWatch {
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 			_, is := o.(*clusterv1.Machine)
 			if is {
-				w.judgeDelete(ctx, o.GetName(), m.lastUnwell())
+				w.judgeDelete(ctx, o.GetName(), m.lastSeen())
 			}
 			err := c.Delete(ctx, o, opts...)
 			if is && err == nil {
@@ -274,10 +280,7 @@ func (w *world) dial(ctx context.Context, name string) (net.Conn, error) {
 	if n == nil {
 		return nil, errors.New("no route to node " + name)
 	}
-	n.mu.Lock()
-	deaf := n.deaf
-	n.mu.Unlock()
-	if deaf {
+	if n.isDeaf() {
 		return nil, errors.New("the kubelet of node " + name + " refuses connections")
 	}
 	return (&net.Dialer{}).DialContext(ctx, "tcp", n.ip+":2389")
@@ -292,12 +295,13 @@ type watchedEtcd struct {
 
 // Members implements controller.Etcd.
 func (e watchedEtcd) Members(ctx context.Context) ([]plan.Member, error) {
-	unwell := map[string]bool{}
+	now := seen{unwell: map[string]bool{}, unheard: map[string]bool{}}
 	for _, n := range e.manager.world.all() {
-		unwell[n.name] = !n.well()
+		now.unwell[n.name] = !n.well()
+		now.unheard[n.name] = !n.well() || n.isDeaf()
 	}
 	e.manager.mu.Lock()
-	e.manager.unwell = unwell
+	e.manager.seen = now
 	e.manager.mu.Unlock()
 	begin := time.Now()
 	members, err := e.Cluster.Members(ctx)
@@ -307,10 +311,10 @@ func (e watchedEtcd) Members(ctx context.Context) ([]plan.Member, error) {
 	return members, err
 }
 
-func (m *manager) lastUnwell() map[string]bool {
+func (m *manager) lastSeen() seen {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.unwell
+	return m.seen
 }
 
 // Promote implements controller.Etcd.
@@ -338,7 +342,7 @@ func (e watchedEtcd) MoveLeader(ctx context.Context, from, to plan.Member) error
 // Remove implements controller.Etcd.
 func (e watchedEtcd) Remove(ctx context.Context, member plan.Member) error {
 	return e.manager.act("etcd: remove", func() error {
-		e.manager.world.judgeRemove(ctx, member, e.manager.lastUnwell())
+		e.manager.world.judgeRemove(ctx, member, e.manager.lastSeen().unwell)
 		err := e.Cluster.Remove(ctx, member)
 		if err == nil {
 			e.manager.world.removed(member)

@@ -251,6 +251,12 @@ func (n *node) deafen() {
 	n.deaf = true
 }
 
+func (n *node) isDeaf() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.deaf
+}
+
 // perish ends the node for ever, whatever it is doing.
 func (n *node) perish() {
 	n.mu.Lock()
