@@ -2,9 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package generic is the family of every image that runs Ignition 3.x on first boot and carries containerd, kubelet and
-// kubeadm in /usr/bin. Ingot OS, the image that this repository builds, is its worked example. The package turns an
-// osfamily.Input into an Ignition configuration that writes kubeadm's configuration, the certificates of a control
-// plane and the few units that start it all. It never talks to anything, and it knows no platform.
+// kubeadm in /usr/bin. Ingot OS, the image that this repository builds, is its worked example. The package writes the node
+// of package kubeadm as an Ignition configuration. It never talks to anything, and it knows no platform.
 package generic
 
 import (
@@ -13,15 +12,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
-)
-
-// Paths on the node that more than one file of the bundle speaks of.
-const (
-	kubeadmPath    = "/etc/ingot/kubeadm.yaml"
-	patchesPath    = "/etc/ingot/kubeadm-patches"
-	pkiPath        = "/etc/kubernetes/pki"
-	sentinelFolder = "/run/cluster-api"
-	sentinelName   = "bootstrap-success.complete"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
 )
 
 // fwCfgKey is where Ignition looks under QEMU.
@@ -52,12 +43,12 @@ func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
 	if report.Err() != nil {
 		return osfamily.Bundle{}, report
 	}
-	config, err := compose(in)
+	node, err := kubeadm.Compose(in)
 	if err != nil {
 		report.Errorf("spec", "cannot be written as kubeadm configuration: %v", err)
 		return osfamily.Bundle{}, report
 	}
-	data, err := config.Encode()
+	data, err := configuration(node).Encode()
 	if err != nil {
 		report.Errorf("spec", "cannot be written as Ignition configuration: %v", err)
 		return osfamily.Bundle{}, report
@@ -65,55 +56,36 @@ func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
 	return osfamily.Bundle{Data: data, Format: ingotv1.BootstrapFormatIgnition}, report
 }
 
-// compose puts the configuration together. Its input was checked.
-func compose(in osfamily.Input) (ignition.Config, error) {
-	kubeadm, err := kubeadmYAML(in)
-	if err != nil {
-		return ignition.Config{}, err
+func check(in osfamily.Input) osfamily.Report {
+	report := kubeadm.Check(in)
+	switch in.Config.Ignition.Variant {
+	case "", bootstrapv1.IgnitionVariantGeneric:
+	default:
+		report.Errorf("spec.ignition.variant", "%q is not rendered by the Generic family", in.Config.Ignition.Variant)
 	}
-	config := ignition.Config{
-		Files: []ignition.File{
-			{Path: "/etc/hostname", Mode: 0o644, Data: []byte(in.Machine.Name + "\n")},
-			// The kubelet takes the address that its own host name resolves to for the Node's address. A loopback address
-			// makes it ask the interface with the default route instead, which no name server and no virtual address
-			// can change.
-			{Path: "/etc/hosts", Mode: 0o644, Data: []byte("127.0.1.1 " + in.Machine.Name + "\n"), Append: true},
-			{Path: kubeadmPath, Mode: 0o600, Data: kubeadm},
-		},
-		Units: []ignition.Unit{bootstrapUnit(in.Role)},
-	}
-	if isControlPlane(in.Role) {
-		config.Files = append(config.Files, pkiFiles(*in.Certificates)...)
-		config.Files = append(config.Files, patchFiles(in.Config.ControlPlane)...)
-	}
-	if in.Restore != nil {
-		addRestore(&config, *in.Restore)
-	}
-	if in.Role == bootstrapv1.RoleControlPlane {
-		config.Files = append(config.Files, ignition.File{Path: joinPath, Mode: 0o700, Data: []byte(joinScript)})
-	}
-	if wantsVIP(in) {
-		addVIP(&config, in)
-	}
-	if in.Config.SelfUpdate != bootstrapv1.SelfUpdateAllowed {
-		config.Units = append(config.Units, guardRails()...)
-	}
-	return config, nil
+	return report
 }
 
-func isControlPlane(role bootstrapv1.Role) bool { return role != bootstrapv1.RoleWorker }
-
-// pkiFiles are the authorities where kubeadm looks for them; it then makes only the certificates below them.
-func pkiFiles(certs osfamily.Certificates) []ignition.File {
-	var files []ignition.File
-	add := func(pair osfamily.KeyPair, public, private string) {
-		files = append(files,
-			ignition.File{Path: pkiPath + "/" + public, Mode: 0o644, Data: pair.Cert},
-			ignition.File{Path: pkiPath + "/" + private, Mode: 0o600, Data: pair.Key})
+// configuration writes the node in Ignition's words. Ignition fetches before the root is up, so before any unit runs.
+func configuration(node kubeadm.Node) ignition.Config {
+	config := ignition.Config{
+		Files:        []ignition.File{{Path: "/etc/hostname", Mode: 0o644, Data: []byte(node.Hostname + "\n")}},
+		FetchTimeout: node.Fetch.Patience,
 	}
-	add(certs.ClusterCA, "ca.crt", "ca.key")
-	add(certs.EtcdCA, "etcd/ca.crt", "etcd/ca.key")
-	add(certs.FrontProxyCA, "front-proxy-ca.crt", "front-proxy-ca.key")
-	add(certs.ServiceAccount, "sa.pub", "sa.key")
-	return files
+	for _, f := range node.Files {
+		config.Files = append(config.Files, ignition.File{Path: f.Path, Mode: f.Mode, Data: f.Data, Append: f.Append})
+	}
+	for _, f := range node.Fetch.Files {
+		config.Files = append(config.Files, ignition.File{Path: f.Path, Mode: f.Mode, Remote: ignition.Remote{URL: f.URL, SHA512: f.SHA512}})
+	}
+	for _, f := range node.Fetch.Folders {
+		config.Folders = append(config.Folders, ignition.Folder(f))
+	}
+	for _, u := range node.Units {
+		config.Units = append(config.Units, ignition.Unit(u))
+	}
+	if node.Fetch.Authority != "" {
+		config.Authorities = []string{node.Fetch.Authority}
+	}
+	return config
 }

@@ -1,13 +1,12 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package generic
+package kubeadm
 
 import (
 	"fmt"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
 )
 
 const (
@@ -23,23 +22,23 @@ func wantsVIP(in osfamily.Input) bool {
 // addVIP makes keepalived hold the cluster's endpoint address on one of the control plane nodes whose API server
 // listens. A node takes the address only after its own API server is up, so a joining node never draws traffic to
 // itself, and kubeadm never mistakes the address for the node's own.
-func addVIP(config *ignition.Config, in osfamily.Input) {
+func addVIP(node *Node, in osfamily.Input) {
 	vip := in.Config.ControlPlane.VIP
 	include, name := "", vip.Interface
-	unit := ignition.Unit{Name: "keepalived.service", Enabled: true}
+	unit := Unit{Name: "keepalived.service", Enabled: true}
 	if vip.Interface == "" {
 		include, name = "include "+vipInterfaceFile+"\n", "$INTERFACE"
-		config.Files = append(config.Files, ignition.File{Path: vipInterfaceScript, Mode: 0o755, Data: []byte(interfaceScript)})
+		node.Files = append(node.Files, File{Path: vipInterfaceScript, Mode: 0o755, Data: []byte(interfaceScript)})
 		unit.Dropins = map[string]string{"10-ingot.conf": interfaceDropin}
 	}
-	config.Files = append(config.Files,
-		ignition.File{Path: vipCheckScript, Mode: 0o755, Data: []byte(checkScript(in.Cluster.EndpointPort))},
-		ignition.File{
+	node.Files = append(node.Files,
+		File{Path: vipCheckScript, Mode: 0o755, Data: []byte(checkScript(in.Cluster.EndpointPort))},
+		File{
 			Path: "/etc/keepalived/keepalived.conf",
 			Mode: 0o644,
 			Data: fmt.Appendf(nil, keepalivedConf, include, vipCheckScript, name, vip.VirtualRouterID, in.Cluster.EndpointHost),
 		})
-	config.Units = append(config.Units, unit)
+	node.Units = append(node.Units, unit)
 }
 
 // keepalivedConf gives every node the same priority and never takes the address back: it moves only when it must.

@@ -1,7 +1,7 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package generic
+package kubeadm
 
 import (
 	"bytes"
@@ -44,8 +44,8 @@ type kubeProxyConfiguration struct {
 	Mode string `json:"mode"`
 }
 
-// kubeadmYAML writes the documents that kubeadm reads for the role.
-func kubeadmYAML(in osfamily.Input) ([]byte, error) {
+// configurationYAML writes the documents that kubeadm reads for the role.
+func configurationYAML(in osfamily.Input) ([]byte, error) {
 	documents := []any{joinConfiguration(in)}
 	if in.Role == bootstrapv1.RoleInit {
 		documents = []any{initConfiguration(in), clusterConfiguration(in), kubeProxyConfiguration{

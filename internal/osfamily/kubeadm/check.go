@@ -1,7 +1,7 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package generic
+package kubeadm
 
 import (
 	"net/netip"
@@ -20,10 +20,10 @@ import (
 // oldestKubernetes is the first release whose kubeadm reads v1beta4.
 const oldestKubernetes = "1.31.0"
 
-// check finds what cannot work on the machine, where nobody could see it fail. No finding holds a secret.
-func check(in osfamily.Input) osfamily.Report {
+// Check finds what cannot work on the machine, where nobody could see it fail. No finding holds a secret.
+func Check(in osfamily.Input) osfamily.Report {
 	var report osfamily.Report
-	checkVariant(&report, in)
+	checkChoices(&report, in)
 	checkMachine(&report, in.Machine)
 	checkCluster(&report, in.Cluster)
 	checkNode(&report, in.Config.Node)
@@ -39,16 +39,11 @@ func check(in osfamily.Input) osfamily.Report {
 	return report
 }
 
-func checkVariant(report *osfamily.Report, in osfamily.Input) {
+func checkChoices(report *osfamily.Report, in osfamily.Input) {
 	switch in.Role {
 	case bootstrapv1.RoleInit, bootstrapv1.RoleControlPlane, bootstrapv1.RoleWorker:
 	default:
 		report.Errorf("spec.role", "%q is not a role: use Init, ControlPlane or Worker", in.Role)
-	}
-	switch in.Config.Ignition.Variant {
-	case "", bootstrapv1.IgnitionVariantGeneric:
-	default:
-		report.Errorf("spec.ignition.variant", "%q is not rendered by the Generic family", in.Config.Ignition.Variant)
 	}
 	switch in.Config.SelfUpdate {
 	case "", bootstrapv1.SelfUpdateAllowed, bootstrapv1.SelfUpdateDisabled:

@@ -1,13 +1,12 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package generic
+package kubeadm
 
 import (
 	"fmt"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
 )
 
 // joinPath is the script that joins a control plane.
@@ -28,7 +27,7 @@ exit 1
 
 // bootstrapUnit runs kubeadm. What failed half way is not repaired in place, the machine is replaced. Its output goes to the
 // console, so that it can be read from outside; therefore nothing that it prints may be secret.
-func bootstrapUnit(role bootstrapv1.Role) ignition.Unit {
+func bootstrapUnit(role bootstrapv1.Role) Unit {
 	command, does := "join", "/usr/bin/kubeadm join --config "+kubeadmPath
 	switch role {
 	case bootstrapv1.RoleInit:
@@ -37,7 +36,7 @@ func bootstrapUnit(role bootstrapv1.Role) ignition.Unit {
 		does = "/bin/sh " + joinPath
 	case bootstrapv1.RoleWorker:
 	}
-	return ignition.Unit{
+	return Unit{
 		Name:    "ingot-bootstrap.service",
 		Enabled: true,
 		Contents: fmt.Sprintf(`[Unit]
@@ -66,8 +65,8 @@ WantedBy=multi-user.target
 
 // guardRails keep an image from changing itself: nodes are replaced, not patched. A unit that the image does not have
 // may be masked all the same.
-func guardRails() []ignition.Unit {
-	var units []ignition.Unit
+func guardRails() []Unit {
+	var units []Unit
 	for _, name := range []string{
 		// systemd's own
 		"systemd-sysupdate.timer", "systemd-sysupdate.service",
@@ -84,7 +83,7 @@ func guardRails() []ignition.Unit {
 		// Flatcar and its relatives
 		"update-engine.service", "locksmithd.service",
 	} {
-		units = append(units, ignition.Unit{Name: name, Masked: true})
+		units = append(units, Unit{Name: name, Masked: true})
 	}
 	return units
 }

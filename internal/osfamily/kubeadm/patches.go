@@ -1,13 +1,12 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package generic
+package kubeadm
 
 import (
 	"fmt"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
 )
 
 // staticPod is a static Pod of a control plane node, with the field of the user's document that describes it.
@@ -28,13 +27,13 @@ func staticPods(settings bootstrapv1.ControlPlaneSettings) []staticPod {
 }
 
 // patchFiles are kubeadm's patches of the static Pods. kubeadm reads target and kind from the name of the file.
-func patchFiles(settings bootstrapv1.ControlPlaneSettings) []ignition.File {
-	var files []ignition.File
+func patchFiles(settings bootstrapv1.ControlPlaneSettings) []File {
+	var files []File
 	for _, pod := range staticPods(settings) {
 		if pod.settings.CPURequest == "" {
 			continue
 		}
-		files = append(files, ignition.File{
+		files = append(files, File{
 			Path: fmt.Sprintf("%s/%s0+strategic.yaml", patchesPath, pod.name),
 			Mode: 0o644,
 			Data: fmt.Appendf(nil, `spec:
