@@ -37,23 +37,9 @@ func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 	return []delivery.Channel{{Kind: delivery.FWCfg, Key: fwCfgKey}}
 }
 
-// Render implements osfamily.Family. It returns the zero Bundle where the report holds an Error.
+// Render implements osfamily.Family.
 func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
-	report := check(in)
-	if report.Err() != nil {
-		return osfamily.Bundle{}, report
-	}
-	node, err := kubeadm.Compose(in)
-	if err != nil {
-		report.Errorf("spec", "cannot be written as kubeadm configuration: %v", err)
-		return osfamily.Bundle{}, report
-	}
-	data, err := configuration(node).Encode()
-	if err != nil {
-		report.Errorf("spec", "cannot be written as Ignition configuration: %v", err)
-		return osfamily.Bundle{}, report
-	}
-	return osfamily.Bundle{Data: data, Format: ingotv1.BootstrapFormatIgnition}, report
+	return kubeadm.Render(in, check(in), ingotv1.BootstrapFormatIgnition, encode)
 }
 
 func check(in osfamily.Input) osfamily.Report {
@@ -66,8 +52,8 @@ func check(in osfamily.Input) osfamily.Report {
 	return report
 }
 
-// configuration writes the node in Ignition's words. Ignition fetches before the root is up, so before any unit runs.
-func configuration(node kubeadm.Node) ignition.Config {
+// encode writes the node in Ignition's words. Ignition fetches before the root is up, so before any unit runs.
+func encode(node kubeadm.Node) ([]byte, error) {
 	config := ignition.Config{
 		Files:        []ignition.File{{Path: "/etc/hostname", Mode: 0o644, Data: []byte(node.Hostname + "\n")}},
 		FetchTimeout: node.Fetch.Patience,
@@ -87,5 +73,5 @@ func configuration(node kubeadm.Node) ignition.Config {
 	if node.Fetch.Authority != "" {
 		config.Authorities = []string{node.Fetch.Authority}
 	}
-	return config
+	return config.Encode()
 }

@@ -4,8 +4,6 @@
 package generic_test
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +11,8 @@ import (
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm/kubeadmtest"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/osfamilytest"
 )
 
@@ -36,105 +36,42 @@ func TestConformance(t *testing.T) { osfamilytest.Run(t, suite()) }
 
 func FuzzRender(f *testing.F) { osfamilytest.Fuzz(f, suite()) }
 
-// readable writes files and units as a person would look at them on the machine. Masked units are one line.
+// nodeSuite is the family as a kubeadm node.
+func nodeSuite() kubeadmtest.Suite {
+	return kubeadmtest.Suite{Family: generic.New(), Select: selectGeneric, Read: read}
+}
+
+func TestNode(t *testing.T) { kubeadmtest.Run(t, nodeSuite()) }
+
+// read reads the node back. The host name stays the file that it is.
+func read(data []byte) (kubeadm.Node, error) {
+	config, err := ignition.Decode(data)
+	if err != nil {
+		return kubeadm.Node{}, err
+	}
+	node := kubeadm.Node{Fetch: kubeadm.Fetch{Authority: strings.Join(config.Authorities, ""), Patience: config.FetchTimeout}}
+	for _, f := range config.Folders {
+		node.Fetch.Folders = append(node.Fetch.Folders, kubeadm.Folder(f))
+	}
+	for _, f := range config.Files {
+		if f.Remote != (ignition.Remote{}) {
+			node.Fetch.Files = append(node.Fetch.Files, kubeadm.RemoteFile{Path: f.Path, Mode: f.Mode, URL: f.Remote.URL, SHA512: f.Remote.SHA512})
+			continue
+		}
+		node.Files = append(node.Files, kubeadm.File{Path: f.Path, Mode: f.Mode, Data: f.Data, Append: f.Append})
+	}
+	for _, u := range config.Units {
+		node.Units = append(node.Units, kubeadm.Unit(u))
+	}
+	return node, nil
+}
+
 func readable(data []byte) (string, error) {
-	config, err := ignition.Decode(data)
-	if err != nil {
-		return "", err
-	}
-	var out strings.Builder
-	if config.FetchTimeout > 0 {
-		fmt.Fprintf(&out, "\n==> gives up fetching a file after %s\n", config.FetchTimeout)
-	}
-	for _, bundle := range config.Authorities {
-		fmt.Fprintf(&out, "\n==> trusts for what it fetches\n%s", bundle)
-	}
-	for _, folder := range config.Folders {
-		fmt.Fprintf(&out, "\n==> folder %s %04o\n", folder.Path, folder.Mode)
-	}
-	for _, file := range config.Files {
-		kind := "file"
-		if file.Append {
-			kind = "append to"
-		}
-		fmt.Fprintf(&out, "\n==> %s %s %04o\n%s", kind, file.Path, file.Mode, file.Data)
-		if file.Remote != (ignition.Remote{}) {
-			fmt.Fprintf(&out, "from %s\nsha512 %s\n", file.Remote.URL, file.Remote.SHA512)
-		}
-	}
-	var masked []string
-	for _, unit := range config.Units {
-		if unit.Masked {
-			masked = append(masked, unit.Name)
-			continue
-		}
-		fmt.Fprintf(&out, "\n==> unit %s enabled=%t\n%s", unit.Name, unit.Enabled, unit.Contents)
-		for name, dropin := range unit.Dropins {
-			fmt.Fprintf(&out, "--- drop-in %s\n%s", name, dropin)
-		}
-	}
-	fmt.Fprintf(&out, "\n==> masked units: %s\n", strings.Join(masked, " "))
-	return out.String(), nil
+	node, err := read(data)
+	return kubeadmtest.Readable(node), err
 }
 
-// selfUpdateOff asks for one unit of each world that the guard rails cover.
 func selfUpdateOff(data []byte) bool {
-	config, err := ignition.Decode(data)
-	if err != nil {
-		return false
-	}
-	for _, name := range []string{"systemd-sysupdate.timer", "apt-daily-upgrade.timer", "zincati.service", "update-engine.service", "bootc-fetch-apply-updates.timer"} {
-		if !slices.ContainsFunc(config.Units, func(u ignition.Unit) bool { return u.Name == name && u.Masked }) {
-			return false
-		}
-	}
-	return true
-}
-
-// Units end up world-readable on the node and their output on a console that the platform keeps: neither may hold what
-// lets a machine join.
-func TestNothingSecretOutsideProtectedFiles(t *testing.T) {
-	for _, c := range osfamilytest.Cases(selectGeneric) {
-		t.Run(c.Name, func(t *testing.T) {
-			bundle, report := generic.New().Render(c.Input)
-			if err := report.Err(); err != nil {
-				t.Fatal(err)
-			}
-			config, err := ignition.Decode(bundle.Data)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, secret, _ := strings.Cut(c.Input.Join.Token, ".")
-			for _, file := range config.Files {
-				if file.Mode&0o077 == 0 {
-					continue
-				}
-				if strings.Contains(string(file.Data), secret) || strings.Contains(string(file.Data), "PRIVATE") {
-					t.Errorf("%s holds a secret and has mode %04o", file.Path, file.Mode)
-				}
-			}
-			for _, unit := range config.Units {
-				if strings.Contains(fmt.Sprint(unit), secret) {
-					t.Errorf("unit %s holds the token", unit.Name)
-				}
-			}
-		})
-	}
-}
-
-// Both ways of kubeadm to print a token stay shut, whatever phases the user skips.
-func TestInitNeverPrintsItsToken(t *testing.T) {
-	for _, c := range osfamilytest.Cases(selectGeneric) {
-		if c.Input.Role != bootstrapv1.RoleInit {
-			continue
-		}
-		bundle, _ := generic.New().Render(c.Input)
-		text, err := readable(bundle.Data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(text, "- show-join-command\n") || !strings.Contains(text, "/usr/bin/kubeadm init --config /etc/ingot/kubeadm.yaml --skip-token-print\n") {
-			t.Errorf("%s: kubeadm init would print its token", c.Name)
-		}
-	}
+	node, err := read(data)
+	return err == nil && kubeadmtest.SelfUpdateOff(node)
 }

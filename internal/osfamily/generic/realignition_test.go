@@ -13,11 +13,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm/kubeadmtest"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/osfamilytest"
 )
 
@@ -37,28 +36,17 @@ func TestRealProgramsAcceptEveryBundle(t *testing.T) {
 			root := t.TempDir()
 			programs.applyIgnition(t, bundle.Data, root)
 			checkApplied(t, bundle.Data, root)
-			programs.run(t, "kubeadm", "config", "validate", "--config", filepath.Join(root, "etc/ingot/kubeadm.yaml"))
+			programs.Run(t, "kubeadm", "config", "validate", "--config", filepath.Join(root, "etc/ingot/kubeadm.yaml"))
 		})
 	}
 }
 
-const testTimeout = time.Minute
+// programs are the real ones.
+type programs struct{ kubeadmtest.Programs }
 
-// programs maps the name of a program to its path.
-type programs map[string]string
-
-// realPrograms builds what is missing. The test fails where it cannot: skipped, it would prove nothing.
 func realPrograms(t *testing.T) programs {
 	t.Helper()
-	builder, err := components.FromEnvironment(func(line string) { t.Log(line) })
-	if err != nil {
-		t.Fatalf("this test needs the programs of the node: %v", err)
-	}
-	paths, err := builder.Build(t.Context(), "ignition", "kubeadm")
-	if err != nil {
-		t.Fatalf("this test needs the real ignition and kubeadm, and they cannot be built: %v", err)
-	}
-	return paths
+	return programs{kubeadmtest.RealPrograms(t, "ignition", "kubeadm")}
 }
 
 // applyIgnition runs the stages that a node without disks to prepare runs, with root as the root of the node.
@@ -86,7 +74,7 @@ type firstBoot struct {
 
 func (p programs) firstBoot(t *testing.T, config []byte, root string) *firstBoot {
 	t.Helper()
-	b := &firstBoot{t: t, ignition: p["ignition"], root: root, scratch: t.TempDir()}
+	b := &firstBoot{t: t, ignition: p.Programs["ignition"], root: root, scratch: t.TempDir()}
 	b.config = filepath.Join(b.scratch, "config.ign")
 	if err := os.WriteFile(b.config, config, 0o600); err != nil {
 		t.Fatal(err)
@@ -97,7 +85,7 @@ func (p programs) firstBoot(t *testing.T, config []byte, root string) *firstBoot
 // stage runs one stage and returns what Ignition said.
 func (b *firstBoot) stage(name string) (string, error) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), testTimeout)
+	ctx, cancel := context.WithTimeout(b.t.Context(), kubeadmtest.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, b.ignition, "-platform", "file", "-stage", name, "-root", b.root, "-log-to-stdout",
 		"-config-cache", filepath.Join(b.scratch, "cache"),
@@ -114,18 +102,6 @@ func (b *firstBoot) needsNetwork() bool { return exists(filepath.Join(b.scratch,
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
-}
-
-func (p programs) run(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, p[name], args...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
 
 // checkApplied compares the folder with the bundle: content, mode and owner of files, presets and masks.

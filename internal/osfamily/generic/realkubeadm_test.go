@@ -24,14 +24,13 @@ import (
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/osfamilytest"
 )
 
 // kubeadm's own phases run in the folder that Ignition wrote, as they would on the node: it must take the authorities
 // that it finds instead of making its own, and apply the patches to the static Pods.
 func TestRealKubeadmUsesWhatIsWritten(t *testing.T) {
 	programs := realPrograms(t)
-	in := inputOf(t, "init-full")
+	in := nodeSuite().Input(t, "init-full")
 	in.Certificates = realCertificates(t)
 	bundle, report := generic.New().Render(in)
 	if err := report.Err(); err != nil {
@@ -41,15 +40,15 @@ func TestRealKubeadmUsesWhatIsWritten(t *testing.T) {
 	programs.applyIgnition(t, bundle.Data, root)
 
 	for _, phase := range [][]string{{"certs", "all"}, {"control-plane", "all"}, {"etcd", "local"}} {
-		programs.run(t, "kubeadm", slices.Concat([]string{"init", "phase"}, phase,
+		programs.Run(t, "kubeadm", slices.Concat([]string{"init", "phase"}, phase,
 			[]string{"--config", "/etc/ingot/kubeadm.yaml", "--rootfs", root})...)
 	}
 
 	pki := filepath.Join(root, "etc/kubernetes/pki")
-	if got := read(t, filepath.Join(pki, "ca.crt")); got != string(in.Certificates.ClusterCA.Cert) {
+	if got := readFile(t, filepath.Join(pki, "ca.crt")); got != string(in.Certificates.ClusterCA.Cert) {
 		t.Error("kubeadm replaced the cluster's authority")
 	}
-	serving := parseCertificate(t, read(t, filepath.Join(pki, "apiserver.crt")))
+	serving := parseCertificate(t, readFile(t, filepath.Join(pki, "apiserver.crt")))
 	if err := serving.CheckSignatureFrom(parseCertificate(t, string(in.Certificates.ClusterCA.Cert))); err != nil {
 		t.Errorf("the API server's certificate is not signed by the cluster's authority: %v", err)
 	}
@@ -64,7 +63,7 @@ func TestRealKubeadmUsesWhatIsWritten(t *testing.T) {
 		"kube-scheduler":          {"cpu: 10m", "--leader-elect=false"},
 		"etcd":                    {"cpu: 500m", "--unsafe-no-fsync=true", `value: "400"`},
 	} {
-		manifest := read(t, filepath.Join(root, "etc/kubernetes/manifests", pod+".yaml"))
+		manifest := readFile(t, filepath.Join(root, "etc/kubernetes/manifests", pod+".yaml"))
 		for _, line := range want {
 			if !strings.Contains(manifest, line) {
 				t.Errorf("the manifest of %s lacks %q:\n%s", pod, line, manifest)
@@ -76,7 +75,7 @@ func TestRealKubeadmUsesWhatIsWritten(t *testing.T) {
 // An image may bring the very files and units that a bundle speaks of; the bundle wins.
 func TestRealIgnitionOverridesTheImage(t *testing.T) {
 	programs := realPrograms(t)
-	bundle, _ := generic.New().Render(inputOf(t, "worker"))
+	bundle, _ := generic.New().Render(nodeSuite().Input(t, "worker"))
 	root := t.TempDir()
 	for path, content := range map[string]string{
 		"etc/hostname": "localhost\n",
@@ -94,19 +93,19 @@ func TestRealIgnitionOverridesTheImage(t *testing.T) {
 	}
 	programs.applyIgnition(t, bundle.Data, root)
 	checkApplied(t, bundle.Data, root)
-	if got := read(t, filepath.Join(root, "etc/hosts")); got != "127.0.0.1 localhost\n127.0.1.1 harbour-node-1\n" {
+	if got := readFile(t, filepath.Join(root, "etc/hosts")); got != "127.0.0.1 localhost\n127.0.1.1 harbour-node-1\n" {
 		t.Errorf("the image's hosts must stay and the node's must follow, got %q", got)
 	}
 }
 
 // The two scripts of the virtual address run with the shell that is there, on tables that the test writes.
 func TestVIPScripts(t *testing.T) {
-	bundle, _ := generic.New().Render(inputOf(t, "init-vip-default-interface"))
+	bundle, _ := generic.New().Render(nodeSuite().Input(t, "init-vip-default-interface"))
 	root := t.TempDir()
 	realPrograms(t).applyIgnition(t, bundle.Data, root)
 	scratch := t.TempDir()
 	run := func(script string, replacements ...string) error {
-		body := strings.NewReplacer(replacements...).Replace(read(t, filepath.Join(root, "etc/ingot", script)))
+		body := strings.NewReplacer(replacements...).Replace(readFile(t, filepath.Join(root, "etc/ingot", script)))
 		return exec.CommandContext(t.Context(), "/bin/sh", "-c", body).Run()
 	}
 
@@ -122,7 +121,7 @@ func TestVIPScripts(t *testing.T) {
 	if err := run("vip-interface", replace...); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, filepath.Join(scratch, "vip-interface.conf")); got != "$INTERFACE=eth1\n" {
+	if got := readFile(t, filepath.Join(scratch, "vip-interface.conf")); got != "$INTERFACE=eth1\n" {
 		t.Errorf("the interface with the best default route is eth1, the script says %q", got)
 	}
 	if err := os.WriteFile(routes, []byte("Iface\n"), 0o644); err != nil {
@@ -153,18 +152,7 @@ func TestVIPScripts(t *testing.T) {
 	}
 }
 
-func inputOf(t *testing.T, name string) osfamily.Input {
-	t.Helper()
-	for _, c := range osfamilytest.Cases(selectGeneric) {
-		if c.Name == name {
-			return c.Input
-		}
-	}
-	t.Fatalf("no case %s", name)
-	return osfamily.Input{}
-}
-
-func read(t *testing.T, path string) string {
+func readFile(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -61,7 +61,7 @@ func TestRealIgnitionFetchesWhatIsRestored(t *testing.T) {
 			for _, folder := range []string{"", "member", "member/snap", "member/wal"} {
 				checkFolder(t, filepath.Join(root, osfamily.RestoreFolder, folder))
 			}
-			programs.run(t, "kubeadm", "config", "validate", "--config", filepath.Join(root, "etc/ingot/kubeadm.yaml"))
+			programs.Run(t, "kubeadm", "config", "validate", "--config", filepath.Join(root, "etc/ingot/kubeadm.yaml"))
 		})
 	}
 	if restored == 0 {
@@ -91,7 +91,7 @@ func TestRealIgnitionRefusesToRestore(t *testing.T) {
 		{"a server that never recovers", func(s *snapshot, _ *osfamily.Restore) { s.status = http.StatusServiceUnavailable }, "unable to fetch resource in time"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			in := inputOf(t, "init-restore")
+			in := nodeSuite().Input(t, "init-restore")
 			snapshot := serve(t, in.Restore.Files)
 			in.Restore = snapshot.restore()
 			tc.change(snapshot, in.Restore)
@@ -114,7 +114,7 @@ func TestRealKubeadmTakesTheRestoredFolder(t *testing.T) {
 		{"init", "[ERROR DirAvailable--var-lib-etcd]"},
 		{"init-restore", "[WARNING DirAvailable--var-lib-etcd]"},
 	} {
-		in := inputOf(t, tc.name)
+		in := nodeSuite().Input(t, tc.name)
 		if in.Restore != nil {
 			in.Restore = serve(t, in.Restore.Files).restore()
 		}
@@ -126,7 +126,7 @@ func TestRealKubeadmTakesTheRestoredFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The other checks fail here, each of them is in the output.
-		cmd := exec.CommandContext(t.Context(), programs["kubeadm"], "init", "phase", "preflight", "--config", "/etc/ingot/kubeadm.yaml", "--rootfs", root)
+		cmd := exec.CommandContext(t.Context(), programs.Programs["kubeadm"], "init", "phase", "preflight", "--config", "/etc/ingot/kubeadm.yaml", "--rootfs", root)
 		out, _ := cmd.CombinedOutput()
 		if !strings.Contains(string(out), tc.want) {
 			t.Errorf("%s: kubeadm does not say %s:\n%s", tc.name, tc.want, out)

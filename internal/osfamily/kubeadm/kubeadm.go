@@ -12,6 +12,7 @@ import (
 	"time"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 )
 
@@ -96,8 +97,27 @@ type Folder struct {
 	Mode fs.FileMode
 }
 
-// Compose describes the node. Its input must have passed Check.
-func Compose(in osfamily.Input) (Node, error) {
+// Render writes the node in a format. Report is what Check, and the family after it, found in the input; the bundle is zero
+// where it holds an Error.
+func Render(in osfamily.Input, report osfamily.Report, format ingotv1.BootstrapFormat, encode func(Node) ([]byte, error)) (osfamily.Bundle, osfamily.Report) {
+	if report.Err() != nil {
+		return osfamily.Bundle{}, report
+	}
+	node, err := compose(in)
+	if err != nil {
+		report.Errorf("spec", "cannot be written as kubeadm configuration: %v", err)
+		return osfamily.Bundle{}, report
+	}
+	data, err := encode(node)
+	if err != nil {
+		report.Errorf("spec", "cannot be written in format %s: %v", format, err)
+		return osfamily.Bundle{}, report
+	}
+	return osfamily.Bundle{Data: data, Format: format}, report
+}
+
+// compose describes the node. Its input was checked.
+func compose(in osfamily.Input) (Node, error) {
 	configuration, err := configurationYAML(in)
 	if err != nil {
 		return Node{}, err

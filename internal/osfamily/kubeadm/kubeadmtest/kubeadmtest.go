@@ -1,0 +1,176 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kubeadmtest holds what every family of kubeadm nodes must pass beside the laws of the port, the form in which
+// its golden files show a node, and the real programs of a node. It holds no expectation about one format; a family brings
+// a function that reads the node back from its own.
+package kubeadmtest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/osfamilytest"
+)
+
+// Suite is a family with what the suite must know to judge it.
+type Suite struct {
+	// Family is the family under test.
+	Family osfamily.Family
+	// Select sets the operating system block that chooses the family.
+	Select func(*bootstrapv1.IngotConfigSpec)
+	// Read reads the node back from a bundle.
+	Read func(data []byte) (kubeadm.Node, error)
+	// Refuses lists the portable cases that the family cannot render.
+	Refuses map[string]string
+}
+
+// Run checks the node of every portable case.
+func Run(t *testing.T, s Suite) {
+	t.Helper()
+	s.Each(t, func(t *testing.T, in osfamily.Input, _ []byte) {
+		t.Helper()
+		node := s.Node(t, in)
+		checkSecrets(t, in, node)
+		if in.Role == bootstrapv1.RoleInit {
+			checkInitPrintsNoToken(t, node)
+		}
+	})
+}
+
+// Each renders every portable case that the family does not refuse, as a test of its own.
+func (s Suite) Each(t *testing.T, do func(t *testing.T, in osfamily.Input, data []byte)) {
+	t.Helper()
+	for _, c := range osfamilytest.Cases(s.Select) {
+		if _, refused := s.Refuses[c.Name]; refused {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) { do(t, c.Input, s.Render(t, c.Input)) })
+	}
+}
+
+// Input is the input of a portable case.
+func (s Suite) Input(t *testing.T, name string) osfamily.Input {
+	t.Helper()
+	for _, c := range osfamilytest.Cases(s.Select) {
+		if c.Name == name {
+			return c.Input
+		}
+	}
+	t.Fatalf("no case %s", name)
+	return osfamily.Input{}
+}
+
+// Render renders an input that must be good.
+func (s Suite) Render(t *testing.T, in osfamily.Input) []byte {
+	t.Helper()
+	bundle, report := s.Family.Render(in)
+	if err := report.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return bundle.Data
+}
+
+// Node is the node that the bundle of an input describes.
+func (s Suite) Node(t *testing.T, in osfamily.Input) kubeadm.Node {
+	t.Helper()
+	node, err := s.Read(s.Render(t, in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return node
+}
+
+// checkSecrets holds units to what all may know: they end up world-readable on the node, and their output on a console
+// that the platform keeps. Neither may hold what lets a machine join.
+func checkSecrets(t *testing.T, in osfamily.Input, node kubeadm.Node) {
+	t.Helper()
+	_, secret, _ := strings.Cut(in.Join.Token, ".")
+	for _, file := range node.Files {
+		if file.Mode&0o077 == 0 {
+			continue
+		}
+		if strings.Contains(string(file.Data), secret) || strings.Contains(string(file.Data), "PRIVATE") {
+			t.Errorf("%s holds a secret and has mode %04o", file.Path, file.Mode)
+		}
+	}
+	for _, unit := range node.Units {
+		if strings.Contains(fmt.Sprint(unit), secret) {
+			t.Errorf("unit %s holds the token", unit.Name)
+		}
+	}
+}
+
+// checkInitPrintsNoToken holds both ways of kubeadm to print a token shut, whatever phases the user skips.
+func checkInitPrintsNoToken(t *testing.T, node kubeadm.Node) {
+	t.Helper()
+	text := Readable(node)
+	if !strings.Contains(text, "- show-join-command\n") || !strings.Contains(text, "/usr/bin/kubeadm init --config /etc/ingot/kubeadm.yaml --skip-token-print\n") {
+		t.Error("kubeadm init would print its token")
+	}
+}
+
+// SelfUpdateOff asks for one unit of each world that the guard rails cover.
+func SelfUpdateOff(node kubeadm.Node) bool {
+	for _, name := range []string{"systemd-sysupdate.timer", "apt-daily-upgrade.timer", "zincati.service", "update-engine.service", "bootc-fetch-apply-updates.timer"} {
+		if !slices.ContainsFunc(node.Units, func(u kubeadm.Unit) bool { return u.Name == name && u.Masked }) {
+			return false
+		}
+	}
+	return true
+}
+
+// Readable writes files and units as a person would look at them on the machine. Masked units are one line.
+func Readable(node kubeadm.Node) string {
+	var out strings.Builder
+	if node.Hostname != "" {
+		fmt.Fprintf(&out, "\n==> host name %s\n", node.Hostname)
+	}
+	if node.Fetch.Patience > 0 {
+		fmt.Fprintf(&out, "\n==> gives up fetching a file after %s\n", node.Fetch.Patience)
+	}
+	if node.Fetch.Authority != "" {
+		fmt.Fprintf(&out, "\n==> trusts for what it fetches\n%s", node.Fetch.Authority)
+	}
+	for _, folder := range node.Fetch.Folders {
+		fmt.Fprintf(&out, "\n==> folder %s %04o\n", folder.Path, folder.Mode)
+	}
+	writeFiles(&out, node)
+	var masked []string
+	for _, unit := range node.Units {
+		if unit.Masked {
+			masked = append(masked, unit.Name)
+			continue
+		}
+		fmt.Fprintf(&out, "\n==> unit %s enabled=%t\n%s", unit.Name, unit.Enabled, unit.Contents)
+		for _, name := range slices.Sorted(maps.Keys(unit.Dropins)) {
+			fmt.Fprintf(&out, "--- drop-in %s\n%s", name, unit.Dropins[name])
+		}
+	}
+	fmt.Fprintf(&out, "\n==> masked units: %s\n", strings.Join(masked, " "))
+	return out.String()
+}
+
+// writeFiles writes files in the order of their paths, wherever their content comes from.
+func writeFiles(out *strings.Builder, node kubeadm.Node) {
+	texts := map[string]string{}
+	for _, file := range node.Files {
+		kind := "file"
+		if file.Append {
+			kind = "append to"
+		}
+		texts[file.Path] = fmt.Sprintf("\n==> %s %s %04o\n%s", kind, file.Path, file.Mode, file.Data)
+	}
+	for _, file := range node.Fetch.Files {
+		texts[file.Path] = fmt.Sprintf("\n==> file %s %04o\nfrom %s\nsha512 %s\n", file.Path, file.Mode, file.URL, file.SHA512)
+	}
+	for _, path := range slices.Sorted(maps.Keys(texts)) {
+		out.WriteString(texts[path])
+	}
+}
