@@ -167,14 +167,23 @@ func describe(w *world, in *osfamily.Input) {
 
 // family finds the renderer for the operating system block of the spec.
 func (r *Reconciler) family(spec bootstrapv1.IngotConfigSpec) (osfamily.Family, flow.Outcome) {
-	var name ingotv1.OSFamily
-	switch spec.Ignition.Variant {
-	case "", bootstrapv1.IgnitionVariantGeneric:
-		name = ingotv1.OSFamilyGeneric
-	}
+	name, block := familyOf(spec)
 	if family, ok := r.Families[name]; ok {
 		return family, flow.Advance("", "")
 	}
 	return nil, flow.Stall(bootstrapv1.RenderFailedReason, fmt.Sprintf(
-		"spec.ignition.variant: %q is not known to this version of Ingot, which renders %v", spec.Ignition.Variant, slices.Sorted(maps.Keys(r.Families))))
+		"%s is not known to this version of Ingot, which renders %v", block, slices.Sorted(maps.Keys(r.Families))))
+}
+
+// familyOf names the family of the operating system block, and the block as a person would look for it. An unknown block
+// has no family.
+func familyOf(spec bootstrapv1.IngotConfigSpec) (name ingotv1.OSFamily, block string) {
+	if spec.CloudInit != nil {
+		return ingotv1.OSFamilyCloudInit, "spec.cloudInit"
+	}
+	switch spec.Ignition.Variant {
+	case "", bootstrapv1.IgnitionVariantGeneric:
+		name = ingotv1.OSFamilyGeneric
+	}
+	return name, fmt.Sprintf("spec.ignition.variant: %q", spec.Ignition.Variant)
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/cluster-api/util/secret"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudconfig"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
 )
 
@@ -109,6 +110,22 @@ func publishStories() map[string]func(*story) {
 			}
 			if strings.Contains(kubeadm, "controlPlane:") || s.file("/etc/kubernetes/pki/ca.key") != "" {
 				s.Error("a worker got what belongs to a control plane")
+			}
+		},
+		"the operating system block decides the format": func(s *story) {
+			s.readyToPublish(bootstrapv1.RoleWorker, func(c *bootstrapv1.IngotConfig) {
+				c.Spec.Ignition = bootstrapv1.IgnitionConfig{}
+				c.Spec.CloudInit = &bootstrapv1.CloudInitConfig{}
+			})
+			s.settle()
+			s.expectCondition(bootstrapv1.ReadyCondition, metav1.ConditionTrue, bootstrapv1.ReadyReason)
+			data := s.dataSecret()
+			config, err := cloudconfig.Decode(data.Data["value"])
+			if string(data.Data["format"]) != "cloud-config" || err != nil {
+				s.Fatalf("format %q, valid: %v", data.Data["format"], err)
+			}
+			if config.Hostname != machineName {
+				s.Errorf("the host is called %q, want %q", config.Hostname, machineName)
 			}
 		},
 		"the first control plane node brings its own token": func(s *story) {

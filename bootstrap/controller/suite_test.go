@@ -36,6 +36,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/managementplane"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudinit"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
@@ -141,7 +142,7 @@ func (s *story) newReconciler(c client.Client) *controller.Reconciler {
 	return &controller.Reconciler{
 		Client:   c,
 		Workload: s.workload,
-		Families: map[ingotv1.OSFamily]osfamily.Family{ingotv1.OSFamilyGeneric: generic.New()},
+		Families: map[ingotv1.OSFamily]osfamily.Family{ingotv1.OSFamilyGeneric: generic.New(), ingotv1.OSFamilyCloudInit: cloudinit.New()},
 		Clock:    s.clock,
 	}
 }

@@ -6,13 +6,14 @@ package setup
 import (
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudinit"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
 )
 
 // families are the operating system families that this version renders for and delivers to.
 func families() map[ingotv1.OSFamily]osfamily.Family {
 	known := map[ingotv1.OSFamily]osfamily.Family{}
-	for _, family := range []osfamily.Family{generic.New()} {
+	for _, family := range []osfamily.Family{generic.New(), cloudinit.New()} {
 		known[family.Name()] = family
 	}
 	return known

@@ -37,7 +37,7 @@ const (
 )
 
 // IngotConfigSpec describes how a node comes up: portable settings, and exactly one operating system block.
-// +kubebuilder:validation:XValidation:rule="has(self.ignition)",message="exactly one operating system block must be set; this version knows ignition"
+// +kubebuilder:validation:XValidation:rule="has(self.ignition) != has(self.cloudInit)",message="exactly one operating system block must be set: ignition or cloudInit"
 // +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom) || !has(self.role) || self.role == 'Init'",message="restoreFrom is for the first control plane node, whose role is Init: remove it"
 type IngotConfigSpec struct {
 	// role is what the node does. IngotControlPlane sets it on the configs that it makes. Unset means Worker for a
@@ -74,6 +74,11 @@ type IngotConfigSpec struct {
 	// ignition renders for images that run Ignition 3.x on first boot.
 	// +optional
 	Ignition IgnitionConfig `json:"ignition,omitempty,omitzero"`
+
+	// cloudInit renders for images that run cloud-init on first boot and carry containerd, kubelet and kubeadm, for
+	// example Photon, a bootc derivative, or a distribution turned read-only. It has no fields; write cloudInit: {}.
+	// +optional
+	CloudInit *CloudInitConfig `json:"cloudInit,omitempty"`
 }
 
 // RestoreReference names what says where a node fetches its etcd data from.
@@ -263,6 +268,9 @@ type IgnitionConfig struct {
 	// +kubebuilder:default=Generic
 	Variant IgnitionVariant `json:"variant,omitempty"`
 }
+
+// CloudInitConfig renders for images that run cloud-init on first boot. It has no fields yet.
+type CloudInitConfig struct{}
 
 // IngotConfigInitializationStatus tells Cluster API that the bootstrap data is there.
 // +kubebuilder:validation:MinProperties=1

@@ -123,6 +123,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(self.secureBoot) || !self.secureBoot || 'UEFI' in self.firmware",message="secureBoot needs UEFI in firmware: add UEFI, or remove secureBoot"
 // +kubebuilder:validation:XValidation:rule="(self.os.family == 'Talos') == ('talos' in self.bootstrapFormats)",message="bootstrapFormats has talos if os.family is Talos, and only then: correct one of them"
 // +kubebuilder:validation:XValidation:rule="(self.os.family == 'Bottlerocket') == ('bottlerocket' in self.bootstrapFormats)",message="bootstrapFormats has bottlerocket if os.family is Bottlerocket, and only then: correct one of them"
+// +kubebuilder:validation:XValidation:rule="self.os.family != 'CloudInit' || 'cloud-config' in self.bootstrapFormats",message="bootstrapFormats must have cloud-config if os.family is CloudInit: correct one of them"
 type NodeImageSpec struct {
 	// os is the operating system in the image.
 	// +required

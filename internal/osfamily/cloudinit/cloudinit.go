@@ -1,0 +1,83 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cloudinit is the family of every image that runs cloud-init on first boot and carries containerd, kubelet and
+// kubeadm in /usr/bin: Photon, images derived by bootc, any distribution turned read-only. The package writes the node of
+// package kubeadm as a cloud-config. It never talks to anything, and it knows no platform.
+package cloudinit
+
+import (
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudconfig"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
+)
+
+// Family implements osfamily.Family.
+type Family struct{}
+
+var _ osfamily.Family = Family{}
+
+// New returns the family.
+func New() Family { return Family{} }
+
+// Name implements osfamily.Family.
+func (Family) Name() ingotv1.OSFamily { return ingotv1.OSFamilyCloudInit }
+
+// Channels implements osfamily.Family. NoCloud comes first: it says the identity of the machine and its network in
+// cloud-init's own words.
+func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
+	if format != ingotv1.BootstrapFormatCloudConfig {
+		return nil
+	}
+	return []delivery.Channel{{Kind: delivery.NoCloud}, {Kind: delivery.ConfigDrive}}
+}
+
+// Render implements osfamily.Family.
+func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
+	return kubeadm.Render(in, check(in), ingotv1.BootstrapFormatCloudConfig, func(node kubeadm.Node) ([]byte, error) {
+		return configuration(node, in.Config.SelfUpdate).Encode()
+	})
+}
+
+// check refuses to restore. cloud-init can fetch files, but it compares no digest, and goes on when it cannot fetch: the
+// machine would make an empty cluster, or one of whatever the address served.
+func check(in osfamily.Input) osfamily.Report {
+	report := kubeadm.Check(in)
+	if in.Restore != nil {
+		report.Errorf("spec.restoreFrom", "an image that runs cloud-init cannot be restored, because cloud-init compares no digest of what it fetches: "+
+			"remove it, or give the control plane an image that runs Ignition")
+	}
+	return report
+}
+
+// configuration writes the node in cloud-init's words. It has nothing to fetch. What carries it is taken away once the
+// node has joined.
+func configuration(node kubeadm.Node, selfUpdate bootstrapv1.SelfUpdate) cloudconfig.Config {
+	config := cloudconfig.Config{
+		Hostname:     node.Hostname,
+		KeepPackages: selfUpdate != bootstrapv1.SelfUpdateAllowed,
+		ReadOnce:     true,
+	}
+	for _, f := range node.Files {
+		config.Files = append(config.Files, cloudconfig.File(f))
+	}
+	for _, u := range node.Units {
+		config.Units = append(config.Units, cloudconfig.Unit(u))
+	}
+	if config.KeepPackages {
+		config.Units = append(config.Units, guardRails()...)
+	}
+	return config
+}
+
+// guardRails are those that the node does not have, for images that only this family knows. What Generic's images got
+// cannot change any more.
+func guardRails() []cloudconfig.Unit {
+	return []cloudconfig.Unit{
+		{Name: "bootc-fetch-apply-updates.service", Masked: true},
+		{Name: "tdnf-automatic-install.timer", Masked: true},
+	}
+}
