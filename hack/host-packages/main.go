@@ -9,7 +9,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/firstboot"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/hostpackages"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/probeguest"
 )
@@ -17,7 +19,7 @@ import (
 func main() {
 	installer := hostpackages.Installer{
 		Report: func(line string) { _, _ = fmt.Fprintln(os.Stderr, line) },
-		More:   append(probeguest.HostPackages(), "libvirt-clients"), // virsh, which a benchmark compares with
+		More:   slices.Concat(probeguest.HostPackages(), firstboot.HostPackages(), []string{"libvirt-clients"}), // virsh, which a benchmark compares with
 	}
 	if err := installer.Ensure(context.Background()); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "Error:", err)

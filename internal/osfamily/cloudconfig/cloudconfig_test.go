@@ -75,7 +75,7 @@ bootcmd:
 - - set
   - -e
 - - ln
-  - -sfn
+  - -sfT
   - /dev/null
   - /etc/systemd/system/b.timer
 - - systemctl
@@ -97,7 +97,7 @@ runcmd:
 - - set
   - -e
 - - ln
-  - -sfn
+  - -sfT
   - /dev/null
   - /etc/systemd/system/b.timer
 - - systemctl

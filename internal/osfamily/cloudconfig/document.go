@@ -141,7 +141,7 @@ func maskCommands(names []string) []command {
 }
 
 // maskCommand does what systemctl mask does, and also replaces a unit file that the image has in the folder.
-func maskCommand(name string) command { return command{"ln", "-sfn", "/dev/null", unitFolder + name} }
+func maskCommand(name string) command { return command{"ln", "-sfT", "/dev/null", unitFolder + name} }
 
 func enableCommand(name string) command { return command{"systemctl", "enable", name} }
 
