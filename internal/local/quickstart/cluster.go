@@ -113,7 +113,6 @@ func (q *quickstart) applyCluster(ctx context.Context, workerImage string) error
 		Flavor:            flavor,
 		Variables: map[string]string{
 			"CONTROL_PLANE_ENDPOINT_HOST": q.host.VIP.String(),
-			"INGOT_CONTROL_PLANE_CPUS":    q.controlPlaneCPUs(),
 			"INGOT_ENDPOINT":              endpointName,
 			"INGOT_NETWORK":               q.host.Network,
 			"INGOT_STORAGE_POOL":          q.host.Pool,
@@ -125,14 +124,6 @@ func (q *quickstart) applyCluster(ctx context.Context, workerImage string) error
 		return err
 	}
 	return q.apply(ctx, manifests)
-}
-
-// controlPlaneCPUs is how many CPUs a control plane machine has. Where several are emulated, a second one helps none of them.
-func (q *quickstart) controlPlaneCPUs() string {
-	if q.acceleration == hypervisor.Emulated && q.ControlPlanes > 1 {
-		return "1"
-	}
-	return "2"
 }
 
 // apply applies YAML documents by server-side apply.
