@@ -14,6 +14,7 @@ import (
 const IngotControlPlaneFinalizer = "controlplane.cluster.x-k8s.io/ingotcontrolplane"
 
 // IngotControlPlaneSpec describes a control plane.
+// +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom) || !has(self.config.cloudInit)",message="restoreFrom needs an image that runs Ignition, because cloud-init compares no digest of what it fetches: remove it, or set config.ignition"
 type IngotControlPlaneSpec struct {
 	IngotControlPlanePolicies `json:",inline"`
 
