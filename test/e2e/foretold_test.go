@@ -118,7 +118,8 @@ func (*foretold) named(step, done string, names map[string]string) string {
 		if names[which] == "" {
 			before, _, _ := strings.Cut(step, which)
 			if rest, is := strings.CutPrefix(done, before); is {
-				names[which], _, _ = strings.Cut(strings.TrimSuffix(strings.Fields(rest)[0], ":"), " ")
+				name, _, _ := strings.Cut(rest, " ")
+				names[which] = strings.TrimSuffix(name, ":")
 			}
 		}
 		return names[which]
