@@ -30,7 +30,7 @@ A run that was interrupted is continued by the next one.`,
 	}
 	flags := command.Flags()
 	flags.IntVar(&options.ControlPlanes, "control-planes", 1, "number of control planes: 1 or 3")
-	flags.IntVar(&options.Workers, "workers", 1, "number of workers")
+	flags.IntVar(&options.Workers, "workers", 1, "number of workers; without any, nothing is replaced")
 	flags.StringVar(&options.KubernetesVersion, "kubernetes-version", components.KubernetesVersion, "Kubernetes version of the cluster")
 	flags.StringVar(&options.FromImage, "from-image", "v1.0.0", "version of the node image to begin with")
 	flags.StringVar(&options.ToImage, "to-image", "v1.1.0", "version of the node image that the workers are replaced by")

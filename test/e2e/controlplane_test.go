@@ -49,11 +49,11 @@ var _ = Describe("a control plane of three", Ordered, Label("three"), func() {
 			Expect(err).NotTo(HaveOccurred(), string(out))
 			Expect(os.RemoveAll(filepath.Dir(s.state))).To(Succeed())
 		}, NodeTimeout(5*time.Minute))
-		out, err := s.command(ctx, "quickstart", "--yes", "--control-planes", "3", "--state", s.state).CombinedOutput()
+		// Whatever else is emulated takes time from control planes, so there are no workers.
+		out, err := s.command(ctx, "quickstart", "--yes", "--control-planes", "3", "--workers", "0", "--state", s.state).CombinedOutput()
 		AddReportEntry("quickstart", string(out))
 		Expect(err).NotTo(HaveOccurred(), string(out))
-		scaled, err := s.kubectl(ctx, s.managementKubeconfig(), "", "scale", "machinedeployment", "-n", "default", "--all", "--replicas=0")
-		Expect(err).NotTo(HaveOccurred(), scaled) // whatever else is emulated takes time from control planes
+		s.publishImage(ctx, toImage)
 	}, NodeTimeout(75*time.Minute))
 
 	AfterEach(func(ctx SpecContext) {
@@ -82,15 +82,7 @@ var _ = Describe("a control plane of three", Ordered, Label("three"), func() {
 	}, SpecTimeout(3*onePlane+10*time.Minute))
 
 	It("gets the next patch of Kubernetes together with another image", func(ctx SpecContext) {
-		images := filepath.Join(filepath.Dir(s.state), "images")
-		out, err := s.command(ctx, "image", "build", "--version", nextImage, "--kubernetes-version", nextKubernetes, "--output", images).CombinedOutput()
-		Expect(err).NotTo(HaveOccurred(), string(out))
-		manifests, err := filepath.Glob(filepath.Join(images, "*.nodeimage.yaml"))
-		Expect(err).NotTo(HaveOccurred())
-		Expect(manifests).To(HaveLen(1))
-		applied, err := s.kubectl(ctx, s.managementKubeconfig(), "", "apply", "-f", manifests[0])
-		Expect(err).NotTo(HaveOccurred(), applied)
-
+		s.publishImage(ctx, nextImage, "--kubernetes-version", nextKubernetes)
 		w := s.startWriter(ctx)
 		began := time.Now()
 		plan := s.foretellRollTo(ctx, nextImage, nextKubernetes)
@@ -194,6 +186,19 @@ func (s *suite) tellControlPlane(ctx context.Context, cp *controlplanev1.IngotCo
 		}
 	}
 	return strings.Join(parts, " | ")
+}
+
+// publishImage builds a version of our node image, and applies its NodeImage.
+func (s *suite) publishImage(ctx context.Context, version string, args ...string) {
+	GinkgoHelper()
+	images := filepath.Join(filepath.Dir(s.state), "images", version)
+	out, err := s.command(ctx, append([]string{"image", "build", "--version", version, "--output", images}, args...)...).CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), string(out))
+	manifests, err := filepath.Glob(filepath.Join(images, "*.nodeimage.yaml"))
+	Expect(err).NotTo(HaveOccurred())
+	Expect(manifests).To(HaveLen(1))
+	applied, err := s.kubectl(ctx, s.managementKubeconfig(), "", "apply", "-f", manifests[0])
+	Expect(err).NotTo(HaveOccurred(), applied)
 }
 
 func (s *suite) controlPlane(ctx context.Context) *controlplanev1.IngotControlPlane {

@@ -46,11 +46,10 @@ func (q *quickstart) createCluster(ctx context.Context) error {
 	if err != nil || begun {
 		return err
 	}
-	if err := q.applyCluster(ctx, q.FromImage); err != nil {
-		return err
-	}
-	if err := q.follow(ctx, createLimit, func(ctx context.Context) (bool, error) { return q.ready(ctx, q.FromImage) }); err != nil {
-		return err
+	for _, workers := range q.turns() {
+		if err := q.replace(ctx, q.FromImage, workers, createLimit); err != nil {
+			return err
+		}
 	}
 	nodes, err := q.nodes(ctx)
 	if err != nil {
@@ -64,10 +63,24 @@ func (q *quickstart) upgrade(ctx context.Context) error {
 	if err := q.applyInventory(ctx, q.ToImage); err != nil {
 		return err
 	}
-	if err := q.applyCluster(ctx, q.ToImage); err != nil {
+	return q.replace(ctx, q.ToImage, q.Workers, upgradeLimit)
+}
+
+// turns are the numbers of workers that the cluster is created with, one after the other. Where processors are emulated,
+// a worker that joins takes from control planes that join at the same time what etcd needs to answer them.
+func (q *quickstart) turns() []int {
+	if q.acceleration == hypervisor.Emulated && q.ControlPlanes > 1 && q.Workers > 0 {
+		return []int{0, q.Workers}
+	}
+	return []int{q.Workers}
+}
+
+// replace declares the image and the number of the workers, and waits until every node is ready.
+func (q *quickstart) replace(ctx context.Context, workerImage string, workers int, limit time.Duration) error {
+	if err := q.applyCluster(ctx, workerImage, workers); err != nil {
 		return err
 	}
-	return q.follow(ctx, upgradeLimit, func(ctx context.Context) (bool, error) { return q.ready(ctx, q.ToImage) })
+	return q.follow(ctx, limit, func(ctx context.Context) (bool, error) { return q.ready(ctx, workerImage, workers) })
 }
 
 // applyInventory applies the PlatformEndpoint and the NodeImage of a version: what platform engineers keep beside their
@@ -99,7 +112,7 @@ func (q *quickstart) applyInventory(ctx context.Context, version string) error {
 
 // applyCluster generates the cluster with clusterctl and applies it. Workers run the given version of the image, the
 // control plane runs the first.
-func (q *quickstart) applyCluster(ctx context.Context, workerImage string) error {
+func (q *quickstart) applyCluster(ctx context.Context, workerImage string, workers int) error {
 	flavor := ""
 	if q.acceleration == hypervisor.Emulated {
 		flavor = "emulated"
@@ -109,7 +122,7 @@ func (q *quickstart) applyCluster(ctx context.Context, workerImage string) error
 		Namespace:         namespace,
 		KubernetesVersion: q.KubernetesVersion,
 		ControlPlanes:     int64(q.ControlPlanes),
-		Workers:           int64(q.Workers),
+		Workers:           int64(workers),
 		Flavor:            flavor,
 		Variables: map[string]string{
 			"CONTROL_PLANE_ENDPOINT_HOST": q.host.VIP.String(),
@@ -152,13 +165,13 @@ func (q *quickstart) upgradeBegun(ctx context.Context) (bool, error) {
 	}), nil
 }
 
-// ready is whether the API server answers, and exactly the wanted workers are ready and run the given image.
-func (q *quickstart) ready(ctx context.Context, workerImage string) (bool, error) {
+// ready is whether all control planes and exactly the wanted workers are ready, and the workers run the given image.
+func (q *quickstart) ready(ctx context.Context, workerImage string, workers int) (bool, error) {
 	machines := &clusterv1.MachineList{}
 	if err := q.management.List(ctx, machines, client.InNamespace(namespace)); err != nil {
 		return false, err
 	}
-	if len(machines.Items) != q.Workers+q.ControlPlanes {
+	if len(machines.Items) != workers+q.ControlPlanes {
 		return false, nil
 	}
 	for i := range machines.Items {

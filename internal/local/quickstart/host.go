@@ -74,7 +74,7 @@ func (q *quickstart) checkSpace() error {
 }
 
 func (q *quickstart) checkMemory() error {
-	need := uint64(memoryBytes) + uint64(q.ControlPlanes-1)*memoryPerControlPlane + uint64(q.Workers-1)*memoryPerWorker
+	need := uint64(memoryBytes) + uint64(q.ControlPlanes-1)*memoryPerControlPlane + uint64(max(q.Workers-1, 0))*memoryPerWorker
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return fmt.Errorf("memory of the machine: %w", err)

@@ -34,7 +34,7 @@ type Options struct {
 	State string
 	// Cache is the folder for programs and images, which other runs reuse. Down leaves it.
 	Cache string
-	// ControlPlanes and Workers are the numbers of control plane and worker Machines.
+	// ControlPlanes and Workers are the numbers of control plane and worker Machines. Without workers nothing is replaced.
 	ControlPlanes, Workers int
 	// KubernetesVersion is the version that the cluster runs, with a leading v.
 	KubernetesVersion string
@@ -73,8 +73,8 @@ func (o *Options) validate() error {
 	if o.ControlPlanes != 1 && o.ControlPlanes != 3 {
 		return fmt.Errorf("--control-planes %d: use 1 or 3", o.ControlPlanes)
 	}
-	if o.Workers < 1 || o.Workers > maxWorkers {
-		return fmt.Errorf("--workers %d: use 1 to %d", o.Workers, maxWorkers)
+	if o.Workers < 0 || o.Workers > maxWorkers {
+		return fmt.Errorf("--workers %d: use 0 to %d", o.Workers, maxWorkers)
 	}
 	if o.FromImage == o.ToImage {
 		return errors.New("the two image versions are the same: there would be nothing to upgrade to")

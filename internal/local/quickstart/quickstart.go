@@ -6,6 +6,7 @@ package quickstart
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -44,19 +45,27 @@ func Up(ctx context.Context, o Options) error {
 	return q.finish(ctx)
 }
 
-// stages is the story, in order.
+// stages is the story, in order. Without workers there is nothing to replace, and the cluster is the end of it.
 func (q *quickstart) stages() []stage {
-	return []stage{
+	image := func(version string) stage {
+		return stage{"building node image " + version, func(ctx context.Context) error { return q.buildImage(ctx, version) }}
+	}
+	nodes := count(q.ControlPlanes, "control plane")
+	images, upgrade := []stage{image(q.FromImage)}, []stage(nil)
+	if q.Workers > 0 {
+		nodes += " and " + count(q.Workers, "worker")
+		images = append(images, image(q.ToImage))
+		upgrade = []stage{{fmt.Sprintf("replacing %s: new machines from image %s", count(q.Workers, "worker"), q.ToImage), q.upgrade}}
+	}
+	return slices.Concat([]stage{
 		{"checking this machine", q.checkHost},
 		{"building programs", q.buildPrograms},
-		{"building node image " + q.FromImage, func(ctx context.Context) error { return q.buildImage(ctx, q.FromImage) }},
-		{"building node image " + q.ToImage, func(ctx context.Context) error { return q.buildImage(ctx, q.ToImage) }},
+	}, images, []stage{
 		{"starting a private libvirt", q.startHypervisor},
 		{"starting a management cluster", q.startManagement},
 		{"clusterctl init", q.initProviders},
-		{fmt.Sprintf("creating cluster %s: %s and %s from image %s", clusterName, count(q.ControlPlanes, "control plane"), count(q.Workers, "worker"), q.FromImage), q.createCluster},
-		{fmt.Sprintf("replacing %s: new machines from image %s", count(q.Workers, "worker"), q.ToImage), q.upgrade},
-	}
+		{fmt.Sprintf("creating cluster %s: %s from image %s", clusterName, nodes, q.FromImage), q.createCluster},
+	}, upgrade)
 }
 
 // buildImage builds a version of our node image, or finds it in the cache.
@@ -72,11 +81,14 @@ func (q *quickstart) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before, err := q.recallBefore()
-	if err != nil {
-		return fmt.Errorf("what the nodes ran before: %w", err)
+	if q.Workers > 0 {
+		before, err := q.recallBefore()
+		if err != nil {
+			return fmt.Errorf("what the nodes ran before: %w", err)
+		}
+		q.print("\nNodes before the replacement:\n" + table(before))
 	}
-	q.print("\nNodes before the replacement:\n" + table(before) + "\nNodes now:\n" + table(after) + "\n" + q.summary())
+	q.print("\nNodes now:\n" + table(after) + "\n" + q.summary())
 	q.print(fmt.Sprintf("\nThe cluster keeps running. Use it:\n  %s\n  %s\nRemove every trace:\n  make quickstart-down\n",
 		q.kubectl("kubeconfig")+" get pods -A", q.kubectl("")+" get machines,ingotmachines"))
 	return nil

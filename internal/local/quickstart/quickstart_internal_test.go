@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/hypervisor"
 )
 
 func options(t *testing.T) Options {
@@ -40,9 +42,9 @@ func TestUnusableOptionsEndTheRunAtOnce(t *testing.T) {
 		"a Kubernetes version that the image does not carry names the one that it does": {
 			func(o *Options) { o.KubernetesVersion = "v1.29.0" }, "--kubernetes-version " + components.KubernetesVersion,
 		},
-		"no workers leave nothing to replace":          {func(o *Options) { o.Workers = 0 }, "--workers 0"},
+		"fewer workers than none":                      {func(o *Options) { o.Workers = -1 }, "--workers -1"},
 		"two control planes survive less than one":     {func(o *Options) { o.ControlPlanes = 2 }, "--control-planes 2: use 1 or 3"},
-		"more workers than a machine can hold":         {func(o *Options) { o.Workers = maxWorkers + 1 }, "use 1 to"},
+		"more workers than a machine can hold":         {func(o *Options) { o.Workers = maxWorkers + 1 }, "use 0 to"},
 		"the same image twice is no upgrade":           {func(o *Options) { o.ToImage = o.FromImage }, "nothing to upgrade"},
 		"a version that is no version is refused too":  {func(o *Options) { o.KubernetesVersion = "latest" }, "latest of Kubernetes is not available"},
 		"an image version that is the same as another": {func(o *Options) { o.FromImage = "v1.1.0" }, "the same"},
@@ -84,6 +86,38 @@ func TestAFailedStageNamesItselfAndEndsTheStory(t *testing.T) {
 	err := newTeller(o.Out, o.Clock).run(t.Context(), []stage{{"one", count(nil)}, {"two", count(errors.New("no"))}, {"three", count(nil)}})
 	if ran != 2 || err == nil || !strings.Contains(err.Error(), "two: no") {
 		t.Errorf("%d stages ran and the error is %v, want two and the name of the second", ran, err)
+	}
+}
+
+// Where processors are emulated, a worker that joins beside control planes has kept them from joining. Everywhere else it
+// need not wait.
+func TestWorkersWaitForSeveralEmulatedControlPlanes(t *testing.T) {
+	for _, c := range []struct {
+		how                    hypervisor.Acceleration
+		controlPlanes, workers int
+		turns                  []int
+	}{
+		{hypervisor.Emulated, 3, 2, []int{0, 2}},
+		{hypervisor.Emulated, 3, 0, []int{0}},
+		{hypervisor.Emulated, 1, 2, []int{2}},
+		{hypervisor.KVM, 3, 2, []int{2}},
+	} {
+		q := &quickstart{Options: options(t), acceleration: c.how}
+		q.ControlPlanes, q.Workers = c.controlPlanes, c.workers
+		if got := q.turns(); !slices.Equal(got, c.turns) {
+			t.Errorf("%+v: turns are %v", c, got)
+		}
+	}
+}
+
+// Without workers the story must not promise a replacement, nor build an image that nobody boots.
+func TestTheStoryEndsWithTheClusterWhereThereAreNoWorkers(t *testing.T) {
+	q := &quickstart{Options: options(t)}
+	q.Workers = 0
+	for _, s := range q.stages() {
+		if strings.Contains(s.title, "worker") || strings.Contains(s.title, q.ToImage) {
+			t.Errorf("there is a stage %q", s.title)
+		}
 	}
 }
 
