@@ -44,8 +44,8 @@ node-image-check: build packages ## Say what an image lacks to run under Ingot (
 	bin/ingotctl image check $(IMAGE)
 
 .PHONY: e2e
-e2e: build packages ## Run the end-to-end suite on VMs of this machine (LABELS=recovery for a lost control plane, LABELS=three for three of them; ARGS="-ginkgo.focus upgrade")
-	go test -tags e2e ./test/e2e -count=1 -timeout 4h -v -ginkgo.v -ginkgo.label-filter="$(or $(LABELS),!three && !recovery)" $(ARGS)
+e2e: build packages ## Run the end-to-end suite on VMs of this machine (LABELS=one to replace and lose a control plane, LABELS=three for three machines on KVM, LABELS=recovery to lose one midway; ARGS="-ginkgo.focus upgrade")
+	go test -tags e2e ./test/e2e -count=1 -timeout 4h -v -ginkgo.v -ginkgo.label-filter="$(or $(LABELS),!one && !three && !recovery)" $(ARGS)
 
 ##@ Figures
 

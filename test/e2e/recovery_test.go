@@ -68,16 +68,11 @@ var _ = Describe("a control plane that is lost", Ordered, Label("recovery"), fun
 				s.destroyVM(ctx, m.Name)
 			}
 		}
-		cp := s.controlPlane(ctx)
-		before := cp.DeepCopy()
-		cp.Spec.RestoreFrom.Snapshot = snapshot
-		Expect(s.management().Patch(ctx, cp, client.MergeFrom(before))).To(Succeed())
+		s.restoreFrom(ctx, snapshot)
 		Eventually(func(g Gomega) {
 			g.Expect(s.controlPlane(ctx).Status.Conditions).To(ContainElement(HaveField("Reason", controlplanev1.RestoreHeldReason)), "nothing is given up before a person says so")
 		}).WithContext(ctx).WithTimeout(2 * time.Minute).Should(Succeed())
-		for _, m := range lost {
-			Expect(client.IgnoreNotFound(s.management().Delete(ctx, &clusterv1.Machine{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: m}}))).To(Succeed())
-		}
+		s.giveUp(ctx, lost)
 		Eventually(func(g Gomega) {
 			cp := s.controlPlane(ctx)
 			g.Expect(cp.Annotations[controlplanev1.RestoredFromAnnotation]).To(Equal(snapshot))
@@ -90,8 +85,7 @@ var _ = Describe("a control plane that is lost", Ordered, Label("recovery"), fun
 		now := s.controlPlaneMachines(ctx)
 		Expect(now).To(HaveLen(1))
 		Expect(lost).NotTo(ContainElement(now[0]))
-		Expect(workload.Get(ctx, client.ObjectKeyFromObject(note("before")), &corev1.ConfigMap{})).To(Succeed())
-		Expect(apierrors.IsNotFound(workload.Get(ctx, client.ObjectKeyFromObject(note("after")), &corev1.ConfigMap{}))).To(BeTrue(), "it was written after the snapshot")
+		s.expectRestored(ctx, snapshot)
 		for _, m := range lost {
 			Expect(apierrors.IsNotFound(workload.Get(ctx, client.ObjectKey{Name: m}, &corev1.Node{}))).To(BeTrue(), "Node %s of a VM that is gone", m)
 		}
@@ -100,6 +94,32 @@ var _ = Describe("a control plane that is lost", Ordered, Label("recovery"), fun
 		}).WithContext(ctx).WithTimeout(5 * time.Minute).Should(Succeed())
 	}, SpecTimeout(2*onePlane))
 })
+
+// restoreFrom has a control plane begin with a snapshot.
+func (s *suite) restoreFrom(ctx context.Context, snapshot string) {
+	GinkgoHelper()
+	cp := s.controlPlane(ctx)
+	before := cp.DeepCopy()
+	cp.Spec.RestoreFrom.Snapshot = snapshot
+	Expect(s.management().Patch(ctx, cp, client.MergeFrom(before))).To(Succeed())
+}
+
+// giveUp deletes Machines.
+func (s *suite) giveUp(ctx context.Context, machines []string) {
+	GinkgoHelper()
+	for _, m := range machines {
+		Expect(client.IgnoreNotFound(s.management().Delete(ctx, &clusterv1.Machine{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: m}}))).To(Succeed())
+	}
+}
+
+// expectRestored checks that the cluster holds what was written before the snapshot, and not what was written after it.
+func (s *suite) expectRestored(ctx context.Context, snapshot string) {
+	GinkgoHelper()
+	Expect(s.controlPlane(ctx).Annotations).To(HaveKeyWithValue(controlplanev1.RestoredFromAnnotation, snapshot))
+	workload := newClient(s.workloadKubeconfig())
+	Expect(workload.Get(ctx, client.ObjectKeyFromObject(note("before")), &corev1.ConfigMap{})).To(Succeed())
+	Expect(apierrors.IsNotFound(workload.Get(ctx, client.ObjectKeyFromObject(note("after")), &corev1.ConfigMap{}))).To(BeTrue(), "it was written after the snapshot")
+}
 
 // note is something that a user of the cluster wrote.
 func note(name string) *corev1.ConfigMap {
