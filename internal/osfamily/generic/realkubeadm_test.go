@@ -131,25 +131,34 @@ func TestVIPScripts(t *testing.T) {
 		t.Error("without a default route the script must fail, so that systemd tries again")
 	}
 
+	for _, ends := range []string{"the API server", "the member of etcd"} {
+		api, apiPort := listen(t)
+		etcd, etcdPort := listen(t)
+		if err := run("vip-check", "192B", apiPort, "094B", etcdPort); err != nil {
+			t.Errorf("both listen, on %s and %s, and the check says no: %v", apiPort, etcdPort, err)
+		}
+		if err := map[string]net.Listener{"the API server": api, "the member of etcd": etcd}[ends].Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := run("vip-check", "192B", apiPort, "094B", etcdPort); err == nil {
+			t.Errorf("%s does not listen any more, and the check says yes", ends)
+		}
+	}
+}
+
+// listen listens on a free port of loopback, and returns it as the kernel's tables write it.
+func listen(t *testing.T) (net.Listener, string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = listener.Close() })
 	address, err := netip.ParseAddrPort(listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := address.Port()
-	hex := fmt.Sprintf("%04X", port)
-	if err := run("vip-check", ":192B", ":"+hex); err != nil {
-		t.Errorf("something listens on port %d and the check says no: %v", port, err)
-	}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := run("vip-check", ":192B", ":"+hex); err == nil {
-		t.Errorf("nothing listens on port %d any more and the check says yes", port)
-	}
+	return listener, fmt.Sprintf("%04X", address.Port())
 }
 
 func readFile(t *testing.T, path string) string {

@@ -13,14 +13,16 @@ const (
 	vipInterfaceScript = "/etc/ingot/vip-interface"
 	vipCheckScript     = "/etc/ingot/vip-check"
 	vipInterfaceFile   = "/run/ingot/vip-interface.conf"
+	// etcdPort is where the API server finds the node's member of etcd.
+	etcdPort = 2379
 )
 
 func wantsVIP(in osfamily.Input) bool {
 	return isControlPlane(in.Role) && in.Config.ControlPlane.VIP.VirtualRouterID != 0
 }
 
-// addVIP makes keepalived hold the cluster's endpoint address on one of the control plane nodes whose API server
-// listens. A node takes the address only after its own API server is up, so a joining node never draws traffic to
+// addVIP makes keepalived hold the cluster's endpoint address on one of the control plane nodes whose API server and
+// member of etcd listen. A node takes the address only after its own API server is up, so a joining node never draws traffic to
 // itself, and kubeadm never mistakes the address for the node's own.
 func addVIP(node *Node, in osfamily.Input) {
 	vip := in.Config.ControlPlane.VIP
@@ -50,7 +52,7 @@ const keepalivedConf = `global_defs {
   script "%s"
   interval 2
   timeout 5
-  fall 3
+  fall 2
   rise 1
   init_fail
 }
@@ -71,13 +73,16 @@ vrrp_instance ingot {
 }
 `
 
-// checkScript says whether something listens on the API server's port. It asks the kernel, because an image need not
-// have an HTTP client. An API server that listens and does not work is restarted by the kubelet.
+// checkScript says whether something listens on the ports of the API server and of etcd. It asks the kernel, because an
+// image need not have an HTTP client. A member that is removed from its cluster ends at once, and the API server beside it
+// listens for minutes, until the kubelet has asked it often enough whether it works.
 func checkScript(port int32) string {
 	return fmt.Sprintf(`#!/bin/sh
-# Succeeds while the API server of this node listens.
-exec grep -qsE '^ *[0-9]+: [0-9A-F]+:%04X [0-9A-F]+:0000 0A ' /proc/net/tcp /proc/net/tcp6
-`, port)
+# Succeeds while the API server of this node, and the member of etcd that it asks, listen.
+for port in %04X %04X; do
+    grep -qsE "^ *[0-9]+: [0-9A-F]+:$port [0-9A-F]+:0000 0A " /proc/net/tcp /proc/net/tcp6 || exit 1
+done
+`, port, etcdPort)
 }
 
 const interfaceDropin = `[Unit]
