@@ -78,6 +78,7 @@ func waitsFor(w *world) flow.Outcome {
 
 // dataSecret makes sure that the Secret is there and that its token opens the door, and then tells Cluster API.
 func (r *Reconciler) dataSecret(ctx context.Context, w *world, in *osfamily.Input) flow.Outcome {
+	describe(w, in)
 	if w.data == nil {
 		if outcome := r.createData(ctx, w, in); !outcome.Done() {
 			return outcome
@@ -88,6 +89,9 @@ func (r *Reconciler) dataSecret(ctx context.Context, w *world, in *osfamily.Inpu
 			fmt.Sprintf("Secret %s exists and does not belong to this IngotConfig: delete it, or give the Machine another name", w.data.Name), secretRetry)
 	}
 	if !w.joined() {
+		if outcome := r.declare(ctx, w, in); !outcome.Done() {
+			return outcome
+		}
 		if outcome := r.lend(ctx, w); !outcome.Done() {
 			return outcome
 		}
@@ -114,7 +118,6 @@ func (r *Reconciler) createData(ctx context.Context, w *world, in *osfamily.Inpu
 		return flow.Fail(clusterv1.InternalErrorReason, "making a token failed", err)
 	}
 	in.Join.Token = token
-	describe(w, in)
 
 	bundle, report := family.Render(*in)
 	if err := report.Err(); err != nil {

@@ -136,13 +136,18 @@ func (r *Reconciler) lend(ctx context.Context, w *world) flow.Outcome {
 	}
 	workload, err := r.Workload.GetUncachedClient(ctx, w.clusterKey())
 	if err != nil {
-		return flow.Wait(bootstrapv1.WorkloadClusterUnreachableReason,
-			fmt.Sprintf("Cluster %s does not answer, so no join token can be made there", w.cluster.Name), secretRetry)
+		return unreachable(w)
 	}
 	if err := r.renew(ctx, workload, w); err != nil {
 		return flow.Fail(bootstrapv1.WorkloadClusterUnreachableReason, "making the join token in the workload cluster failed; the manager's log says why", err)
 	}
 	return flow.Advance("", "")
+}
+
+// unreachable waits for a workload cluster that cannot be prepared for the machine.
+func unreachable(w *world) flow.Outcome {
+	return flow.Wait(bootstrapv1.WorkloadClusterUnreachableReason,
+		fmt.Sprintf("Cluster %s does not answer, so no join token can be made there", w.cluster.Name), secretRetry)
 }
 
 // renew writes only where the token is missing or more than half of its time is over.

@@ -23,6 +23,7 @@ import (
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
 // This file holds the rest of a story's world: the objects that a user makes, and what Cluster API, the other providers
@@ -188,9 +189,7 @@ func (s *story) loseMade(name string) {
 type workload struct{ client atomic.Pointer[client.Client] }
 
 func (w *workload) answer() {
-	c := client.Client(fake.NewClientBuilder().WithObjects(&corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "kubeadm-config"},
-	}).Build())
+	c := client.Client(fake.NewClientBuilder().WithObjects(builder.ClusterConfiguration()).Build())
 	w.client.Store(&c)
 }
 

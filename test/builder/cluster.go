@@ -41,6 +41,17 @@ func IngotCluster(owner *clusterv1.Cluster, change ...func(*infrav1.IngotCluster
 	}, change)
 }
 
+// ClusterConfiguration returns what kubeadm init leaves in the workload cluster for machines that join, without what no test
+// asks for.
+func ClusterConfiguration() *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "kubeadm-config"},
+		Data: map[string]string{
+			"ClusterConfiguration": "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: " + KubernetesVersion + "\n",
+		},
+	}
+}
+
 // Machine returns a worker Machine with an IngotMachine and a bootstrap data Secret of the same name.
 func Machine(name string, change ...func(*clusterv1.Machine)) *clusterv1.Machine {
 	return changed(&clusterv1.Machine{

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/cluster-api/util/certs"
 	"sigs.k8s.io/cluster-api/util/secret"
@@ -158,7 +157,7 @@ func (w *world) leaveRecord(ctx context.Context) error {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(200 * time.Millisecond) {
 		c, err := w.connect(ctx)
 		if err == nil {
-			record := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "kubeadm-config"}}
+			record := builder.ClusterConfiguration()
 			err = client.IgnoreAlreadyExists(c.Create(ctx, record))
 		}
 		if last = err; err == nil {

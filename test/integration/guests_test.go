@@ -152,7 +152,7 @@ func readKubeadm(config ignition.Config) ([]kubeadmDocument, error) {
 
 // initialize leaves what kubeadm init leaves.
 func (g *guests) initialize(ctx context.Context) error {
-	record := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "kubeadm-config"}}
+	record := builder.ClusterConfiguration()
 	return client.IgnoreAlreadyExists(g.workload.Create(ctx, record))
 }
 

@@ -129,7 +129,7 @@ func (w *world) authority() *corev1.Secret {
 // emptyWorkload leaves the API server of the workload cluster as a new one.
 func (w *world) emptyWorkload() {
 	ctx := context.WithoutCancel(w.Context())
-	record := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "kubeadm-config"}}
+	record := builder.ClusterConfiguration()
 	err := errors.Join(w.workload.DeleteAllOf(ctx, &corev1.Node{}), client.IgnoreNotFound(w.workload.Delete(ctx, record)))
 	if err != nil {
 		w.Error(err)

@@ -40,6 +40,9 @@ const (
 	WaitingForRestoreReason = "WaitingForRestore"
 	// WorkloadClusterUnreachableReason says that no join token can be made because the workload cluster does not answer.
 	WorkloadClusterUnreachableReason = "WorkloadClusterUnreachable"
+	// DeclarationFailedReason says that an object of the workload cluster, from which the machine reads what it runs, cannot
+	// be brought up to date.
+	DeclarationFailedReason = "DeclarationFailed"
 	// DataSecretForeignReason says that a Secret with the name of the config exists and belongs to somebody else.
 	DataSecretForeignReason = "DataSecretForeign"
 	// RenderFailedReason says that the config cannot be rendered; the message names the field.

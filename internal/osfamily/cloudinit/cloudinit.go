@@ -18,7 +18,10 @@ import (
 // Family implements osfamily.Family.
 type Family struct{}
 
-var _ osfamily.Family = Family{}
+var (
+	_ osfamily.Family   = Family{}
+	_ osfamily.Declarer = Family{}
+)
 
 // New returns the family.
 func New() Family { return Family{} }
@@ -34,6 +37,9 @@ func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 	}
 	return []delivery.Channel{{Kind: delivery.NoCloud}, {Kind: delivery.ConfigDrive}}
 }
+
+// Declarations implements osfamily.Declarer.
+func (Family) Declarations(in osfamily.Input) []osfamily.Declaration { return kubeadm.Declarations(in) }
 
 // Render implements osfamily.Family.
 func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {

@@ -21,7 +21,10 @@ const fwCfgKey = "opt/com.coreos/config"
 // Family implements osfamily.Family.
 type Family struct{}
 
-var _ osfamily.Family = Family{}
+var (
+	_ osfamily.Family   = Family{}
+	_ osfamily.Declarer = Family{}
+)
 
 // New returns the family.
 func New() Family { return Family{} }
@@ -36,6 +39,9 @@ func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 	}
 	return []delivery.Channel{{Kind: delivery.FWCfg, Key: fwCfgKey}}
 }
+
+// Declarations implements osfamily.Declarer.
+func (Family) Declarations(in osfamily.Input) []osfamily.Declaration { return kubeadm.Declarations(in) }
 
 // Render implements osfamily.Family.
 func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
