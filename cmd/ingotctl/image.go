@@ -23,7 +23,7 @@ func newImageCommand() *cobra.Command {
 }
 
 func newImageBuildCommand() *cobra.Command {
-	var version, kubernetes, output string
+	var version, kubernetes, output, flavor string
 	var mirrors []string
 	var updateLock bool
 	command := &cobra.Command{
@@ -37,7 +37,7 @@ What does not depend on the version is kept in the cache, so a second version ta
 			if err != nil {
 				return err
 			}
-			builder.Mirrors, builder.UpdateLock = mirrors, updateLock
+			builder.Mirrors, builder.UpdateLock, builder.Flavor = mirrors, updateLock, nodeimage.Flavor(flavor)
 			artefact, err := builder.Build(command.Context(), version, output)
 			if err != nil {
 				return err
@@ -48,9 +48,10 @@ What does not depend on the version is kept in the cache, so a second version ta
 	}
 	command.Flags().StringVar(&version, "version", "v1.0.0", "version of the image, which every Node with it reports")
 	command.Flags().StringVar(&kubernetes, "kubernetes-version", components.KubernetesVersion, "version of Kubernetes in the image: "+strings.Join(components.KubernetesVersions(), " or "))
+	command.Flags().StringVar(&flavor, "flavor", string(nodeimage.FlavorIgnition), "what configures a machine on its first boot: "+strings.Join(nodeimage.Flavors(), " or "))
 	command.Flags().StringVar(&output, "output", "_output/images", "folder for the image and its papers")
 	command.Flags().StringArrayVar(&mirrors, "mirror", nil, "line of sources.list to take Debian packages from, for example of a snapshot; may be repeated (default: Debian's mirrors)")
-	command.Flags().BoolVar(&updateLock, "update-lock", false, "record the versions of the Debian packages in nodeimage/packages.lock")
+	command.Flags().BoolVar(&updateLock, "update-lock", false, "record the versions of the Debian packages in the lock file of the flavor")
 	return command
 }
 
@@ -58,8 +59,8 @@ func newImageCheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check IMAGE",
 		Short: "Say what a disk image lacks to run under Ingot, without booting it",
-		Long: `Say what a disk image has, and what it lacks to run under Ingot as an image of the family Generic: any OS that
-Ignition configures and that carries containerd, kubelet and kubeadm. The image is not booted and not changed.
+		Long: `Say what a disk image has, and what it lacks to run under Ingot as an image of the family Generic or CloudInit: any
+OS that Ignition or cloud-init configures and that carries containerd, kubelet and kubeadm. The image is not booted and not changed.
 The exit code is 1 if it lacks something.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {

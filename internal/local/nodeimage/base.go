@@ -30,7 +30,7 @@ const unpackedStatus = "unpacked.status"
 
 // buildBase installs the Debian packages into a folder.
 func (r *build) buildBase(ctx context.Context) error {
-	installed, err := assembly.ReadList(r.source("packages.txt"))
+	installed, err := r.installedPackages()
 	if err != nil {
 		return err
 	}

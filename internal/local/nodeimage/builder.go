@@ -4,6 +4,7 @@
 package nodeimage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,8 @@ type Builder struct {
 	// which takes Debian's own with updates and security fixes. Name a snapshot to build from the
 	// packages of a given day.
 	Mirrors []string
+	// Flavor is what configures the machines; empty is FlavorIgnition.
+	Flavor Flavor
 	// UpdateLock writes the versions of the Debian packages into packages.lock of the checkout instead of comparing
 	// them with it.
 	UpdateLock bool
@@ -68,10 +71,14 @@ func (b *Builder) Build(ctx context.Context, version, output string) (Artefact, 
 	if err := checkVersion(version); err != nil {
 		return Artefact{}, err
 	}
+	flavor := cmp.Or(b.Flavor, FlavorIgnition)
+	if err := checkFlavor(flavor); err != nil {
+		return Artefact{}, err
+	}
 	if err := checkHost(); err != nil {
 		return Artefact{}, err
 	}
-	programs, err := b.Programs.Build(ctx, programNames()...)
+	programs, err := b.Programs.Build(ctx, programNames(flavor)...)
 	if err != nil {
 		return Artefact{}, fmt.Errorf("programs for the node image: %w", err)
 	}
@@ -94,6 +101,7 @@ func (b *Builder) Build(ctx context.Context, version, output string) (Artefact, 
 		mirrors:    b.Mirrors,
 		programs:   programs,
 		version:    version,
+		flavor:     flavor,
 		updateLock: b.UpdateLock,
 	}
 	if err := run.stages.Sweep(); err != nil {
@@ -113,6 +121,7 @@ type build struct {
 	mirrors  []string
 	programs map[string]string
 	version  string
+	flavor   Flavor
 
 	updateLock bool
 

@@ -44,8 +44,8 @@ func Lacking(findings []Finding) bool {
 }
 
 // Check looks into a disk image without booting it and says what it has and lacks to run under Ingot as an image of
-// the family Generic: any OS that Ignition configures and that carries containerd, kubelet and kubeadm. An error means
-// that the check itself could not be made; an unusable image is a finding.
+// the family Generic or CloudInit: any OS that Ignition or cloud-init configures and that carries containerd, kubelet and
+// kubeadm. An error means that the check itself could not be made; an unusable image is a finding.
 func Check(ctx context.Context, image string) ([]Finding, error) {
 	if _, err := os.Stat(image); err != nil {
 		return nil, fmt.Errorf("image: %w", err)

@@ -119,7 +119,7 @@ func TestCheckLooksIntoARealDisk(t *testing.T) {
 		"with a shell script in place of Ignition": {
 			why:   "a file of that name is not yet the program",
 			spoil: func(f map[string]map[string]string) { f["root"]["usr/lib/ingot/ignition"] = "#!/bin/sh\n" },
-			lacks: "Ignition",
+			lacks: "first boot",
 		},
 		"without the kubelet's drop-in": {
 			why: "drop-ins are files of their own",

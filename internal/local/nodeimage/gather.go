@@ -161,6 +161,8 @@ func (f *facts) walk(dir, kind string) error {
 			f.hostKeys = append(f.hostKeys, name)
 		case slices.Contains([]string{"ignition", "kubelet", "kubeadm", "containerd"}, base):
 			f.addProgram(path, name)
+		case name == "/usr/bin/cloud-init": // a script
+			f.programs[base] = program{path: name}
 		case strings.Contains(name, "/systemd/system/"):
 			return f.addUnit(path, name)
 		case base == "meta.db" && strings.HasSuffix(filepath.Dir(name), "io.containerd.metadata.v1.bolt"):

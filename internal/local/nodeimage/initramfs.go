@@ -15,9 +15,13 @@ import (
 )
 
 // bootModules are the kernel modules that the initramfs loads to reach the disk and the bootstrap data. Those that
-// the kernel has built in are skipped.
-func bootModules() []string {
-	return []string{"virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "nvme", "erofs", "ext4", "crc32c_generic", "overlay", "qemu_fw_cfg"}
+// the kernel has built in are skipped. cloud-init looks for a CD-ROM before anything waits for one.
+func bootModules(flavor Flavor) []string {
+	modules := []string{"virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "nvme", "erofs", "ext4", "crc32c_generic", "overlay", "qemu_fw_cfg"}
+	if flavor == FlavorCloudInit {
+		modules = append(modules, "sr_mod", "isofs")
+	}
+	return modules
 }
 
 // initramfsScripts are the files of the folder initramfs: the first process, and what the DHCP client calls.

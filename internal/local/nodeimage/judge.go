@@ -53,7 +53,7 @@ func judge(f facts) []Finding {
 		return append(findings, Finding{Note, "family", fmt.Sprintf(
 			"this is %s, which has a family of its own in Ingot (%s); what images of the family Generic need was not checked", f.osRelease["ID"], family)})
 	}
-	return slices.Concat(findings, judgeRootMount(f), judgeIgnition(f), judgeKubernetes(f), judgeIdentity(f), judgePreloaded(f))
+	return slices.Concat(findings, judgeRootMount(f), judgeFirstBoot(f), judgeKubernetes(f), judgeIdentity(f), judgePreloaded(f))
 }
 
 func judgeDisk(f facts) []Finding {
@@ -131,11 +131,27 @@ func judgeRootMount(f facts) []Finding {
 	}
 }
 
-func judgeIgnition(f facts) []Finding {
-	p, ok := f.programs["ignition"]
+// judgeFirstBoot looks for what reads the bootstrap data. It decides the family.
+func judgeFirstBoot(f facts) []Finding {
+	ignition, hasIgnition := f.programs["ignition"]
+	_, hasCloudInit := f.programs["cloud-init"]
 	switch {
-	case !ok:
-		return []Finding{{Lacks, "Ignition", "no program ignition: bootstrap data would never be read; run Ignition 2.x in the initramfs on first boot, and keep it in the root for this check"}}
+	case hasIgnition && hasCloudInit:
+		return append(judgeIgnition(ignition), Finding{Note, "cloud-init", "the image has it beside Ignition: let it be off where Ignition configures the machine"})
+	case hasIgnition:
+		return judgeIgnition(ignition)
+	case hasCloudInit:
+		return []Finding{{Has, "cloud-init", "so its family is CloudInit; it must look for NoCloud or a config drive (datasource_list)"}}
+	default:
+		return []Finding{{
+			Lacks, "first boot",
+			"neither a program ignition nor cloud-init: bootstrap data would never be read; run Ignition 2.x in the initramfs on first boot, and keep it in the root for this check, or install cloud-init",
+		}}
+	}
+}
+
+func judgeIgnition(p program) []Finding {
+	switch {
 	case strings.HasPrefix(p.version, "v0."):
 		return []Finding{{Lacks, "Ignition", p.version + " reads config specification 2 only, and Ingot renders 3.4: use Ignition v2.15 or newer"}}
 	case p.version == "":

@@ -44,6 +44,17 @@ func TestAGoodImageHasEverything(t *testing.T) {
 	}
 }
 
+func TestAnImageWithCloudInitNeedsNoIgnition(t *testing.T) {
+	f := goodFacts()
+	delete(f.programs, "ignition")
+	f.programs["cloud-init"] = program{path: "/usr/bin/cloud-init"}
+	for _, finding := range judge(f) {
+		if finding.Verdict != Has {
+			t.Errorf("unexpected: %s", finding)
+		}
+	}
+}
+
 func TestOneThingWrong(t *testing.T) {
 	set := "0123456789abcdef0123456789abcdef"
 	cases := map[string]struct {
@@ -109,9 +120,13 @@ func TestOneThingWrong(t *testing.T) {
 			"acceptable, but weaker",
 			func(f *facts) { f.root = fsExt4; f.cmdlines = []string{"ro console=ttyS0"} }, Note, "root", "kernel argument",
 		},
-		"no Ignition": {
+		"neither Ignition nor cloud-init": {
 			"bootstrap data would never be read",
-			func(f *facts) { delete(f.programs, "ignition") }, Lacks, "Ignition", "initramfs",
+			func(f *facts) { delete(f.programs, "ignition") }, Lacks, "first boot", "initramfs",
+		},
+		"Ignition and cloud-init": {
+			"both would configure the machine",
+			func(f *facts) { f.programs["cloud-init"] = program{path: "/usr/bin/cloud-init"} }, Note, "cloud-init", "beside Ignition",
 		},
 		"an Ignition of the old specification": {
 			"it refuses what Ingot renders",

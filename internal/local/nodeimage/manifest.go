@@ -35,14 +35,15 @@ func (r *build) manifest(a Artefact, sbomSHA256 string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	family, format := r.flavor.family()
 	image := ingotv1.NodeImage{
 		TypeMeta:   metav1.TypeMeta{APIVersion: ingotv1.GroupVersion.String(), Kind: "NodeImage"},
-		ObjectMeta: metav1.ObjectMeta{Name: objectName(r.version)},
+		ObjectMeta: metav1.ObjectMeta{Name: objectName(r.flavor, r.version)},
 		Spec: ingotv1.NodeImageSpec{
-			OS:               ingotv1.NodeImageOS{Family: ingotv1.OSFamilyGeneric, Version: r.version},
+			OS:               ingotv1.NodeImageOS{Family: family, Version: r.version},
 			Architecture:     "amd64",
 			Kubernetes:       ingotv1.NodeImageKubernetes{Versions: []string{r.kubernetes}},
-			BootstrapFormats: []ingotv1.BootstrapFormat{ingotv1.BootstrapFormatIgnition},
+			BootstrapFormats: []ingotv1.BootstrapFormat{format},
 			Firmware:         []ingotv1.Firmware{ingotv1.FirmwareUEFI},
 			NodeIdentity: ingotv1.NodeIdentity{
 				OSImage:       osReleaseValue(release, "PRETTY_NAME"),
@@ -71,6 +72,8 @@ func (r *build) manifest(a Artefact, sbomSHA256 string) ([]byte, error) {
 }
 
 // objectName is the name of the NodeImage of a version: ingot-os-v1.0.0.
-func objectName(version string) string { return strings.ToLower(osID + "-" + version) }
+func objectName(flavor Flavor, version string) string {
+	return strings.ToLower(flavor.id() + "-" + version)
+}
 
 func fileURL(path string) string { return (&url.URL{Scheme: "file", Path: path}).String() }

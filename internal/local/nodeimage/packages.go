@@ -4,6 +4,7 @@
 package nodeimage
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -120,7 +121,7 @@ func (r *build) compareLock() error {
 	if err != nil {
 		return err
 	}
-	path := r.source(lockFileName)
+	path := filepath.Join(cmp.Or(r.overlay(), r.sources), lockFileName)
 	if r.updateLock {
 		return os.WriteFile(path, []byte(lockText(packages)), 0o644)
 	}

@@ -84,7 +84,7 @@ func TestTheSBOMIsCompleteConsistentAndAlwaysTheSame(t *testing.T) {
 			{Path: "k8s.io/api", Version: "v0.0.0", Replace: &debug.Module{Path: "k8s.io/api", Version: "v0.36.3"}},
 		},
 	}
-	in := sbomInput{version: "v1.0.0", sha256: strings.Repeat("a", 64), debian: packages, programs: map[string]*buildinfo.BuildInfo{"kubelet": info, "kubeadm": info}}
+	in := sbomInput{name: osID, version: "v1.0.0", sha256: strings.Repeat("a", 64), debian: packages, programs: map[string]*buildinfo.BuildInfo{"kubelet": info, "kubeadm": info}}
 	first, err := sbom(in)
 	if err != nil {
 		t.Fatal(err)

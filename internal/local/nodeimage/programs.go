@@ -13,8 +13,8 @@ import (
 )
 
 // nodePrograms maps each Go program that runs on the node itself to its place in the root.
-func nodePrograms() map[string]string {
-	return map[string]string{
+func nodePrograms(flavor Flavor) map[string]string {
+	programs := map[string]string{
 		"kubelet":                 "usr/bin/kubelet",
 		"kubeadm":                 "usr/bin/kubeadm",
 		"kubectl":                 "usr/bin/kubectl",
@@ -24,16 +24,19 @@ func nodePrograms() map[string]string {
 		"bridge":                  "usr/lib/cni/bridge",
 		"host-local":              "usr/lib/cni/host-local",
 		"portmap":                 "usr/lib/cni/portmap",
-		"ignition":                "usr/lib/ingot/ignition",
 	}
+	if flavor == FlavorIgnition {
+		programs["ignition"] = "usr/lib/ingot/ignition"
+	}
+	return programs
 }
 
 // programNames are all Go programs of an image, on the node or in a container image.
-func programNames() []string {
+func programNames(flavor Flavor) []string {
 	names := []string{
 		"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd", "coredns", "flanneld",
 	}
-	for name := range nodePrograms() {
+	for name := range nodePrograms(flavor) {
 		names = append(names, name)
 	}
 	return names

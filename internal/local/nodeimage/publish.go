@@ -23,7 +23,7 @@ func (r *build) publish(ctx context.Context, output string) (Artefact, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Artefact{}, fmt.Errorf("output folder: %w", err)
 	}
-	base := filepath.Join(dir, fmt.Sprintf("%s-%s-amd64", osID, r.version))
+	base := filepath.Join(dir, fmt.Sprintf("%s-%s-amd64", r.flavor.id(), r.version))
 	a := Artefact{Image: base + ".qcow2", Checksum: base + ".qcow2.sha256", SBOM: base + ".spdx.json", Manifest: base + ".nodeimage.yaml"}
 	sum, err := os.ReadFile(filepath.Join(r.disk, diskSum))
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/assembly"
 )
 
-// osID is the ID in os-release of every image that this package builds.
+// osID is the ID in os-release of the images that this package builds, and what those of other flavors begin with.
 const osID = "ingot-os"
 
 // osRelease is the content of os-release. The kubelet reports PRETTY_NAME as the Node's osImage, so it must name the
@@ -30,20 +30,15 @@ func (r *build) osRelease() (string, error) {
 		`NAME="Ingot OS"`,
 		"ID=" + osID,
 		"ID_LIKE=debian",
-		fmt.Sprintf("PRETTY_NAME=%q", PrettyName(r.version, major)),
+		fmt.Sprintf("PRETTY_NAME=%q", r.flavor.prettyName(r.version, major)),
 		fmt.Sprintf("VERSION=%q", r.version),
 		"VERSION_ID=" + number,
-		"IMAGE_ID=" + osID,
+		"IMAGE_ID=" + r.flavor.id(),
 		"IMAGE_VERSION=" + r.version,
 		"INGOT_KUBERNETES_VERSION=" + r.kubernetes,
 		`HOME_URL="https://ingot.dev"`,
 		"",
 	}, "\n"), nil
-}
-
-// PrettyName is the name that a Node with an image of this version reports as osImage.
-func PrettyName(version, debianMajor string) string {
-	return fmt.Sprintf("Ingot OS %s (Debian %s)", version, debianMajor)
 }
 
 // makeRoot writes the read-only root with the version in it. The tree is not copied but linked, so that a new version

@@ -71,6 +71,7 @@ const (
 
 // sbomInput is what an SBOM is made of.
 type sbomInput struct {
+	name     string
 	version  string
 	sha256   string
 	debian   []debianPackage
@@ -82,14 +83,14 @@ type sbomInput struct {
 func sbom(in sbomInput) ([]byte, error) {
 	doc := &spdxDocument{
 		SPDXVersion: "SPDX-2.3", DataLicense: "CC0-1.0", SPDXID: spdxDocumentID,
-		Name:              osID + "-" + in.version,
-		DocumentNamespace: fmt.Sprintf("https://ingot.dev/spdx/%s-%s-%s", osID, in.version, in.sha256),
+		Name:              in.name + "-" + in.version,
+		DocumentNamespace: fmt.Sprintf("https://ingot.dev/spdx/%s-%s-%s", in.name, in.version, in.sha256),
 		CreationInfo: spdxCreation{
 			Created:  assembly.EpochTime().Format(time.RFC3339),
 			Creators: []string{"Organization: The Ingot Authors", "Tool: ingotctl"},
 		},
 	}
-	image := newSPDXPackage(spdxImageID, osID, in.version, "Organization: The Ingot Authors", "")
+	image := newSPDXPackage(spdxImageID, in.name, in.version, "Organization: The Ingot Authors", "")
 	image.Checksums = []spdxChecksum{{Algorithm: "SHA256", ChecksumValue: in.sha256}}
 	doc.Packages = append(doc.Packages, image)
 	doc.relate(spdxDocumentID, "DESCRIBES", spdxImageID)
@@ -174,12 +175,12 @@ func spdxID(kind, name string) string {
 
 // sbomInput gathers what the SBOM of this build lists.
 func (r *build) sbomInput(sha256 string) (sbomInput, error) {
-	in := sbomInput{version: r.version, sha256: sha256, programs: map[string]*buildinfo.BuildInfo{}}
+	in := sbomInput{name: r.flavor.id(), version: r.version, sha256: sha256, programs: map[string]*buildinfo.BuildInfo{}}
 	var err error
 	if in.debian, err = r.debianPackages(); err != nil {
 		return sbomInput{}, err
 	}
-	for _, name := range append(programNames(), helperProbe) {
+	for _, name := range append(programNames(r.flavor), helperProbe) {
 		info, err := buildinfo.ReadFile(r.program(name))
 		if err != nil {
 			return sbomInput{}, fmt.Errorf("SBOM: what %s was built from: %w", filepath.Base(name), err)

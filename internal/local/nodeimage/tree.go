@@ -31,9 +31,12 @@ func (r *build) buildTree(ctx context.Context) error {
 	in.Value("recipe", treeRecipe)
 	in.Value("base", filepath.Base(r.base))
 	in.Value("sandbox", r.sandboxImage())
-	in.Value("modules", bootModules())
+	in.Value("modules", bootModules(r.flavor))
 	in.Files(r.source("rootfs"), r.source("masked-units.txt"))
-	for name := range nodePrograms() {
+	if r.overlay() != "" {
+		in.Files(filepath.Join(r.overlay(), "rootfs"))
+	}
+	for name := range nodePrograms(r.flavor) {
 		in.Programs(r.programs[name])
 	}
 	key, err := in.Key()
@@ -120,12 +123,12 @@ func (r *build) installKernel(ctx context.Context, boot string) func(root string
 		if err := (assembly.Tool{Name: "depmod", Args: []string{"-b", root, release}}).Run(ctx); err != nil {
 			return err
 		}
-		return keepBootModules(modules, boot)
+		return keepBootModules(modules, boot, bootModules(r.flavor))
 	}
 }
 
-// keepBootModules copies the modules of the initramfs into boot/modules, and their order into boot/modules.order.
-func keepBootModules(modules, boot string) error {
+// keepBootModules copies the modules that the initramfs wants, and those that they need, into boot/modules, and their order into boot/modules.order.
+func keepBootModules(modules, boot string, wanted []string) error {
 	dep, err := os.ReadFile(filepath.Join(modules, "modules.dep"))
 	if err != nil {
 		return err
@@ -134,7 +137,7 @@ func keepBootModules(modules, boot string) error {
 	if err != nil {
 		return err
 	}
-	order, err := assembly.LoadOrder(dep, builtin, bootModules())
+	order, err := assembly.LoadOrder(dep, builtin, wanted)
 	if err != nil {
 		return err
 	}
@@ -148,9 +151,16 @@ func keepBootModules(modules, boot string) error {
 	return os.WriteFile(filepath.Join(boot, "modules.order"), []byte(strings.Join(names, "\n")+"\n"), 0o644)
 }
 
-// installFiles lays the folder rootfs of the sources over the root. Modes do not depend on the checkout's umask.
+// installFiles lays the folder rootfs of the sources over the root, and that of the flavor. Modes do not depend on the
+// checkout's umask.
 func (r *build) installFiles(root string) error {
-	from := r.source("rootfs")
+	if err := r.installFolder(r.source("rootfs"), root); err != nil || r.overlay() == "" {
+		return err
+	}
+	return r.installFolder(filepath.Join(r.overlay(), "rootfs"), root)
+}
+
+func (r *build) installFolder(from, root string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -180,7 +190,7 @@ func (r *build) installFiles(root string) error {
 }
 
 func (r *build) installPrograms(root string) error {
-	for name, to := range nodePrograms() {
+	for name, to := range nodePrograms(r.flavor) {
 		to = filepath.Join(root, to)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
