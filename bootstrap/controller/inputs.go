@@ -55,7 +55,7 @@ func (r *Reconciler) certificates(ctx context.Context, w *world, in *osfamily.In
 			return flow.Wait(bootstrapv1.WaitingForCertificatesReason, fmt.Sprintf(
 				"Secret %s holds no certificate in its key %s: replace it", secret.Name(w.cluster.Name, secret.ClusterCA), secret.TLSCrtDataName), secretRetry)
 		}
-		in.Join.CACertHashes = pins
+		in.Join.CACertHashes, in.Join.CACert = pins, pairs[secret.ClusterCA].Cert
 	}
 	if w.role() != bootstrapv1.RoleWorker {
 		in.Certificates = &osfamily.Certificates{

@@ -8,6 +8,9 @@
 package osfamily
 
 import (
+	"net/netip"
+	"strconv"
+
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
@@ -64,6 +67,15 @@ type Cluster struct {
 	ServiceDomain string
 }
 
+// Endpoint returns host and port of the API server as an address that can stand in a URL.
+func (c Cluster) Endpoint() string {
+	host := c.EndpointHost
+	if address, err := netip.ParseAddr(host); err == nil && address.Is6() {
+		host = "[" + host + "]"
+	}
+	return host + ":" + strconv.Itoa(int(c.EndpointPort))
+}
+
 // Machine describes the machine that becomes the node.
 type Machine struct {
 	// Name is the name of the Machine; it becomes the host name and the name of the Node.
@@ -92,6 +104,9 @@ type Join struct {
 	Token string
 	// CACertHashes are public key pins of the cluster authority in the form sha256:<hex>.
 	CACertHashes []string
+	// CACert is the certificate of the cluster authority, PEM encoded, for nodes that take it instead of its pins. It is
+	// not secret.
+	CACert []byte
 }
 
 // Bundle is a rendered machine configuration. It is secret.

@@ -5,9 +5,7 @@ package kubeadm
 
 import (
 	"bytes"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -98,7 +96,7 @@ func clusterConfiguration(in osfamily.Input) *kubeadmv1.ClusterConfiguration {
 		TypeMeta:             typeMeta("ClusterConfiguration"),
 		ClusterName:          in.Cluster.Name,
 		KubernetesVersion:    in.Cluster.KubernetesVersion,
-		ControlPlaneEndpoint: endpoint(in.Cluster),
+		ControlPlaneEndpoint: in.Cluster.Endpoint(),
 		Networking: kubeadmv1.Networking{
 			PodSubnet:     strings.Join(in.Cluster.PodCIDRs, ","),
 			ServiceSubnet: strings.Join(in.Cluster.ServiceCIDRs, ","),
@@ -125,7 +123,7 @@ func joinConfiguration(in osfamily.Input) *kubeadmv1.JoinConfiguration {
 		NodeRegistration: nodeRegistration(in),
 		Discovery: kubeadmv1.Discovery{BootstrapToken: &kubeadmv1.BootstrapTokenDiscovery{
 			Token:             in.Join.Token,
-			APIServerEndpoint: endpoint(in.Cluster),
+			APIServerEndpoint: in.Cluster.Endpoint(),
 			CACertHashes:      in.Join.CACertHashes,
 		}},
 		Timeouts: timeouts(in.Config.JoinTimeoutSeconds),
@@ -210,13 +208,4 @@ func args(in []bootstrapv1.Arg) []kubeadmv1.Arg {
 		out = append(out, kubeadmv1.Arg{Name: arg.Name, Value: arg.Value})
 	}
 	return out
-}
-
-// endpoint formats the API server's address, with brackets around IPv6.
-func endpoint(cluster osfamily.Cluster) string {
-	host := cluster.EndpointHost
-	if address, err := netip.ParseAddr(host); err == nil && address.Is6() {
-		host = "[" + host + "]"
-	}
-	return host + ":" + strconv.Itoa(int(cluster.EndpointPort))
 }

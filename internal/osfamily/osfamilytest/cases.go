@@ -62,7 +62,7 @@ func Cases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 	add("init-restore", "a snapshot is fetched from a signed address whose server the image trusts", bootstrapv1.RoleInit,
 		func(in *osfamily.Input) { restoring(in, "") })
 	add("init-restore-own-authority", "the manager serves the snapshot with an authority of its own", bootstrapv1.RoleInit,
-		func(in *osfamily.Input) { restoring(in, restoreAuthority) })
+		func(in *osfamily.Input) { restoring(in, sampleAuthority) })
 	add("init-defaults-of-kubeadm", "without networks from the Cluster kubeadm's defaults count", bootstrapv1.RoleInit,
 		func(in *osfamily.Input) {
 			in.Cluster.PodCIDRs, in.Cluster.ServiceCIDRs, in.Cluster.ServiceDomain = nil, nil, ""
@@ -129,10 +129,26 @@ func BrokenCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 	return selected(cases, selectFamily)
 }
 
+// Worker is the portable input of a worker with nothing set but the operating system block, for a family to make its own
+// cases of.
+func Worker(selectFamily func(*bootstrapv1.IngotConfigSpec)) osfamily.Input {
+	in := input(bootstrapv1.RoleWorker)
+	selectFamily(&in.Config)
+	return in
+}
+
+// FullWorker is the portable input of a worker with every portable option. selectFamily is asked last, so that it can take
+// back what the family has not.
+func FullWorker(selectFamily func(*bootstrapv1.IngotConfigSpec)) osfamily.Input {
+	in := full(bootstrapv1.RoleWorker)
+	selectFamily(&in.Config)
+	return in
+}
+
 const restorePath = "spec.restoreFrom"
 
-// restoreAuthority is a certificate that never changes. It signed nothing.
-const restoreAuthority = `-----BEGIN CERTIFICATE-----
+// sampleAuthority is a certificate that never changes. It signed nothing.
+const sampleAuthority = `-----BEGIN CERTIFICATE-----
 MIIBHDCBz6ADAgECAgEBMAUGAytlcDAVMRMwEQYDVQQDEwppbmdvdCB0ZXN0MCAX
 DTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjAVMRMwEQYDVQQDEwppbmdv
 dCB0ZXN0MCowBQYDK2VwAyEADIz5pXOEb3Cs1ulHatf9DbyAvu+0MsWOZpeFGF9x
@@ -188,6 +204,7 @@ func input(role bootstrapv1.Role) osfamily.Input {
 	}
 	if role != bootstrapv1.RoleInit {
 		in.Join.CACertHashes = []string{"sha256:" + strings.Repeat("0123456789abcdef", 4)}
+		in.Join.CACert = []byte(sampleAuthority)
 	}
 	if role != bootstrapv1.RoleWorker {
 		in.Certificates = &osfamily.Certificates{

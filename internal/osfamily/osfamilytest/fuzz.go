@@ -44,6 +44,23 @@ func Fuzz(f *testing.F, s Suite) {
 	})
 }
 
+// FuzzText feeds an escape hatch of the family nonsense, with the laws of Fuzz. set writes the text into the spec.
+func FuzzText(f *testing.F, s Suite, set func(spec *bootstrapv1.IngotConfigSpec, text string), seeds ...string) {
+	f.Helper()
+	for _, seed := range append(seeds, "", "\x00", "http://192.0.2.1/config", "file:///etc/hostname", "/etc/hostname") {
+		f.Add(seed, false)
+		f.Add(seed, true)
+	}
+	f.Fuzz(func(t *testing.T, text string, allowed bool) {
+		in := Worker(s.Select)
+		if allowed {
+			in.Config.SelfUpdate = bootstrapv1.SelfUpdateAllowed
+		}
+		set(&in.Config, text)
+		s.checkNonsense(t, in)
+	})
+}
+
 func (s Suite) checkNonsense(t *testing.T, in osfamily.Input) {
 	t.Helper()
 	bundle, report := s.Family.Render(in)

@@ -34,6 +34,8 @@ type Suite struct {
 	// Refuses lists the portable cases that the family cannot render: name of the case to the path that its report must
 	// name.
 	Refuses map[string]string
+	// Own are cases that only this family has, for example those of its escape hatch. One with a path must be refused there.
+	Own []Case
 	// Testdata is the folder of the golden files.
 	Testdata string
 }
@@ -42,7 +44,8 @@ type Suite struct {
 func Run(t *testing.T, s Suite) {
 	t.Helper()
 	digests := map[string]string{}
-	for _, c := range Cases(s.Select) {
+	good, broken := s.cases()
+	for _, c := range good {
 		t.Run(c.Name, func(t *testing.T) {
 			bundle := s.checkLaws(t, c)
 			if len(bundle.Data) > 0 {
@@ -52,10 +55,23 @@ func Run(t *testing.T, s Suite) {
 		})
 	}
 	t.Run("digests", func(t *testing.T) { s.checkDigests(t, digests) })
-	for _, c := range BrokenCases(s.Select) {
+	for _, c := range broken {
 		t.Run("refuses "+c.Name, func(t *testing.T) { s.checkRefusal(t, c) })
 	}
 	t.Run("names channels for its format only", s.checkChannels)
+}
+
+// cases are the portable cases and the family's own.
+func (s Suite) cases() (good, broken []Case) {
+	good, broken = Cases(s.Select), BrokenCases(s.Select)
+	for _, c := range s.Own {
+		if c.Path == "" {
+			good = append(good, c)
+		} else {
+			broken = append(broken, c)
+		}
+	}
+	return good, broken
 }
 
 // checkLaws checks one input and returns its bundle, which is zero where the family refuses the case.
