@@ -181,8 +181,13 @@ func (r *Reconciler) family(spec bootstrapv1.IngotConfigSpec) (osfamily.Family, 
 // familyOf names the family of the operating system block, and the block as a person would look for it. An unknown block
 // has no family.
 func familyOf(spec bootstrapv1.IngotConfigSpec) (name ingotv1.OSFamily, block string) {
-	if spec.CloudInit != nil {
+	switch {
+	case spec.CloudInit != nil:
 		return ingotv1.OSFamilyCloudInit, "spec.cloudInit"
+	case spec.Bottlerocket != nil:
+		return ingotv1.OSFamilyBottlerocket, "spec.bottlerocket"
+	case spec.Kairos != bootstrapv1.KairosConfig{}:
+		return ingotv1.OSFamilyKairos, "spec.kairos"
 	}
 	switch spec.Ignition.Variant {
 	case "", bootstrapv1.IgnitionVariantGeneric:

@@ -37,8 +37,11 @@ const (
 )
 
 // IngotConfigSpec describes how a node comes up: portable settings, and exactly one operating system block.
-// +kubebuilder:validation:XValidation:rule="has(self.ignition) != has(self.cloudInit)",message="exactly one operating system block must be set: ignition or cloudInit"
+// +kubebuilder:validation:XValidation:rule="[has(self.ignition), has(self.cloudInit), has(self.bottlerocket), has(self.kairos)].exists_one(x, x)",message="exactly one operating system block must be set: ignition, cloudInit, bottlerocket or kairos"
 // +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom) || !has(self.role) || self.role == 'Init'",message="restoreFrom is for the first control plane node, whose role is Init: remove it"
+// +kubebuilder:validation:XValidation:rule="!has(self.bottlerocket) || !has(self.role) || self.role == 'Worker'",message="Bottlerocket runs workers only, upstream supports no control plane on it: give the control plane another operating system, for example Talos or Flatcar"
+// +kubebuilder:validation:XValidation:rule="!has(self.kairos) || !has(self.role) || self.role == 'Worker'",message="Kairos runs workers only, because Ingot drives no control plane of k3s or k0s: let another provider run the control plane"
+// +kubebuilder:validation:XValidation:rule="!has(self.joinTimeoutSeconds) || !(has(self.bottlerocket) || has(self.kairos))",message="joinTimeoutSeconds is for kubeadm, which neither Bottlerocket nor Kairos runs: remove it"
 type IngotConfigSpec struct {
 	// role is what the node does. IngotControlPlane sets it on the configs that it makes. Unset means Worker for a
 	// worker Machine and ControlPlane for a control plane Machine. Do not set it.
@@ -79,6 +82,16 @@ type IngotConfigSpec struct {
 	// example Photon, a bootc derivative, or a distribution turned read-only. It has no fields; write cloudInit: {}.
 	// +optional
 	CloudInit *CloudInitConfig `json:"cloudInit,omitempty"`
+
+	// bottlerocket renders for images of Bottlerocket that run on vSphere. Workers only. No field is required; write
+	// bottlerocket: {}.
+	// +optional
+	Bottlerocket *BottlerocketConfig `json:"bottlerocket,omitempty"`
+
+	// kairos renders for images of Kairos and Hadron that carry k3s or k0s. Workers only: they join a control plane of k3s
+	// or k0s that another provider runs.
+	// +optional
+	Kairos KairosConfig `json:"kairos,omitempty,omitzero"`
 }
 
 // RestoreReference names what says where a node fetches its etcd data from.
@@ -271,6 +284,53 @@ type IgnitionConfig struct {
 
 // CloudInitConfig renders for images that run cloud-init on first boot. It has no fields yet.
 type CloudInitConfig struct{}
+
+// BottlerocketRelease is a release of Bottlerocket.
+// +kubebuilder:validation:Enum="1.50";"1.51";"1.52";"1.53";"1.54";"1.55";"1.56";"1.57"
+type BottlerocketRelease string
+
+// BottlerocketConfig renders for images of Bottlerocket.
+type BottlerocketConfig struct {
+	// release is the release of Bottlerocket whose settings may be used, 1.50 to 1.57. Defaults to 1.50. The image must be of
+	// that release or of a newer one: Bottlerocket does not come up when it finds a setting that it does not know.
+	// +optional
+	// +kubebuilder:default="1.50"
+	Release BottlerocketRelease `json:"release,omitempty"`
+
+	// settings are further settings of Bottlerocket in TOML, below the table settings, as Bottlerocket documents them. They
+	// add to what Ingot sets, and may neither replace it nor turn a guard rail off, unless selfUpdate is Allowed. They must
+	// not hold secrets: whoever may read the config may read them.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	Settings string `json:"settings,omitempty"`
+}
+
+// KairosDistribution is a distribution of Kubernetes that images of Kairos carry.
+// +kubebuilder:validation:Enum=k3s;k0s
+type KairosDistribution string
+
+const (
+	// KairosDistributionK3s is k3s.
+	KairosDistributionK3s KairosDistribution = "k3s"
+	// KairosDistributionK0s is k0s.
+	KairosDistributionK0s KairosDistribution = "k0s"
+)
+
+// KairosConfig renders for images of Kairos and Hadron.
+type KairosConfig struct {
+	// distribution is the distribution of Kubernetes that the image carries: k3s or k0s.
+	// +required
+	Distribution KairosDistribution `json:"distribution,omitempty"`
+
+	// cloudConfig is further cloud-config of Kairos: users, ssh_authorized_keys, write_files, runcmd, growpart, bundles,
+	// stages and env. It adds to what Ingot sets, and may neither replace it nor turn a guard rail off, unless selfUpdate is
+	// Allowed. It must not hold secrets: whoever may read the config may read it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	CloudConfig string `json:"cloudConfig,omitempty"`
+}
 
 // IngotConfigInitializationStatus tells Cluster API that the bootstrap data is there.
 // +kubebuilder:validation:MinProperties=1

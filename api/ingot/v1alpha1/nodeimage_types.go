@@ -7,8 +7,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// OSFamily names an operating system whose machine configuration format Ingot knows.
-// +kubebuilder:validation:Enum=Generic;Talos;Flatcar;FedoraCoreOS;Bottlerocket;Kairos;CloudInit
+// OSFamily names an operating system whose machine configuration format Ingot knows. ContainerOptimizedOS, RancherOS and
+// K3OS are known by name, so that whoever asks for them reads why they are refused and what to take instead.
+// +kubebuilder:validation:Enum=Generic;Talos;Flatcar;FedoraCoreOS;Bottlerocket;Kairos;CloudInit;ContainerOptimizedOS;RancherOS;K3OS
+// +kubebuilder:validation:XValidation:rule="self != 'ContainerOptimizedOS'",message="Google's Container-Optimized OS ships for Google's own cloud only, and reads its configuration from nothing but that cloud's metadata service: use Flatcar or FedoraCoreOS"
+// +kubebuilder:validation:XValidation:rule="self != 'RancherOS'",message="RancherOS is archived: its kernel gets no fixes any more: use Flatcar, or Kairos for k3s"
+// +kubebuilder:validation:XValidation:rule="self != 'K3OS'",message="k3OS is archived: its kernel gets no fixes any more: use Kairos, which runs k3s as well"
 type OSFamily string
 
 const (
@@ -124,6 +128,8 @@ const (
 // +kubebuilder:validation:XValidation:rule="(self.os.family == 'Talos') == ('talos' in self.bootstrapFormats)",message="bootstrapFormats has talos if os.family is Talos, and only then: correct one of them"
 // +kubebuilder:validation:XValidation:rule="(self.os.family == 'Bottlerocket') == ('bottlerocket' in self.bootstrapFormats)",message="bootstrapFormats has bottlerocket if os.family is Bottlerocket, and only then: correct one of them"
 // +kubebuilder:validation:XValidation:rule="self.os.family != 'CloudInit' || 'cloud-config' in self.bootstrapFormats",message="bootstrapFormats must have cloud-config if os.family is CloudInit: correct one of them"
+// +kubebuilder:validation:XValidation:rule="self.os.family != 'Kairos' || self.bootstrapFormats == ['cloud-config']",message="bootstrapFormats must be [cloud-config] if os.family is Kairos: correct one of them"
+// +kubebuilder:validation:XValidation:rule="self.os.family != 'Bottlerocket' || (self.architecture == 'amd64' && self.artefacts.all(a, a.platform == 'vsphere'))",message="of all platforms here, Bottlerocket ships for vSphere only, and there for amd64 only: leave other platforms and architectures out, or use Talos or Flatcar there"
 type NodeImageSpec struct {
 	// os is the operating system in the image.
 	// +required
