@@ -6,6 +6,7 @@ package setup
 import (
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/bottlerocket"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudinit"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
 )
@@ -13,7 +14,7 @@ import (
 // families are the operating system families that this version renders for and delivers to.
 func families() map[ingotv1.OSFamily]osfamily.Family {
 	known := map[ingotv1.OSFamily]osfamily.Family{}
-	for _, family := range []osfamily.Family{generic.New(), cloudinit.New()} {
+	for _, family := range []osfamily.Family{generic.New(), cloudinit.New(), bottlerocket.New()} {
 		known[family.Name()] = family
 	}
 	return known
