@@ -13,4 +13,5 @@ run() { "$gotestsum" --format pkgname-and-test-fails --hide-summary skipped -- "
 
 run -p 2 -timeout 20m "$@"
 # Alerts and dashboard are checked in a module of their own, by files of this one: the cache of go test does not see them.
-(( ! everything )) || (cd test/monitoring && run -count=1 ./...)
+# Kairos' own code judges what is rendered for it in a module of its own, too.
+(( ! everything )) || for module in test/monitoring test/kairos; do (cd "$module" && run -count=1 ./...); done

@@ -95,7 +95,7 @@ func decodeError(err error) error {
 // Validate says what a node could not do, or must not do. It never quotes the query of an address.
 func (r Restore) Validate() error {
 	var problems []string
-	if problem := authorityProblem(r.Authority); problem != "" {
+	if problem := AuthorityProblem(r.Authority); problem != "" {
 		problems = append(problems, "authority "+problem)
 	}
 	switch {
@@ -178,8 +178,9 @@ func urlProblem(address string) string {
 // isOdd finds what no path and no address of a snapshot has any reason to hold.
 func isOdd(r rune) bool { return r <= ' ' || r > '~' }
 
-// authorityProblem accepts certificates only: a node that cannot read the bundle trusts nobody and waits in vain.
-func authorityProblem(bundle string) string {
+// AuthorityProblem says why a PEM bundle of authorities is none, or nothing. It accepts certificates only: a node that cannot
+// read the bundle trusts nobody and waits in vain. An empty bundle has no problem.
+func AuthorityProblem(bundle string) string {
 	rest := []byte(strings.TrimSpace(bundle))
 	for len(rest) > 0 {
 		var block *pem.Block

@@ -9,12 +9,13 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/bottlerocket"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudinit"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kairos"
 )
 
 // families are the operating system families that this version renders for and delivers to.
 func families() map[ingotv1.OSFamily]osfamily.Family {
 	known := map[ingotv1.OSFamily]osfamily.Family{}
-	for _, family := range []osfamily.Family{generic.New(), cloudinit.New(), bottlerocket.New()} {
+	for _, family := range []osfamily.Family{generic.New(), cloudinit.New(), bottlerocket.New(), kairos.New()} {
 		known[family.Name()] = family
 	}
 	return known

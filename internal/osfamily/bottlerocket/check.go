@@ -4,10 +4,6 @@
 package bottlerocket
 
 import (
-	"bytes"
-	"crypto/x509"
-	"encoding/pem"
-
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
@@ -24,29 +20,15 @@ func check(in osfamily.Input) osfamily.Report {
 	if in.Config.JoinTimeoutSeconds != nil {
 		report.Errorf("spec.joinTimeoutSeconds", "is for kubeadm, which Bottlerocket does not run: remove it")
 	}
-	if in.Role == bootstrapv1.RoleWorker && !isAuthority(in.Join.CACert) {
-		report.Errorf("join.caCert", "must hold the certificate of the cluster's authority: Bottlerocket knows no pins")
+	if in.Role == bootstrapv1.RoleWorker {
+		if problem := osfamily.AuthorityProblem(string(in.Join.CACert)); problem != "" {
+			report.Errorf("join.caCert", "%s", problem)
+		} else if len(in.Join.CACert) == 0 {
+			report.Errorf("join.caCert", "must hold the certificate of the cluster's authority: Bottlerocket knows no pins")
+		}
 	}
 	if _, err := dnsAddress(in.Cluster.ServiceCIDRs); err != nil {
 		report.Errorf("Cluster.spec.clusterNetwork.services.cidrBlocks", "%v", err)
 	}
 	return report
-}
-
-// isAuthority is whether data are certificates and nothing else.
-func isAuthority(data []byte) bool {
-	rest := bytes.TrimSpace(data)
-	for found := false; ; found = true {
-		if len(rest) == 0 {
-			return found
-		}
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" {
-			return false
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return false
-		}
-		rest = bytes.TrimSpace(rest)
-	}
 }

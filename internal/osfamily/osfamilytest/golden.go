@@ -36,7 +36,7 @@ func (s Suite) checkGolden(t *testing.T, c Case, data []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compareFile(t, filepath.Join(s.Testdata, c.Name+".golden"), "# "+c.Why+"\n"+readable)
+	CompareFile(t, filepath.Join(s.Testdata, c.Name+".golden"), "# "+c.Why+"\n"+readable)
 }
 
 // checkDigests compares the digests of all bundles with the pinned ones, as one list.
@@ -46,10 +46,11 @@ func (s Suite) checkDigests(t *testing.T, digests map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(digests)) {
 		fmt.Fprintf(&list, "%s %s\n", digests[name], name)
 	}
-	compareFile(t, filepath.Join(s.Testdata, digestsName), list.String())
+	CompareFile(t, filepath.Join(s.Testdata, digestsName), list.String())
 }
 
-func compareFile(t *testing.T, path, got string) {
+// CompareFile compares text with a file, or writes the file where -update is set.
+func CompareFile(t *testing.T, path, got string) {
 	t.Helper()
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

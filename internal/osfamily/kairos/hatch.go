@@ -1,0 +1,290 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package kairos
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+)
+
+const (
+	configPath = "spec.kairos.cloudConfig"
+	allow      = "; if it is meant to, set spec.selfUpdate: Allowed"
+	readable   = "holds a secret, which whoever may read the config could read"
+)
+
+// userConfig reads the user's part. It is zero where something is wrong with it, and the report says what.
+func userConfig(report *osfamily.Report, config bootstrapv1.IngotConfigSpec) document {
+	text := config.Kairos.CloudConfig
+	if text == "" {
+		return document{}
+	}
+	if problem := formProblem(text); problem != "" {
+		report.Errorf(configPath, "%s", problem)
+		return document{}
+	}
+	var tree map[string]any
+	if err := yaml.UnmarshalStrict([]byte(text), &tree); err != nil {
+		report.Errorf(configPath, "%s", message(err))
+		return document{}
+	}
+	if problems := ownedKeys(tree); len(problems) > 0 {
+		for _, problem := range problems {
+			report.Errorf(configPath, "%s", problem)
+		}
+		return document{}
+	}
+	var user document
+	if err := yaml.UnmarshalStrict([]byte(text), &user); err != nil {
+		report.Errorf(configPath, "%s", message(err))
+		return document{}
+	}
+	problems := user.problems()
+	if config.SelfUpdate != bootstrapv1.SelfUpdateAllowed {
+		problems = append(problems, user.undone(text)...)
+	}
+	for _, problem := range problems {
+		report.Errorf(configPath, "%s", problem)
+	}
+	return user
+}
+
+// message keeps of an error what a person needs.
+func message(err error) string {
+	text := strings.TrimPrefix(err.Error(), "error unmarshaling JSON: ")
+	for _, prefix := range []string{"while decoding JSON: ", "error converting YAML to JSON: ", "yaml: ", "json: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// formProblem finds text that is read as something else, or of which a part is never read.
+func formProblem(text string) string {
+	first, _, _ := strings.Cut(text, "\n")
+	first = strings.TrimSpace(first)
+	// A comment has a blank behind its #, or says nothing. All else names a kind of user data.
+	kind := strings.HasPrefix(first, "#") && len(first) > 1 && first[1] != ' ' || strings.Contains(first, "template:")
+	if kind && !slices.Contains([]string{"#cloud-config", "#kairos-config", "#node-config"}, first) {
+		return fmt.Sprintf("begins with %q, and must be cloud-config", first)
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if strings.HasPrefix(line, "---") || strings.HasPrefix(line, "...") {
+			return "must be one document, without --- and ... at the beginning of a line"
+		}
+	}
+	return ""
+}
+
+// ownedKeys finds keys of the first level that Ingot sets, or that do something else than configure a running machine.
+func ownedKeys(tree map[string]any) []string {
+	const join = "would let the machine join in another way than Ingot says"
+	reasons := map[string]string{
+		"hostname":   "is the name of the Machine",
+		"install":    "installs, and Ingot starts machines from an image that is installed",
+		"k0s":        join,
+		"k0s-worker": "is set by Ingot: use spec.node",
+		"k3s":        join,
+		"k3s-agent":  "is set by Ingot: use spec.node, and /etc/rancher/k3s/config.yaml for what k3s has beside it",
+		"kubevip":    "is for control planes",
+		"p2p":        "would let the machine choose its cluster and its role itself",
+		"reset":      "is about a reset in place, and nodes are replaced",
+		"upgrade":    "is about an upgrade in place, and nodes are replaced",
+	}
+	var problems []string
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		if reason, ok := reasons[strings.ToLower(key)]; ok {
+			problems = append(problems, key+" "+reason)
+		}
+	}
+	return problems
+}
+
+// knownStages are those that Kairos runs on an installed machine. Each has one before and one after it.
+func knownStages() []string {
+	return []string{
+		"rootfs", initramfs, "fs", "boot", "network", "reconcile", "kairos-agent.bootstrap",
+		"after-install", "after-install-chroot", "after-reset", "after-reset-chroot",
+	}
+}
+
+// baseStage is the stage without its suffix.
+func baseStage(name string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(name, ".before"), ".after")
+}
+
+// problems finds what does nothing, what replaces what Ingot sets, and what is secret.
+func (d document) problems() []string {
+	var out []string
+	for i, u := range d.Users {
+		if u.Name == "" {
+			out = append(out, fmt.Sprintf("users[%d] has no name", i))
+		}
+		if u.Passwd != "" {
+			out = append(out, fmt.Sprintf("users[%d].passwd %s: use ssh_authorized_keys", i, readable))
+		}
+	}
+	if len(d.SSHAuthorizedKeys) > 0 && len(d.Users) == 0 {
+		out = append(out, "ssh_authorized_keys are for all users, and there are none: name them in users")
+	}
+	for i, f := range d.WriteFiles {
+		if !regexp.MustCompile(`^([0-7]{3,4})?$`).MatchString(f.Permissions) {
+			out = append(out, fmt.Sprintf("write_files[%d].permissions %q are not octal digits", i, f.Permissions))
+		}
+		out = append(out, pathProblem(fmt.Sprintf("write_files[%d].path", i), f.Path)...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Stages)) {
+		if !slices.Contains(knownStages(), baseStage(name)) {
+			out = append(out, fmt.Sprintf("stages.%s never runs on such a machine: use %s, with .before or .after if need be",
+				name, strings.Join(knownStages(), ", ")))
+		}
+		for i, s := range d.Stages[name] {
+			out = append(out, s.problems(fmt.Sprintf("stages.%s[%d]", name, i))...)
+		}
+	}
+	return out
+}
+
+func (s stage) problems(at string) []string {
+	var out []string
+	if s.Hostname != "" {
+		out = append(out, at+".hostname is the name of the Machine")
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Users)) {
+		if s.Users[name].Passwd != "" {
+			out = append(out, fmt.Sprintf("%s.users.%s.passwd %s: use ssh_authorized_keys", at, name, readable))
+		}
+	}
+	if s.Git != nil && s.Git.Auth != nil && (s.Git.Auth.Password != "" || s.Git.Auth.PrivateKey != "") {
+		out = append(out, at+".git.auth "+readable)
+	}
+	for i, f := range s.Files {
+		out = append(out, pathProblem(fmt.Sprintf("%s.files[%d].path", at, i), f.Path)...)
+	}
+	for i, d := range s.Downloads {
+		out = append(out, pathProblem(fmt.Sprintf("%s.downloads[%d].path", at, i), d.Path)...)
+	}
+	if s.Systemctl != nil {
+		for i, override := range s.Systemctl.Overrides {
+			unit := strings.TrimSuffix(strings.TrimSuffix(override.Service, ".service"), ".timer") + ".service"
+			out = append(out, pathProblem(fmt.Sprintf("%s.systemctl.overrides[%d].service", at, i), unitFolder+unit)...)
+		}
+	}
+	return out
+}
+
+// pathProblem finds paths that Ingot writes to, and folders whose files Kairos takes for further configuration.
+func pathProblem(at, path string) []string {
+	if !strings.HasPrefix(path, "/") || strings.Contains(path, "/../") || strings.Contains(path, "//") || strings.Contains(path, "/./") {
+		return []string{fmt.Sprintf("%s %q must be absolute and clean", at, path)}
+	}
+	for _, folder := range []string{"/oem/", "/system/oem/", "/usr/local/cloud-config/"} {
+		if strings.HasPrefix(path, folder) {
+			return []string{fmt.Sprintf("%s %q would be read as further cloud-config, which nobody checks: write it here", at, path)}
+		}
+	}
+	for _, ours := range []string{
+		k3sTokenPath, k0sTokenPath, "/etc/hostname",
+		"/etc/rancher/k3s/k3s-agent.env", "/etc/sysconfig/k3s-agent", "/etc/sysconfig/k0sworker",
+		unitFolder + "k3s-agent.service", unitFolder + "k0sworker.service", unitFolder + "cos-setup-reconcile.",
+	} {
+		if strings.HasPrefix(path, ours) {
+			return []string{fmt.Sprintf("%s %q is set by Ingot", at, path)}
+		}
+	}
+	return nil
+}
+
+// undone finds what turns a guard rail off: what changes the node in place, or takes its configuration from elsewhere.
+func (d document) undone(text string) []string {
+	var out []string
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)+allow) }
+	if d.ConfigURL != "" {
+		add("config_url would be fetched at every boot, whatever is there by then")
+	}
+	for i, b := range d.Bundles {
+		for j, target := range b.Targets {
+			if !b.LocalFile && !isPinned(target) {
+				add("bundles[%d].targets[%d] %q names no digest, so its content could change: write it as image@sha256:digest", i, j, target)
+			}
+		}
+	}
+	for i, u := range d.Users {
+		if hasRemoteKey(u.SSHAuthorizedKeys) {
+			add("users[%d].ssh_authorized_keys would be fetched from elsewhere: write the keys themselves", i)
+		}
+	}
+	if hasRemoteKey(d.SSHAuthorizedKeys) {
+		add("ssh_authorized_keys would be fetched from elsewhere: write the keys themselves")
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Stages)) {
+		if baseStage(name) == "reconcile" {
+			add("stages.%s runs five minutes after boot and every hour, and changes a node that has joined", name)
+		}
+		for i, s := range d.Stages[name] {
+			for _, problem := range s.undone() {
+				add("stages.%s[%d].%s", name, i, problem)
+			}
+		}
+	}
+	words := strings.Join(strings.Fields(text), " ")
+	for _, command := range []string{"kairos-agent upgrade", "kairos-agent reset", "NodeOpUpgrade", "run-stage reconcile", "config_url="} {
+		if strings.Contains(words, command) {
+			add("holds %q, which changes the node in place", command)
+		}
+	}
+	return out
+}
+
+func (s stage) undone() []string {
+	var out []string
+	if s.DataSource != nil {
+		out = append(out, "datasource would take the configuration from elsewhere")
+	}
+	if s.Git != nil {
+		out = append(out, "git would fetch whatever the branch holds by then")
+	}
+	if len(s.Downloads) > 0 {
+		out = append(out, "downloads would fetch whatever the address holds by then, since they have no digest")
+	}
+	if s.Packages != nil {
+		out = append(out, "packages would change the image in place")
+	}
+	for i, image := range s.UnpackImages {
+		if !isPinned(image.Source) {
+			out = append(out, fmt.Sprintf("unpack_images[%d].source %q names no digest, so its content could change: write it as image@sha256:digest", i, image.Source))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Users)) {
+		if hasRemoteKey(s.Users[name].SSHAuthorizedKeys) {
+			out = append(out, "users."+name+".ssh_authorized_keys would be fetched from elsewhere: write the keys themselves")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.AuthorizedKeys)) {
+		if hasRemoteKey(s.AuthorizedKeys[name]) {
+			out = append(out, "authorized_keys."+name+" would be fetched from elsewhere: write the keys themselves")
+		}
+	}
+	return out
+}
+
+// isPinned is whether an image is named with its digest.
+func isPinned(image string) bool {
+	return regexp.MustCompile(`@sha256:[0-9a-f]{64}$`).MatchString(image)
+}
+
+// hasRemoteKey finds what yip fetches instead of a key.
+func hasRemoteKey(keys []string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool {
+		key = strings.TrimSpace(key)
+		return strings.HasPrefix(key, "github:") || strings.HasPrefix(key, "gitlab:") || strings.HasPrefix(key, "http://") || strings.HasPrefix(key, "https://")
+	})
+}

@@ -1,0 +1,61 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kairos is the family of Kairos and of Hadron, the distribution that its project builds. It writes a worker of
+// k3s or k0s as Kairos' own superset of cloud-config. The worker joins with the token that every machine is lent: k3s and
+// k0s know bootstrap tokens as kubeadm does. The package never talks to anything, and it makes no control plane: nobody
+// here drives one of k3s or k0s.
+package kairos
+
+import (
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+)
+
+// Family implements osfamily.Family.
+type Family struct{}
+
+var _ osfamily.Family = Family{}
+
+// New returns the family.
+func New() Family { return Family{} }
+
+// Name implements osfamily.Family.
+func (Family) Name() ingotv1.OSFamily { return ingotv1.OSFamilyKairos }
+
+// Channels implements osfamily.Family. Kairos copies what it finds on the volume once, and never asks again.
+func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
+	if format != ingotv1.BootstrapFormatCloudConfig {
+		return nil
+	}
+	return []delivery.Channel{{Kind: delivery.NoCloud}}
+}
+
+// Render implements osfamily.Family.
+func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
+	report := check(in)
+	config := userConfig(&report, in.Config)
+	if report.Err() != nil {
+		return osfamily.Bundle{}, report
+	}
+	data, err := render(config, in)
+	if err != nil {
+		report.Errorf("spec", "cannot be written as cloud-config of Kairos: %v", err)
+		return osfamily.Bundle{}, report
+	}
+	return osfamily.Bundle{Data: data, Format: ingotv1.BootstrapFormatCloudConfig}, report
+}
+
+func render(config document, in osfamily.Input) ([]byte, error) {
+	if err := compose(&config, in); err != nil {
+		return nil, err
+	}
+	return encode(config)
+}
+
+// isK3s is which of the two distributions the image carries. Its input was checked.
+func isK3s(in osfamily.Input) bool {
+	return in.Config.Kairos.Distribution == bootstrapv1.KairosDistributionK3s
+}
