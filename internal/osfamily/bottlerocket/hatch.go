@@ -82,40 +82,40 @@ func has(tree map[string]any, key string) bool {
 
 // owned finds keys that Ingot sets, and says where else the user may say it.
 func owned(tree map[string]any) []string {
-	return forbidden(tree, map[string]string{
-		"settings.kubernetes.api-server":               "is the Cluster's control plane endpoint",
-		"settings.kubernetes.authentication-mode":      "is set by Ingot",
-		"settings.kubernetes.bootstrap-token":          "is lent by Ingot to each machine",
-		"settings.kubernetes.cluster-certificate":      "is the certificate of the Cluster's authority",
-		"settings.kubernetes.cluster-dns-ip":           "follows from the Cluster's services.cidrBlocks: if its DNS is elsewhere, use cluster-dns in spec.node.kubeletExtraArgs",
-		"settings.kubernetes.cluster-domain":           "is the Cluster's serviceDomain",
-		"settings.kubernetes.cluster-name":             "is for clusters of one cloud",
-		"settings.kubernetes.hostname-override":        "would rename the Node, which has the name of its Machine",
-		"settings.kubernetes.hostname-override-source": "would rename the Node, which has the name of its Machine",
-		"settings.kubernetes.node-labels":              "is set by Ingot: use spec.node.labels",
-		"settings.kubernetes.node-taints":              "is set by Ingot: use spec.node.taints",
-		"settings.kubernetes.provider-id":              "is set by Ingot",
-		"settings.kubernetes.standalone-mode":          "would keep the machine out of its cluster",
-		"settings.network.hostname":                    "is the name of the Machine",
+	return forbidden(tree, []reason{
+		{"settings.kubernetes.api-server", "is the Cluster's control plane endpoint"},
+		{"settings.kubernetes.authentication-mode", "is set by Ingot"},
+		{"settings.kubernetes.bootstrap-token", "is lent by Ingot to each machine"},
+		{"settings.kubernetes.cluster-certificate", "is the certificate of the Cluster's authority"},
+		{"settings.kubernetes.cluster-dns-ip", "follows from the Cluster's services.cidrBlocks: if its DNS is elsewhere, use cluster-dns in spec.node.kubeletExtraArgs"},
+		{"settings.kubernetes.cluster-domain", "is the Cluster's serviceDomain"},
+		{"settings.kubernetes.cluster-name", "is for clusters of one cloud"},
+		{"settings.kubernetes.hostname-override", "would rename the Node, which has the name of its Machine"},
+		{"settings.kubernetes.hostname-override-source", "would rename the Node, which has the name of its Machine"},
+		{"settings.kubernetes.node-labels", "is set by Ingot: use spec.node.labels"},
+		{"settings.kubernetes.node-taints", "is set by Ingot: use spec.node.taints"},
+		{"settings.kubernetes.provider-id", "is set by Ingot"},
+		{"settings.kubernetes.standalone-mode", "would keep the machine out of its cluster"},
+		{"settings.network.hostname", "is the name of the Machine"},
 	})
 }
 
 // secrets finds keys whose values would lie open in the config.
 func secrets(tree map[string]any) []string {
 	const why = "holds a secret, which whoever may read the config could read: leave it out"
-	return forbidden(tree, map[string]string{
-		"settings.aws.credentials":                why,
-		"settings.container-registry.credentials": why,
-		"settings.kubernetes.server-key":          why,
+	return forbidden(tree, []reason{
+		{"settings.aws.credentials", why},
+		{"settings.container-registry.credentials", why},
+		{"settings.kubernetes.server-key", why},
 	})
 }
 
 // undone finds what turns a guard rail off.
 func undone(s settings, tree map[string]any) []string {
 	const allow = "; if it is meant to, set spec.selfUpdate: Allowed"
-	problems := forbidden(tree, map[string]string{
-		"settings.host-containers": "starts a container that may change the node behind its image's back" + allow,
-		"settings.updates":         "would let the operating system update itself" + allow,
+	problems := forbidden(tree, []reason{
+		{"settings.host-containers", "starts a container that may change the node behind its image's back" + allow},
+		{"settings.updates", "would let the operating system update itself" + allow},
 	})
 	for _, name := range slices.Sorted(maps.Keys(s.BootstrapContainers)) {
 		source := s.BootstrapContainers[name].Source
@@ -153,21 +153,26 @@ func sinceRelease() map[string]bootstrapv1.BottlerocketRelease {
 
 // tooNew finds keys that the release does not know.
 func tooNew(tree map[string]any, release bootstrapv1.BottlerocketRelease) []string {
-	reasons := map[string]string{}
-	for key, since := range sinceRelease() {
-		if minor(release) < minor(since) {
-			reasons[key] = fmt.Sprintf("came with Bottlerocket %s, and the config is for %s: raise spec.bottlerocket.release if the image is as new", since, release)
+	var reasons []reason
+	added := sinceRelease()
+	for _, key := range slices.Sorted(maps.Keys(added)) {
+		if since := added[key]; minor(release) < minor(since) {
+			reasons = append(reasons, reason{key, fmt.Sprintf(
+				"came with Bottlerocket %s, and the config is for %s: raise spec.bottlerocket.release if the image is as new", since, release)})
 		}
 	}
 	return forbidden(tree, reasons)
 }
 
-// forbidden finds keys that are there and must not be, in a stable order.
-func forbidden(tree map[string]any, reasons map[string]string) []string {
+// reason says why a key must not be there.
+type reason struct{ key, why string }
+
+// forbidden finds keys that are there and must not be.
+func forbidden(tree map[string]any, reasons []reason) []string {
 	var problems []string
-	for _, key := range slices.Sorted(maps.Keys(reasons)) {
-		if has(tree, key) {
-			problems = append(problems, key+" "+reasons[key])
+	for _, r := range reasons {
+		if has(tree, r.key) {
+			problems = append(problems, r.key+" "+r.why)
 		}
 	}
 	return problems

@@ -80,7 +80,9 @@ func translateArgs(report *osfamily.Report, s *settings, config bootstrapv1.Ingo
 // errTwice is no error of the host: one of two values would win, and nobody could see which.
 func errTwice() error { return errors.New("it is said twice: say it here or in " + settingsPath) }
 
-type integer interface{ ~int32 | ~int64 | ~uint8 | ~uint32 }
+type integer interface {
+	int32 | int64 | uint8 | uint32
+}
 
 func number[N integer](field func(*kubernetes) **N) setting {
 	return func(k *kubernetes, value string) error {

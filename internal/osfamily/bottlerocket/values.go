@@ -13,7 +13,7 @@ import (
 )
 
 // problems finds values that the host would refuse, as far as upstream documents what it takes. Types are checked already.
-func (s settings) problems() []string {
+func (s *settings) problems() []string {
 	var p problems
 	if s.Kernel != nil {
 		p.oneOf("kernel.lockdown", s.Kernel.Lockdown, "none", "integrity", "confidentiality")
@@ -49,7 +49,7 @@ func (s settings) problems() []string {
 	return p
 }
 
-func (k kubernetes) problems(p *problems) {
+func (k *kubernetes) problems(p *problems) {
 	p.oneOf("kubernetes.cpu-manager-policy", k.CPUManagerPolicy, "none", "static")
 	p.oneOf("kubernetes.memory-manager-policy", k.MemoryManagerPolicy, "None", "Static")
 	p.oneOf("kubernetes.topology-manager-policy", k.TopologyManagerPolicy, "none", "restricted", "best-effort", "single-numa-node")

@@ -18,8 +18,8 @@ const (
 	// initramfs is the stage that runs before the system starts, and again at every boot.
 	initramfs = "initramfs"
 	// The folders of both files outlive a boot.
-	k3sTokenPath = "/etc/rancher/k3s/ingot-token"
-	k0sTokenPath = "/etc/k0s/ingot-token"
+	k3sJoinFile = "/etc/rancher/k3s/ingot-token"
+	k0sJoinFile = "/etc/k0s/ingot-token"
 	// user is who the images know. Kairos takes no configuration without a user.
 	user = "kairos"
 )
@@ -30,7 +30,7 @@ func compose(config *document, in osfamily.Input) error {
 	if len(config.Users) == 0 {
 		config.Users = []account{{Name: user, LockPasswd: true}}
 	}
-	join, path := k3sToken(in.Join), k3sTokenPath
+	join, path := k3sToken(in.Join), k3sJoinFile
 	if isK3s(in) {
 		config.K3sAgent = &agent{Enabled: true, Args: k3sArgs(in)}
 	} else {
@@ -38,7 +38,7 @@ func compose(config *document, in osfamily.Input) error {
 		if join, err = k0sToken(in); err != nil {
 			return err
 		}
-		path = k0sTokenPath
+		path = k0sJoinFile
 		config.K0sWorker = &agent{Enabled: true, Args: k0sArgs(in)}
 	}
 	first := stage{Name: "Ingot: what the node joins with", Files: []file{{Path: path, Permissions: 0o600, Content: join + "\n"}}}
@@ -71,7 +71,7 @@ func guardRail() stage {
 func k3sArgs(in osfamily.Input) []string {
 	args := []string{
 		"--server=https://" + in.Cluster.Endpoint(),
-		"--token-file=" + k3sTokenPath,
+		"--token-file=" + k3sJoinFile,
 		"--node-name=" + in.Machine.Name,
 	}
 	for _, label := range labels(in.Config.Node.Labels) {
@@ -89,7 +89,7 @@ func k3sArgs(in osfamily.Input) []string {
 // k0sArgs are the flags of k0s worker, which takes the kubelet's as one. Kairos writes them into a unit of systemd, where
 // quotes make one word of several.
 func k0sArgs(in osfamily.Input) []string {
-	args := []string{"--token-file=" + k0sTokenPath}
+	args := []string{"--token-file=" + k0sJoinFile}
 	if labels := labels(in.Config.Node.Labels); len(labels) > 0 {
 		args = append(args, "--labels="+strings.Join(labels, ","))
 	}

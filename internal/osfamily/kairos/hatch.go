@@ -192,7 +192,7 @@ func pathProblem(at, path string) []string {
 		}
 	}
 	for _, ours := range []string{
-		k3sTokenPath, k0sTokenPath, "/etc/hostname",
+		k3sJoinFile, k0sJoinFile, "/etc/hostname",
 		"/etc/rancher/k3s/k3s-agent.env", "/etc/sysconfig/k3s-agent", "/etc/sysconfig/k0sworker",
 		unitFolder + "k3s-agent.service", unitFolder + "k0sworker.service", unitFolder + "cos-setup-reconcile.",
 	} {
@@ -205,75 +205,73 @@ func pathProblem(at, path string) []string {
 
 // undone finds what turns a guard rail off: what changes the node in place, or takes its configuration from elsewhere.
 func (d document) undone(text string) []string {
-	var out []string
-	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)+allow) }
+	var found []string
 	if d.ConfigURL != "" {
-		add("config_url would be fetched at every boot, whatever is there by then")
+		found = append(found, "config_url would be fetched at every boot, whatever is there by then")
 	}
 	for i, b := range d.Bundles {
-		for j, target := range b.Targets {
-			if !b.LocalFile && !isPinned(target) {
-				add("bundles[%d].targets[%d] %q names no digest, so its content could change: write it as image@sha256:digest", i, j, target)
-			}
-		}
+		found = append(found, b.undone(fmt.Sprintf("bundles[%d]", i))...)
 	}
 	for i, u := range d.Users {
-		if hasRemoteKey(u.SSHAuthorizedKeys) {
-			add("users[%d].ssh_authorized_keys would be fetched from elsewhere: write the keys themselves", i)
-		}
+		found = append(found, remoteKeys(fmt.Sprintf("users[%d].ssh_authorized_keys", i), u.SSHAuthorizedKeys)...)
 	}
-	if hasRemoteKey(d.SSHAuthorizedKeys) {
-		add("ssh_authorized_keys would be fetched from elsewhere: write the keys themselves")
-	}
+	found = append(found, remoteKeys("ssh_authorized_keys", d.SSHAuthorizedKeys)...)
 	for _, name := range slices.Sorted(maps.Keys(d.Stages)) {
 		if baseStage(name) == "reconcile" {
-			add("stages.%s runs five minutes after boot and every hour, and changes a node that has joined", name)
+			found = append(found, "stages."+name+" runs five minutes after boot and every hour, and changes a node that has joined")
 		}
 		for i, s := range d.Stages[name] {
-			for _, problem := range s.undone() {
-				add("stages.%s[%d].%s", name, i, problem)
-			}
+			found = append(found, s.undone(fmt.Sprintf("stages.%s[%d].", name, i))...)
 		}
 	}
 	words := strings.Join(strings.Fields(text), " ")
 	for _, command := range []string{"kairos-agent upgrade", "kairos-agent reset", "NodeOpUpgrade", "run-stage reconcile", "config_url="} {
 		if strings.Contains(words, command) {
-			add("holds %q, which changes the node in place", command)
+			found = append(found, fmt.Sprintf("holds %q, which changes the node in place", command))
 		}
 	}
-	return out
+	for i := range found {
+		found[i] += allow
+	}
+	return found
 }
 
-func (s stage) undone() []string {
-	var out []string
+func (b bundle) undone(at string) []string {
+	var found []string
+	for i, target := range b.Targets {
+		if !b.LocalFile && !isPinned(target) {
+			found = append(found, fmt.Sprintf("%s.targets[%d] %q names no digest, so its content could change: write it as image@sha256:digest", at, i, target))
+		}
+	}
+	return found
+}
+
+func (s stage) undone(at string) []string {
+	var found []string
 	if s.DataSource != nil {
-		out = append(out, "datasource would take the configuration from elsewhere")
+		found = append(found, at+"datasource would take the configuration from elsewhere")
 	}
 	if s.Git != nil {
-		out = append(out, "git would fetch whatever the branch holds by then")
+		found = append(found, at+"git would fetch whatever the branch holds by then")
 	}
 	if len(s.Downloads) > 0 {
-		out = append(out, "downloads would fetch whatever the address holds by then, since they have no digest")
+		found = append(found, at+"downloads would fetch whatever the address holds by then, since they have no digest")
 	}
 	if s.Packages != nil {
-		out = append(out, "packages would change the image in place")
+		found = append(found, at+"packages would change the image in place")
 	}
 	for i, image := range s.UnpackImages {
 		if !isPinned(image.Source) {
-			out = append(out, fmt.Sprintf("unpack_images[%d].source %q names no digest, so its content could change: write it as image@sha256:digest", i, image.Source))
+			found = append(found, fmt.Sprintf("%sunpack_images[%d].source %q names no digest, so its content could change: write it as image@sha256:digest", at, i, image.Source))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Users)) {
-		if hasRemoteKey(s.Users[name].SSHAuthorizedKeys) {
-			out = append(out, "users."+name+".ssh_authorized_keys would be fetched from elsewhere: write the keys themselves")
-		}
+		found = append(found, remoteKeys(at+"users."+name+".ssh_authorized_keys", s.Users[name].SSHAuthorizedKeys)...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.AuthorizedKeys)) {
-		if hasRemoteKey(s.AuthorizedKeys[name]) {
-			out = append(out, "authorized_keys."+name+" would be fetched from elsewhere: write the keys themselves")
-		}
+		found = append(found, remoteKeys(at+"authorized_keys."+name, s.AuthorizedKeys[name])...)
 	}
-	return out
+	return found
 }
 
 // isPinned is whether an image is named with its digest.
@@ -281,10 +279,15 @@ func isPinned(image string) bool {
 	return regexp.MustCompile(`@sha256:[0-9a-f]{64}$`).MatchString(image)
 }
 
-// hasRemoteKey finds what yip fetches instead of a key.
-func hasRemoteKey(keys []string) bool {
-	return slices.ContainsFunc(keys, func(key string) bool {
+// remoteKeys finds what yip fetches instead of a key.
+func remoteKeys(at string, keys []string) []string {
+	for _, key := range keys {
 		key = strings.TrimSpace(key)
-		return strings.HasPrefix(key, "github:") || strings.HasPrefix(key, "gitlab:") || strings.HasPrefix(key, "http://") || strings.HasPrefix(key, "https://")
-	})
+		for _, scheme := range []string{"github:", "gitlab:", "http://", "https://"} {
+			if strings.HasPrefix(key, scheme) {
+				return []string{at + " would be fetched from elsewhere: write the keys themselves"}
+			}
+		}
+	}
+	return nil
 }
