@@ -27,6 +27,8 @@ import (
 const (
 	valueKey  = "value"
 	formatKey = "format"
+	// familyKey names the OS family that value is rendered for. Two families may read one format, and not each other's.
+	familyKey = "os-family"
 	// tokenKey holds the token that is rendered into value, so that the same one can be lent again.
 	tokenKey = "bootstrap-token"
 )
@@ -123,7 +125,7 @@ func (r *Reconciler) createData(ctx context.Context, w *world, in *osfamily.Inpu
 	if err := report.Err(); err != nil {
 		return flow.Stall(bootstrapv1.RenderFailedReason, err.Error())
 	}
-	w.data = dataSecretFor(w, bundle, token)
+	w.data = dataSecretFor(w, bundle, family.Name(), token)
 	switch err := r.Client.Create(ctx, w.data); {
 	case apierrors.IsAlreadyExists(err):
 		return flow.Fail(clusterv1.InternalErrorReason, "somebody else made the Secret at the same time; trying again", err)
@@ -134,7 +136,7 @@ func (r *Reconciler) createData(ctx context.Context, w *world, in *osfamily.Inpu
 	return flow.Advance("", "")
 }
 
-func dataSecretFor(w *world, bundle osfamily.Bundle, token string) *corev1.Secret {
+func dataSecretFor(w *world, bundle osfamily.Bundle, family ingotv1.OSFamily, token string) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:       w.config.Namespace,
@@ -146,6 +148,7 @@ func dataSecretFor(w *world, bundle osfamily.Bundle, token string) *corev1.Secre
 		Data: map[string][]byte{
 			valueKey:  bundle.Data,
 			formatKey: []byte(bundle.Format),
+			familyKey: []byte(family),
 			tokenKey:  []byte(token),
 		},
 	}

@@ -4,6 +4,7 @@
 package controller_test
 
 import (
+	"encoding/base64"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,8 +14,10 @@ import (
 	"sigs.k8s.io/cluster-api/util/secret"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/bottlerocket"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudconfig"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kairos"
 )
 
 func waitStories() map[string]func(*story) {
@@ -126,6 +129,42 @@ func publishStories() map[string]func(*story) {
 			}
 			if config.Hostname != machineName {
 				s.Errorf("the host is called %q, want %q", config.Hostname, machineName)
+			}
+		},
+		"a worker of Bottlerocket gets the authority itself, and the token that it is lent": func(s *story) {
+			s.readyToPublish(bootstrapv1.RoleWorker, func(c *bootstrapv1.IngotConfig) {
+				c.Spec.Ignition = bootstrapv1.IgnitionConfig{}
+				c.Spec.Bottlerocket = &bootstrapv1.BottlerocketConfig{}
+			})
+			s.settle()
+			s.expectCondition(bootstrapv1.ReadyCondition, metav1.ConditionTrue, bootstrapv1.ReadyReason)
+			ca := &corev1.Secret{}
+			s.get("demo-ca", ca)
+			s.expectData("bottlerocket", "Bottlerocket", func(data []byte) error { return bottlerocket.Validate(data, "1.50") }, "bootstrap-token = '"+s.token()+"'",
+				"cluster-certificate = '"+base64.StdEncoding.EncodeToString(ca.Data["tls.crt"])+"'", "provider-id = '"+providerID+"'")
+		},
+		"a worker of k3s joins with the token that it is lent": func(s *story) {
+			s.readyToPublish(bootstrapv1.RoleWorker, func(c *bootstrapv1.IngotConfig) {
+				c.Spec.Ignition = bootstrapv1.IgnitionConfig{}
+				c.Spec.Kairos.Distribution = bootstrapv1.KairosDistributionK3s
+			})
+			s.settle()
+			s.expectCondition(bootstrapv1.ReadyCondition, metav1.ConditionTrue, bootstrapv1.ReadyReason)
+			s.expectData("cloud-config", "Kairos", kairos.Validate, "::"+s.token(), "--kubelet-arg=provider-id="+providerID)
+			if s.lentToken() == nil {
+				s.Error("the token opens nothing")
+			}
+		},
+		"a control plane Machine of Kairos is refused with the reason": func(s *story) {
+			s.readyToPublish("", func(c *bootstrapv1.IngotConfig) {
+				c.Spec.Ignition = bootstrapv1.IgnitionConfig{}
+				c.Spec.Kairos.Distribution = bootstrapv1.KairosDistributionK0s
+			})
+			patch(s, s.machine(), func(m *clusterv1.Machine) { m.Labels[clusterv1.MachineControlPlaneLabel] = "" })
+			s.settle()
+			message := s.expectCondition(bootstrapv1.ReadyCondition, metav1.ConditionFalse, bootstrapv1.RenderFailedReason)
+			if !strings.Contains(message, "Ingot drives no control plane of k3s or k0s") || s.hasDataSecret() {
+				s.Errorf("message %q, data made: %t", message, s.hasDataSecret())
 			}
 		},
 		"the first control plane node brings its own token": func(s *story) {

@@ -36,8 +36,10 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/managementplane"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/bottlerocket"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudinit"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kairos"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
@@ -142,7 +144,10 @@ func (s *story) newReconciler(c client.Client) *controller.Reconciler {
 	return &controller.Reconciler{
 		Client:   c,
 		Workload: s.workload,
-		Families: map[ingotv1.OSFamily]osfamily.Family{ingotv1.OSFamilyGeneric: generic.New(), ingotv1.OSFamilyCloudInit: cloudinit.New()},
+		Families: map[ingotv1.OSFamily]osfamily.Family{
+			ingotv1.OSFamilyGeneric: generic.New(), ingotv1.OSFamilyCloudInit: cloudinit.New(),
+			ingotv1.OSFamilyBottlerocket: bottlerocket.New(), ingotv1.OSFamilyKairos: kairos.New(),
+		},
 		Clock:    s.clock,
 	}
 }

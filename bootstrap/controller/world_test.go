@@ -171,6 +171,23 @@ func (s *story) lentToken() *corev1.Secret {
 	return found
 }
 
+// expectData checks what the Secret says of its value, that the value is valid, and some of what it holds.
+func (s *story) expectData(format, family string, validate func([]byte) error, words ...string) {
+	s.Helper()
+	data := s.dataSecret().Data
+	if string(data["format"]) != format || string(data["os-family"]) != family {
+		s.Errorf("format %q and family %q, want %q and %q", data["format"], data["os-family"], format, family)
+	}
+	if err := validate(data["value"]); err != nil {
+		s.Errorf("the data cannot be read: %v", err)
+	}
+	for _, word := range words {
+		if !strings.Contains(string(data["value"]), word) {
+			s.Errorf("the data lacks %q", word)
+		}
+	}
+}
+
 // file returns a file of the bootstrap data.
 func (s *story) file(path string) string {
 	s.Helper()

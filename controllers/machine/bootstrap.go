@@ -4,6 +4,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,12 +42,12 @@ func (r *Reconciler) published(_ context.Context, w *world) flow.Outcome {
 }
 
 // bootstrap reads the bootstrap data of an instance that is to be made now, and checks that the pinned image reads its
-// format.
+// format, as the family that it was rendered for.
 func (r *Reconciler) bootstrap(ctx context.Context, w *world) flow.Outcome {
 	if w.wasProvisioned() || w.started() {
 		return flow.Advance(infrav1.BootstrapDataAvailableReason, "")
 	}
-	data, format, err := r.bootstrapData(ctx, w)
+	data, format, family, err := r.bootstrapData(ctx, w)
 	if apierrors.IsNotFound(err) && r.runs(ctx, w) {
 		return flow.Advance(infrav1.BootstrapDataAvailableReason, "") // it has the data already
 	}
@@ -56,7 +57,7 @@ func (r *Reconciler) bootstrap(ctx context.Context, w *world) flow.Outcome {
 	if err != nil {
 		return flow.Fail(infrav1.WaitingForBootstrapDataReason, "", err)
 	}
-	if refusal := image.AcceptsFormat(w.pinned, format); refusal != nil {
+	if refusal := cmp.Or(image.AcceptsFormat(w.pinned, format), image.AcceptsFamily(w.pinned, family)); refusal != nil {
 		r.warnOnce(w, infrav1.BootstrapAvailableCondition, refusal.Reason, "CheckBootstrapData", refusal.Message)
 		return flow.Stall(refusal.Reason, refusal.Message)
 	}
@@ -71,21 +72,21 @@ func (r *Reconciler) runs(ctx context.Context, w *world) bool {
 }
 
 // bootstrapData reads the Secret that Machine.spec.bootstrap.dataSecretName names. The error never holds its content.
-func (r *Reconciler) bootstrapData(ctx context.Context, w *world) ([]byte, ingotv1.BootstrapFormat, error) {
+func (r *Reconciler) bootstrapData(ctx context.Context, w *world) ([]byte, ingotv1.BootstrapFormat, ingotv1.OSFamily, error) {
 	secret := &corev1.Secret{}
 	key := client.ObjectKey{Namespace: w.machine.Namespace, Name: *w.machine.Spec.Bootstrap.DataSecretName}
 	if err := r.SecretReader.Get(ctx, key, secret); err != nil {
-		return nil, "", fmt.Errorf("bootstrap data Secret %s: %w", key, err)
+		return nil, "", "", fmt.Errorf("bootstrap data Secret %s: %w", key, err)
 	}
 	data := secret.Data["value"]
 	if len(data) == 0 {
-		return nil, "", fmt.Errorf("bootstrap data Secret %s %w", key, errNoData)
+		return nil, "", "", fmt.Errorf("bootstrap data Secret %s %w", key, errNoData)
 	}
 	format := ingotv1.BootstrapFormat(secret.Data["format"])
 	if format == "" {
 		format = ingotv1.BootstrapFormatCloudConfig // what the Cluster API contract says of a missing key
 	}
-	return data, format, nil
+	return data, format, ingotv1.OSFamily(secret.Data["os-family"]), nil
 }
 
 // bootstrapRequest is the data with the channels that the image's family reads.

@@ -248,6 +248,15 @@ func TestRefusals(t *testing.T) {
 			condition: infrav1.BootstrapAvailableCondition, reason: infrav1.BootstrapFormatMismatchReason, says: "talos",
 			calls: []string{"EnsureImage"},
 		},
+		"bootstrap data for another operating system": {
+			why: "two read the same format, and the guest would do half of what the other's says",
+			given: func(s *story) {
+				s.image.Spec.OS.Family, s.image.Spec.BootstrapFormats = ingotv1.OSFamilyCloudInit, []ingotv1.BootstrapFormat{ingotv1.BootstrapFormatCloudConfig}
+				s.data.Data["format"], s.data.Data["os-family"] = []byte("cloud-config"), []byte("Kairos")
+			},
+			condition: infrav1.BootstrapAvailableCondition, reason: infrav1.BootstrapFormatMismatchReason, says: "is rendered for OS family Kairos",
+			calls: []string{"EnsureImage"},
+		},
 		"bootstrap data without a format": {
 			why:       "Cluster API's contract says that it is cloud-config then, which this image does not read",
 			given:     func(s *story) { delete(s.data.Data, "format") },

@@ -77,6 +77,17 @@ func AcceptsFormat(image *ingotv1.NodeImage, format ingotv1.BootstrapFormat) *Re
 		format, image.Name, image.Spec.BootstrapFormats)
 }
 
+// AcceptsFamily returns why the image cannot read bootstrap data that was rendered for the OS family, or nil. Data of other
+// bootstrap providers names none, and only its format counts.
+func AcceptsFamily(image *ingotv1.NodeImage, family ingotv1.OSFamily) *Refusal {
+	if family == "" || family == image.Spec.OS.Family {
+		return nil
+	}
+	return refuse(infrav1.BootstrapFormatMismatchReason,
+		"the bootstrap data is rendered for OS family %s, and NodeImage %s is of family %s: use the OS block of that family, or another image",
+		family, image.Name, image.Spec.OS.Family)
+}
+
 // Carries returns nil if the image can run the Kubernetes version, and an error that says why not.
 func Carries(image *ingotv1.NodeImage, version string) error {
 	k := image.Spec.Kubernetes

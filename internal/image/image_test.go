@@ -210,6 +210,22 @@ func TestResolveDoesNotDependOnTheOrderOfTheList(t *testing.T) {
 	})
 }
 
+// Kairos and cloud-init read one format, and not each other's.
+func TestAcceptsFamily(t *testing.T) {
+	i := node("a", "v1.0.0")
+	for _, family := range []ingotv1.OSFamily{"", i.Spec.OS.Family} {
+		if refusal := image.AcceptsFamily(&i, family); refusal != nil {
+			t.Errorf("refused data for family %q: %s", family, refusal.Message)
+		}
+	}
+	for _, other := range []ingotv1.OSFamily{ingotv1.OSFamilyKairos, ingotv1.OSFamilyCloudInit} {
+		refusal := image.AcceptsFamily(&i, other)
+		if refusal == nil || refusal.Reason != infrav1.BootstrapFormatMismatchReason || !strings.Contains(refusal.Message, string(other)) {
+			t.Errorf("data for family %s: %+v", other, refusal)
+		}
+	}
+}
+
 func TestAcceptsFormat(t *testing.T) {
 	i := node("a", "v1.0.0")
 	if refusal := image.AcceptsFormat(&i, ingotv1.BootstrapFormatIgnition); refusal != nil {
