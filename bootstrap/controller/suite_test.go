@@ -148,7 +148,7 @@ func (s *story) newReconciler(c client.Client) *controller.Reconciler {
 			ingotv1.OSFamilyGeneric: generic.New(), ingotv1.OSFamilyCloudInit: cloudinit.New(),
 			ingotv1.OSFamilyBottlerocket: bottlerocket.New(), ingotv1.OSFamilyKairos: kairos.New(),
 		},
-		Clock:    s.clock,
+		Clock: s.clock,
 	}
 }
 
