@@ -108,7 +108,7 @@ func tellManagerStory(s *story, restConfig *rest.Config) {
 		}
 	}()
 
-	s.begin(bootstrapv1.RoleWorker)
+	s.begin(bootstrapv1.RoleWorker, settingsWithSecrets)
 	s.createCertificates()
 	s.chooseProviderID()
 	s.awaitReason(bootstrapv1.WaitingForClusterInfrastructureReason)
@@ -117,6 +117,13 @@ func tellManagerStory(s *story, restConfig *rest.Config) {
 	s.setEndpoint()
 	s.awaitReason(bootstrapv1.WaitingForControlPlaneReason)
 	s.initializeControlPlane()
+	s.awaitReason(bootstrapv1.WaitingForSecretReason)
+	s.createSecret("agent", map[string][]byte{"token": []byte(agentToken)})
+	s.createSecret("registry", map[string][]byte{"other": nil})
+	s.await("only one key is missing", func() bool {
+		return strings.Contains(s.message(bootstrapv1.ReadyCondition), "has no such key") && !strings.Contains(s.message(bootstrapv1.ReadyCondition), "agent")
+	})
+	s.putIntoSecret("registry", "password", registryPassword)
 	s.awaitReason(bootstrapv1.WorkloadClusterUnreachableReason)
 	s.connect()
 	s.workload.events <- event.GenericEvent{Object: s.cluster()}

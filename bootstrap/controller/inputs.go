@@ -23,6 +23,7 @@ import (
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
 // certificates reads what the role needs of the cluster's authorities. A worker gets no private key: it recognises the
@@ -113,6 +114,34 @@ func (r *Reconciler) restore(ctx context.Context, w *world) (*osfamily.Restore, 
 		return wait("key %s of Secret %s, which spec.restoreFrom names, cannot be used: %v; replace the Secret", osfamily.RestoreKey, name, err)
 	}
 	return &restore, flow.Advance("", "")
+}
+
+// secrets reads the values that the config refers to. Nothing is rendered with a part of them. What is missing is waited for
+// without looking again: an event of the Secret wakes the reconciler.
+func (r *Reconciler) secrets(ctx context.Context, w *world) (osfamily.Secrets, flow.Outcome) {
+	read := osfamily.Secrets{}
+	var missing []string
+	for _, reference := range settings.References(w.config.Spec) {
+		name, key := reference.Secret.Name, reference.Secret.Key
+		if _, known := read[name]; !known {
+			found, err := r.getSecret(ctx, client.ObjectKey{Namespace: w.config.Namespace, Name: name})
+			if err != nil {
+				return nil, flow.Fail(clusterv1.InternalErrorReason, fmt.Sprintf("reading Secret %s, which %s names, failed; trying again", name, reference.Path), err)
+			}
+			if found == nil {
+				missing = append(missing, fmt.Sprintf("%s needs key %s of Secret %s, which does not exist: create it", reference.Path, key, name))
+				continue
+			}
+			read[name] = found.Data
+		}
+		if _, ok := read.Value(reference.Secret); !ok {
+			missing = append(missing, fmt.Sprintf("%s needs key %s of Secret %s, which has no such key: add it", reference.Path, key, name))
+		}
+	}
+	if len(missing) > 0 {
+		return nil, flow.Wait(bootstrapv1.WaitingForSecretReason, strings.Join(missing, "; "), 0)
+	}
+	return read, flow.Advance("", "")
 }
 
 // providerID reads the machine's identity where Ingot provides the infrastructure: it is chosen before anything else

@@ -115,6 +115,9 @@ func (r *Reconciler) createData(ctx context.Context, w *world, in *osfamily.Inpu
 	if in.Restore, outcome = r.restore(ctx, w); !outcome.Done() {
 		return outcome
 	}
+	if in.Secrets, outcome = r.secrets(ctx, w); !outcome.Done() {
+		return outcome
+	}
 	token, err := newToken(w.config.UID)
 	if err != nil {
 		return flow.Fail(clusterv1.InternalErrorReason, "making a token failed", err)

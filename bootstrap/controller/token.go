@@ -113,6 +113,10 @@ func (r *Reconciler) keepToken(ctx context.Context, w *world) flow.Outcome {
 	case w.joined() && !controllerutil.ContainsFinalizer(w.config, bootstrapv1.IngotConfigFinalizer):
 		return flow.Advance("", "")
 	case w.joined():
+		if err := r.annotate(ctx, w); err != nil {
+			ctrl.LoggerFrom(ctx).Info("Cannot annotate the Node yet", "reason", err.Error())
+			return flow.Wait(bootstrapv1.WorkloadClusterUnreachableReason, "", withdrawRetry)
+		}
 		if err := r.withdraw(ctx, w); err != nil {
 			ctrl.LoggerFrom(ctx).Info("Cannot withdraw the join token yet", "reason", err.Error())
 			return flow.Wait(bootstrapv1.WorkloadClusterUnreachableReason, "", withdrawRetry)

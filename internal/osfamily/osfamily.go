@@ -49,6 +49,8 @@ type Input struct {
 	// only. A family that cannot fetch files on first boot reports an Error, as does one that finds Config.RestoreFrom set
 	// and Restore nil: a restore that is dropped is an empty cluster.
 	Restore *Restore
+	// Secrets are the values that Config refers to, as package settings lists them.
+	Secrets Secrets
 }
 
 // Cluster describes the cluster that the node belongs to.

@@ -69,9 +69,32 @@ func TestAPI(t *testing.T) {
 			}
 		})
 	}
+	t.Run("manifests of the documents", func(t *testing.T) { checkDocuments(t, c) })
 	t.Logf("%d wrong specs of machines, their templates, endpoints and images were put to the API server to be refused", refused)
 	if refused < leastRefused {
 		t.Errorf("that is less than %d", leastRefused)
+	}
+}
+
+// checkDocuments asks for what the pages of settings show.
+func checkDocuments(t *testing.T, c client.Client) {
+	t.Helper()
+	page := string(read(t, filepath.Join(repo(t), "docs", "node-settings.md")))
+	found := 0
+	for _, block := range strings.Split(page, "```yaml\n")[1:] {
+		manifest, _, _ := strings.Cut(block, "```\n")
+		object := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(manifest), &object.Object); err != nil {
+			t.Fatal(err)
+		}
+		object.SetNamespace(metav1.NamespaceDefault)
+		if err := c.Create(t.Context(), object); err != nil {
+			t.Errorf("%s %s is refused: %v", object.GetKind(), object.GetName(), err)
+		}
+		found++
+	}
+	if found == 0 {
+		t.Error("the page shows no manifest")
 	}
 }
 

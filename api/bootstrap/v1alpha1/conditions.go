@@ -38,6 +38,9 @@ const (
 	// WaitingForRestoreReason says that the Secret that restoreFrom names does not exist yet or cannot be read; the message
 	// names it and says what to do.
 	WaitingForRestoreReason = "WaitingForRestore"
+	// WaitingForSecretReason says that a Secret or a key of it that the config refers to does not exist yet; the message names
+	// both, and the field that refers to them.
+	WaitingForSecretReason = "WaitingForSecret"
 	// WorkloadClusterUnreachableReason says that no join token can be made because the workload cluster does not answer.
 	WorkloadClusterUnreachableReason = "WorkloadClusterUnreachable"
 	// DeclarationFailedReason says that an object of the workload cluster, from which the machine reads what it runs, cannot

@@ -74,6 +74,59 @@ type IngotConfigSpec struct {
 	// +kubebuilder:validation:Maximum=7200
 	JoinTimeoutSeconds *int32 `json:"joinTimeoutSeconds,omitempty"`
 
+	// registries say how the node reaches registries of container images: mirrors, authorities, credentials.
+	// +optional
+	// +listType=map
+	// +listMapKey=host
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Registries []Registry `json:"registries,omitempty"`
+
+	// additionalTrustBundle are PEM certificates of authorities that the node trusts beside those of its image.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=131072
+	AdditionalTrustBundle string `json:"additionalTrustBundle,omitempty"`
+
+	// ntp says where the node has the time from.
+	// +optional
+	NTP NTPSettings `json:"ntp,omitempty,omitzero"`
+
+	// proxy are the proxies through which the node reaches what is outside.
+	// +optional
+	Proxy ProxySettings `json:"proxy,omitempty,omitzero"`
+
+	// sysctls are kernel parameters, for example vm.max_map_count.
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 128 && k.matches('^[a-z0-9][A-Za-z0-9_-]*([./][A-Za-z0-9_-]+)+$'))",message="the name of a sysctl has parts with dots or slashes between them, like net.core.somaxconn"
+	Sysctls map[string]SysctlValue `json:"sysctls,omitempty"`
+
+	// kernelModules are loaded at every boot. A node does not come up without them.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	KernelModules []KernelModule `json:"kernelModules,omitempty"`
+
+	// files are further files.
+	// +optional
+	// +listType=map
+	// +listMapKey=path
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Files []File `json:"files,omitempty"`
+
+	// units are further systemd units, or extend those of the image.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Units []Unit `json:"units,omitempty"`
+
 	// ignition renders for images that run Ignition 3.x on first boot.
 	// +optional
 	Ignition IgnitionConfig `json:"ignition,omitempty,omitzero"`
@@ -116,6 +169,15 @@ type NodeSettings struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k.startsWith('node-role.kubernetes.io/') || k.startsWith('node-restriction.kubernetes.io/')))",message="the kubelet may not set node-role.kubernetes.io and node-restriction.kubernetes.io labels: set them on the Machine's metadata, Cluster API copies them"
 	Labels map[string]string `json:"labels,omitempty"`
 
+	// annotations are put on the Node once it has joined, by Ingot: no kubelet can set them when it registers. They are
+	// written once, and never changed or removed afterwards.
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$'))",message="the key of an annotation is a name, with a domain and a slash before it where it has one"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.matches('^([^/]*[.])?(kubernetes|k8s|x-k8s)[.]io/'))",message="annotations of Kubernetes and Cluster API are set by those whose they are: remove them"
+	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
+
 	// taints are put on the Node when it registers. Unset means the default of its role: none for workers,
 	// node-role.kubernetes.io/control-plane:NoSchedule for control planes. An empty list means none.
 	// +optional
@@ -131,6 +193,10 @@ type NodeSettings struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule="self.all(a, !(a.name in ['provider-id', 'node-labels', 'register-with-taints', 'hostname-override', 'kubeconfig', 'bootstrap-kubeconfig']))",message="provider-id, node-labels, register-with-taints, hostname-override, kubeconfig and bootstrap-kubeconfig are set by Ingot: use labels and taints"
 	KubeletExtraArgs []Arg `json:"kubeletExtraArgs,omitempty"`
+
+	// kubelet are settings of the kubelet that most operating systems have.
+	// +optional
+	Kubelet KubeletSettings `json:"kubelet,omitempty,omitzero"`
 }
 
 // Arg is one command line flag.

@@ -37,6 +37,7 @@ func suite(release bootstrapv1.BottlerocketRelease) osfamilytest.Suite {
 		Readable:      func(data []byte) (string, error) { return "\n" + string(data), nil },
 		SelfUpdateOff: selfUpdateOff,
 		Refuses:       refused(),
+		Support:       bottlerocket.Support(),
 		Testdata:      "testdata",
 	}
 	s.Own = ownCases(s.Select)

@@ -51,7 +51,14 @@ func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
 // check refuses to restore. cloud-init can fetch files, but it compares no digest, and goes on when it cannot fetch: the
 // machine would make an empty cluster, or one of whatever the address served.
 func check(in osfamily.Input) osfamily.Report {
-	report := kubeadm.Check(in)
+	report := kubeadm.Check(in, ingotv1.OSFamilyCloudInit, kubeadm.Support())
+	if in.Config.SelfUpdate != bootstrapv1.SelfUpdateAllowed {
+		var masked []string
+		for _, unit := range guardRails() {
+			masked = append(masked, unit.Name)
+		}
+		kubeadm.CheckMasked(&report, in.Config, masked)
+	}
 	if in.Restore != nil {
 		report.Errorf("spec.restoreFrom", "an image that runs cloud-init cannot be restored, because cloud-init compares no digest of what it fetches: "+
 			"remove it, or give the control plane an image that runs Ignition")

@@ -30,6 +30,7 @@ func suite() osfamilytest.Suite {
 		SelfUpdateOff: selfUpdateOff,
 		Refuses:       refused(),
 		Testdata:      "testdata",
+		Support:       kubeadm.Support(),
 	}
 }
 
@@ -51,6 +52,22 @@ func TestConformance(t *testing.T) { osfamilytest.Run(t, suite()) }
 func TestNode(t *testing.T) { kubeadmtest.Run(t, nodeSuite()) }
 
 func FuzzRender(f *testing.F) { osfamilytest.Fuzz(f, suite()) }
+
+func FuzzSettings(f *testing.F) { osfamilytest.FuzzSettings(f, suite()) }
+
+// This family masks more than others. Who opts out of the guard rails may have the unit.
+func TestOwnGuardRailsHold(t *testing.T) {
+	in := nodeSuite().Input(t, "worker")
+	in.Config.Units = []bootstrapv1.Unit{{Name: "tdnf-automatic-install.timer", Enabled: new(true)}}
+	_, report := cloudinit.New().Render(in)
+	if err := report.Err(); err == nil || !strings.Contains(err.Error(), "spec.units[0].name: ") {
+		t.Errorf("got %v, want the unit refused", err)
+	}
+	in.Config.SelfUpdate = bootstrapv1.SelfUpdateAllowed
+	if _, report := cloudinit.New().Render(in); report.Err() != nil {
+		t.Error(report.Err())
+	}
+}
 
 // The programs of the node read what cloud-init would write for them.
 func TestRealKubeadmAcceptsEveryConfiguration(t *testing.T) {

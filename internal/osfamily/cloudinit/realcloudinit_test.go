@@ -43,7 +43,7 @@ func TestRealCloudInitAcceptsEveryBundle(t *testing.T) {
 
 // What cloud-init does is cloud-init's behaviour, not ours: it boots a machine here that is a folder.
 func TestRealCloudInitMakesTheNode(t *testing.T) {
-	for _, name := range []string{"init-vip-default-interface", "control-plane-full", "worker-self-update-allowed"} {
+	for _, name := range []string{"init-vip-default-interface", "control-plane-full", "worker-self-update-allowed", "settings-init", "settings-worker"} {
 		t.Run(name, func(t *testing.T) {
 			data := nodeSuite().Render(t, nodeSuite().Input(t, name))
 			node, err := read(data)
@@ -51,9 +51,13 @@ func TestRealCloudInitMakesTheNode(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := newMachine(t)
-			put(t, m, "/etc/hosts", "127.0.0.1 localhost\n")
+			for _, path := range []string{"/etc/hosts", "/etc/services"} { // what is appended to
+				put(t, m, path, "127.0.0.1 localhost\n")
+			}
 			put(t, m, unitFolder+"apt-daily.timer", "[Timer]\n")
-			put(t, m, keepalived, "[Install]\n")
+			for _, name := range []string{"keepalived", "containerd", "multipathd"} { // units that images bring
+				put(t, m, "/usr/lib/systemd/system/"+name+".service", "[Install]\n")
+			}
 			booted := boot(t, m, data)
 			checkBooted(t, m, node, booted)
 

@@ -49,7 +49,7 @@ func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
 }
 
 func check(in osfamily.Input) osfamily.Report {
-	report := kubeadm.Check(in)
+	report := kubeadm.Check(in, ingotv1.OSFamilyGeneric, kubeadm.Support())
 	switch in.Config.Ignition.Variant {
 	case "", bootstrapv1.IgnitionVariantGeneric:
 	default:

@@ -25,6 +25,7 @@ func suite() osfamilytest.Suite {
 		Readable:      readable,
 		SelfUpdateOff: selfUpdateOff,
 		Testdata:      "testdata",
+		Support:       kubeadm.Support(),
 	}
 }
 
@@ -35,6 +36,8 @@ func selectGeneric(spec *bootstrapv1.IngotConfigSpec) {
 func TestConformance(t *testing.T) { osfamilytest.Run(t, suite()) }
 
 func FuzzRender(f *testing.F) { osfamilytest.Fuzz(f, suite()) }
+
+func FuzzSettings(f *testing.F) { osfamilytest.FuzzSettings(f, suite()) }
 
 // nodeSuite is the family as a kubeadm node.
 func nodeSuite() kubeadmtest.Suite {

@@ -38,6 +38,7 @@ func suite(distribution bootstrapv1.KairosDistribution) osfamilytest.Suite {
 		Readable:      func(data []byte) (string, error) { return string(data), nil },
 		SelfUpdateOff: selfUpdateOff,
 		Refuses:       refused(),
+		Support:       kairos.Support(),
 		Testdata:      "testdata/" + string(distribution),
 	}
 	s.Own = ownCases(s.Select)

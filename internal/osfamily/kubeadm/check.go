@@ -14,15 +14,20 @@ import (
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
 // oldestKubernetes is the first release whose kubeadm reads v1beta4.
 const oldestKubernetes = "1.31.0"
 
-// Check finds what cannot work on the machine, where nobody could see it fail. No finding holds a secret.
-func Check(in osfamily.Input) osfamily.Report {
+// Check finds what cannot work on the machine, where nobody could see it fail, and what the family does not support. No
+// finding holds a secret.
+func Check(in osfamily.Input, family ingotv1.OSFamily, support settings.Support) osfamily.Report {
 	var report osfamily.Report
+	settings.Check(&report, family, support, in)
+	checkReadOnly(&report, in.Config.Files)
 	checkChoices(&report, in)
 	checkMachine(&report, in.Machine)
 	checkCluster(&report, in.Cluster)

@@ -126,11 +126,11 @@ func joinConfiguration(in osfamily.Input) *kubeadmv1.JoinConfiguration {
 			APIServerEndpoint: in.Cluster.Endpoint(),
 			CACertHashes:      in.Join.CACertHashes,
 		}},
+		Patches:  patches(in),
 		Timeouts: timeouts(in.Config.JoinTimeoutSeconds),
 	}
 	if isControlPlane(in.Role) {
 		out.ControlPlane = &kubeadmv1.JoinControlPlane{LocalAPIEndpoint: localAPIEndpoint(in)}
-		out.Patches = patches(in)
 	}
 	return out
 }
@@ -172,7 +172,8 @@ func localAPIEndpoint(in osfamily.Input) kubeadmv1.APIEndpoint {
 }
 
 func patches(in osfamily.Input) *kubeadmv1.Patches {
-	if len(patchFiles(in.Config.ControlPlane)) == 0 {
+	patchesPods := isControlPlane(in.Role) && len(patchFiles(in.Config.ControlPlane)) > 0
+	if !patchesPods && !setsKubelet(in.Config.Node.Kubelet) {
 		return nil
 	}
 	return &kubeadmv1.Patches{Directory: patchesPath}
@@ -183,7 +184,7 @@ func timeouts(seconds *int32) *kubeadmv1.Timeouts {
 	if seconds == nil {
 		return nil
 	}
-	each := func() *metav1.Duration { return &metav1.Duration{Duration: time.Duration(*seconds) * time.Second} }
+	each := func() *metav1.Duration { return duration(seconds) }
 	return &kubeadmv1.Timeouts{
 		ControlPlaneComponentHealthCheck: each(),
 		KubeletHealthCheck:               each(),

@@ -108,6 +108,11 @@ func Render(in osfamily.Input, report osfamily.Report, format ingotv1.BootstrapF
 		report.Errorf("spec", "cannot be written as kubeadm configuration: %v", err)
 		return osfamily.Bundle{}, report
 	}
+	checkTaken(&report, node, in.Config)
+	if report.Err() != nil {
+		return osfamily.Bundle{}, report
+	}
+	addOwn(&node, in)
 	data, err := encode(node)
 	if err != nil {
 		report.Errorf("spec", "cannot be written in format %s: %v", format, err)
@@ -116,7 +121,7 @@ func Render(in osfamily.Input, report osfamily.Report, format ingotv1.BootstrapF
 	return osfamily.Bundle{Data: data, Format: format}, report
 }
 
-// compose describes the node. Its input was checked.
+// compose describes the node without the files and units that the user adds. Its input was checked.
 func compose(in osfamily.Input) (Node, error) {
 	configuration, err := configurationYAML(in)
 	if err != nil {
@@ -149,7 +154,7 @@ func compose(in osfamily.Input) (Node, error) {
 	if in.Config.SelfUpdate != bootstrapv1.SelfUpdateAllowed {
 		node.Units = append(node.Units, guardRails()...)
 	}
-	return node, nil
+	return node, addSettings(&node, in)
 }
 
 func isControlPlane(role bootstrapv1.Role) bool { return role != bootstrapv1.RoleWorker }

@@ -11,6 +11,7 @@ import (
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
 const (
@@ -30,6 +31,9 @@ type Case struct {
 	Input osfamily.Input
 	// Path is where the report must have an Error; set for broken cases only.
 	Path string
+	// Setting is the portable setting by which the input differs from Without; set for cases of one setting only.
+	Setting settings.Setting
+	Without *osfamily.Input
 }
 
 // Cases are the portable inputs: every role and every option. selectFamily sets the operating system block.
@@ -67,7 +71,7 @@ func Cases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 		func(in *osfamily.Input) {
 			in.Cluster.PodCIDRs, in.Cluster.ServiceCIDRs, in.Cluster.ServiceDomain = nil, nil, ""
 		})
-	return selected(cases, selectFamily)
+	return selected(append(cases, settingCases()...), selectFamily)
 }
 
 // BrokenCases are inputs that no family can render. Each would fail on the machine, where nobody sees it.
@@ -126,7 +130,7 @@ func BrokenCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 		restoring(in, "")
 		in.Restore.Files[0].Path = "/etc/shadow"
 	})
-	return selected(cases, selectFamily)
+	return selected(append(cases, brokenSettings()...), selectFamily)
 }
 
 // Worker is the portable input of a worker with nothing set but the operating system block, for a family to make its own
@@ -179,6 +183,9 @@ func restoring(in *osfamily.Input, authority string) {
 func selected(cases []Case, selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 	for i := range cases {
 		selectFamily(&cases[i].Input.Config)
+		if cases[i].Without != nil {
+			selectFamily(&cases[i].Without.Config)
+		}
 	}
 	return cases
 }

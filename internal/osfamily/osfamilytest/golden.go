@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,14 +30,38 @@ func digest(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// checkGolden compares the readable form of a bundle with its golden file.
+// checkGolden compares the readable form of a bundle with its golden file. That of one setting holds only what it adds.
 func (s Suite) checkGolden(t *testing.T, c Case, data []byte) {
 	t.Helper()
 	readable, err := s.Readable(data)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if c.Without != nil {
+		readable = s.added(t, c, readable)
+	}
 	CompareFile(t, filepath.Join(s.Testdata, c.Name+".golden"), "# "+c.Why+"\n"+readable)
+}
+
+// added is what the case of one setting has beside the rest: the lines that are not there without it.
+func (s Suite) added(t *testing.T, c Case, readable string) string {
+	t.Helper()
+	without, _ := s.Family.Render(*c.Without)
+	base, err := s.Readable(without.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for line := range strings.Lines(base) {
+		count[line]++
+	}
+	var out strings.Builder
+	for line := range strings.Lines(readable) {
+		if count[line]--; count[line] < 0 {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
 }
 
 // checkDigests compares the digests of all bundles with the pinned ones, as one list.

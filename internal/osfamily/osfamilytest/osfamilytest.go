@@ -15,6 +15,7 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
 // Suite is a family with what the suite must know to judge it.
@@ -38,6 +39,9 @@ type Suite struct {
 	Own []Case
 	// Testdata is the folder of the golden files.
 	Testdata string
+	// Support is the family's table of portable settings. Cases with a setting that it refuses must be refused where the
+	// setting is used; any other setting must change what is rendered.
+	Support settings.Support
 }
 
 // Run checks that the family keeps the laws of the port and that it renders what its golden files say.
@@ -59,6 +63,13 @@ func Run(t *testing.T, s Suite) {
 		t.Run("refuses "+c.Name, func(t *testing.T) { s.checkRefusal(t, c) })
 	}
 	t.Run("names channels for its format only", s.checkChannels)
+	t.Run("answers for every portable setting", s.checkSupport)
+	t.Run("drops no portable setting", func(t *testing.T) {
+		checkCases(t)
+		if dropped := s.Dropped(); len(dropped) > 0 {
+			t.Errorf("neither rendered nor refused: %v", dropped)
+		}
+	})
 }
 
 // cases are the portable cases and the family's own.
@@ -88,7 +99,7 @@ func (s Suite) checkLaws(t *testing.T, c Case) osfamily.Bundle {
 	}
 	checkNoSecrets(t, report)
 
-	if path, refused := s.Refuses[c.Name]; refused {
+	if path, refused := s.refusal(c); refused {
 		checkFinding(t, report, path)
 		return osfamily.Bundle{}
 	}

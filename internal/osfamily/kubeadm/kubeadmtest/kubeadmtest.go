@@ -42,6 +42,48 @@ func Run(t *testing.T, s Suite) {
 			checkInitPrintsNoToken(t, node)
 		}
 	})
+	for _, c := range takenCases() {
+		t.Run("refuses "+c.why, func(t *testing.T) {
+			in := s.Input(t, "init-vip-default-interface")
+			c.change(&in.Config)
+			bundle, report := s.Family.Render(in)
+			if err := report.Err(); err == nil || !strings.Contains(err.Error(), c.path+": ") || len(bundle.Data) > 0 {
+				t.Errorf("got %v and %d bytes, want an Error at %s and none", err, len(bundle.Data), c.path)
+			}
+		})
+	}
+}
+
+// takenCase is a setting that would undo what makes the node.
+type takenCase struct {
+	why, path string
+	change    func(*bootstrapv1.IngotConfigSpec)
+}
+
+func takenCases() []takenCase {
+	file := func(why, path string) takenCase {
+		return takenCase{why, "spec.files[0].path", func(c *bootstrapv1.IngotConfigSpec) {
+			c.Files = []bootstrapv1.File{{Path: path, Content: new("")}}
+		}}
+	}
+	unit := func(why, path string, unit bootstrapv1.Unit) takenCase {
+		return takenCase{why, path, func(c *bootstrapv1.IngotConfigSpec) { c.Units = []bootstrapv1.Unit{unit} }}
+	}
+	const contents = "[Service]\nExecStart=/usr/bin/true\n"
+	return []takenCase{
+		file("a host name that is not the Machine's", "/etc/hostname"),
+		file("a file that Ingot adds to", "/etc/hosts"),
+		file("a file where Ingot needs a folder", "/etc/keepalived"),
+		file("a file where the image is not changed", "/usr/local/bin/agent"),
+		unit("an update that is masked", "spec.units[0].name", bootstrapv1.Unit{Name: "apt-daily.timer", Enabled: new(true)}),
+		unit("another container runtime", "spec.units[0].contents", bootstrapv1.Unit{Name: "containerd.service", Contents: contents}),
+		unit("another kubelet", "spec.units[0].contents", bootstrapv1.Unit{Name: "kubelet.service", Contents: contents}),
+		unit("another holder of the virtual address", "spec.units[0].contents", bootstrapv1.Unit{Name: "keepalived.service", Contents: contents}),
+		{"a registry's file that is listed as one", "spec.files[0].path", func(c *bootstrapv1.IngotConfigSpec) {
+			c.Registries = []bootstrapv1.Registry{{Host: "docker.io", Mirrors: []bootstrapv1.RegistryMirror{{URL: "https://mirror.example.com"}}}}
+			c.Files = []bootstrapv1.File{{Path: "/etc/containerd/certs.d/docker.io/hosts.toml", Content: new("")}}
+		}},
+	}
 }
 
 // Each renders every portable case that the family does not refuse, as a test of its own.
@@ -96,7 +138,7 @@ func checkSecrets(t *testing.T, in osfamily.Input, node kubeadm.Node) {
 		if file.Mode&0o077 == 0 {
 			continue
 		}
-		if strings.Contains(string(file.Data), secret) || strings.Contains(string(file.Data), "PRIVATE") {
+		if strings.Contains(string(file.Data), secret) || strings.Contains(string(file.Data), "PRIVATE") || strings.Contains(string(file.Data), "Basic ") {
 			t.Errorf("%s holds a secret and has mode %04o", file.Path, file.Mode)
 		}
 	}
