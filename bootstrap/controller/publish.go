@@ -198,6 +198,10 @@ func familyOf(spec bootstrapv1.IngotConfigSpec) (name ingotv1.OSFamily, block st
 	switch spec.Ignition.Variant {
 	case "", bootstrapv1.IgnitionVariantGeneric:
 		name = ingotv1.OSFamilyGeneric
+	case bootstrapv1.IgnitionVariantFlatcar:
+		name = ingotv1.OSFamilyFlatcar
+	case bootstrapv1.IgnitionVariantFedoraCoreOS:
+		name = ingotv1.OSFamilyFedoraCoreOS
 	}
 	return name, fmt.Sprintf("spec.ignition.variant: %q", spec.Ignition.Variant)
 }

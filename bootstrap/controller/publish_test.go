@@ -167,6 +167,32 @@ func publishStories() map[string]func(*story) {
 				s.Errorf("message %q, data made: %t", message, s.hasDataSecret())
 			}
 		},
+		"the variant of Ignition decides what is known of the image": func(s *story) {
+			s.readyToPublish(bootstrapv1.RoleWorker, func(c *bootstrapv1.IngotConfig) {
+				c.Spec.Ignition = bootstrapv1.IgnitionConfig{
+					Variant: bootstrapv1.IgnitionVariantFlatcar,
+					Butane:  []string{"storage: {files: [{path: /etc/motd, contents: {inline: hello}}]}"},
+				}
+			})
+			s.settle()
+			s.expectCondition(bootstrapv1.ReadyCondition, metav1.ConditionTrue, bootstrapv1.ReadyReason)
+			if s.file("/etc/flatcar/update.conf") == "" || s.file("/etc/motd") != "hello" {
+				s.Error("neither Flatcar's own settings nor what the user adds may be missing")
+			}
+		},
+		"a snippet that would undo what Ingot writes is named": func(s *story) {
+			s.readyToPublish(bootstrapv1.RoleWorker, func(c *bootstrapv1.IngotConfig) {
+				c.Spec.Ignition = bootstrapv1.IgnitionConfig{
+					Variant: bootstrapv1.IgnitionVariantFedoraCoreOS,
+					Butane:  []string{"systemd: {units: [{name: zincati.service, enabled: true}]}"},
+				}
+			})
+			s.settle()
+			message := s.expectCondition(bootstrapv1.ReadyCondition, metav1.ConditionFalse, bootstrapv1.RenderFailedReason)
+			if !strings.Contains(message, `spec.ignition.butane[0]: unit "zincati.service"`) || s.hasDataSecret() {
+				s.Errorf("the message must name the snippet and the unit: %s", message)
+			}
+		},
 		"the first control plane node brings its own token": func(s *story) {
 			s.readyToPublish(bootstrapv1.RoleInit)
 			s.settle()

@@ -38,6 +38,8 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/bottlerocket"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudinit"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/fedoracoreos"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/flatcar"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kairos"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
@@ -147,6 +149,7 @@ func (s *story) newReconciler(c client.Client) *controller.Reconciler {
 		Families: map[ingotv1.OSFamily]osfamily.Family{
 			ingotv1.OSFamilyGeneric: generic.New(), ingotv1.OSFamilyCloudInit: cloudinit.New(),
 			ingotv1.OSFamilyBottlerocket: bottlerocket.New(), ingotv1.OSFamilyKairos: kairos.New(),
+			ingotv1.OSFamilyFlatcar: flatcar.New(), ingotv1.OSFamilyFedoraCoreOS: fedoracoreos.New(),
 		},
 		Clock: s.clock,
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/bottlerocket"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudinit"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/fedoracoreos"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/flatcar"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kairos"
 )
@@ -15,7 +17,9 @@ import (
 // families are the operating system families that this version renders for and delivers to.
 func families() map[ingotv1.OSFamily]osfamily.Family {
 	known := map[ingotv1.OSFamily]osfamily.Family{}
-	for _, family := range []osfamily.Family{generic.New(), cloudinit.New(), bottlerocket.New(), kairos.New()} {
+	for _, family := range []osfamily.Family{
+		generic.New(), cloudinit.New(), flatcar.New(), fedoracoreos.New(), bottlerocket.New(), kairos.New(),
+	} {
 		known[family.Name()] = family
 	}
 	return known

@@ -331,21 +331,81 @@ type ComponentSettings struct {
 }
 
 // IgnitionVariant is a kind of image that runs Ignition 3.x.
-// +kubebuilder:validation:Enum=Generic
+// +kubebuilder:validation:Enum=Generic;Flatcar;FedoraCoreOS
 type IgnitionVariant string
 
 const (
 	// IgnitionVariantGeneric is any image that carries containerd, kubelet and kubeadm, and Ignition that accepts
 	// specification 3.4.0.
 	IgnitionVariantGeneric IgnitionVariant = "Generic"
+	// IgnitionVariantFlatcar is Flatcar Container Linux. kubelet and kubeadm are in the image, or come as a system extension.
+	IgnitionVariantFlatcar IgnitionVariant = "Flatcar"
+	// IgnitionVariantFedoraCoreOS is Fedora CoreOS, an image derived from it, or RHCOS outside of OpenShift. kubelet and
+	// kubeadm are in the image, or come as a system extension.
+	IgnitionVariantFedoraCoreOS IgnitionVariant = "FedoraCoreOS"
 )
 
 // IgnitionConfig renders for images that run Ignition 3.x on first boot.
+// +kubebuilder:validation:XValidation:rule="!has(self.sysexts) || (has(self.variant) && self.variant != 'Generic')",message="sysexts are for the variants Flatcar and FedoraCoreOS: build what they hold into the image, or set variant"
 type IgnitionConfig struct {
 	// variant is the kind of image. Defaults to Generic.
 	// +optional
 	// +kubebuilder:default=Generic
 	Variant IgnitionVariant `json:"variant,omitempty"`
+
+	// sysexts are system extensions: images that systemd-sysext merges into /usr at every boot, for example one with
+	// kubelet and kubeadm. The machine fetches each on its first boot, and no other than the one with the digest. They are
+	// never updated: another extension is another machine.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Sysexts []Sysext `json:"sysexts,omitempty"`
+
+	// butane are snippets in the language of Butane, without variant and version, that are added to the machine's
+	// configuration: files, units, users, disks. A snippet may add, and may not replace or undo what Ingot or an earlier
+	// snippet writes. Nothing is read from files of the management cluster, and what the machine fetches needs
+	// verification.hash. Do not write secrets into a snippet.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=32768
+	Butane []string `json:"butane,omitempty"`
+}
+
+// Sysext is a system extension that the machine fetches on its first boot.
+// +kubebuilder:validation:XValidation:rule="has(self.sha512) != has(self.sha256)",message="exactly one digest must be set: sha512 or sha256"
+type Sysext struct {
+	// name is the name of the extension: the image must hold /usr/lib/extension-release.d/extension-release.<name>.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`
+	Name string `json:"name,omitempty"`
+
+	// url is where the machine fetches the image from, by https or http. It must be a raw disk image, not compressed.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https?://[^\s]+$`
+	URL string `json:"url,omitempty"`
+
+	// sha512 is the digest of the image in hexadecimal.
+	// +optional
+	// +kubebuilder:validation:MinLength=128
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{128}$`
+	SHA512 string `json:"sha512,omitempty"`
+
+	// sha256 is the digest of the image in hexadecimal, where no SHA-512 is known.
+	// +optional
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	SHA256 string `json:"sha256,omitempty"`
 }
 
 // CloudInitConfig renders for images that run cloud-init on first boot. It has no fields yet.

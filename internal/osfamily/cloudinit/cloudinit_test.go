@@ -69,6 +69,8 @@ func TestOwnGuardRailsHold(t *testing.T) {
 	}
 }
 
+func BenchmarkRender(b *testing.B) { osfamilytest.Benchmark(b, suite()) }
+
 // The programs of the node read what cloud-init would write for them.
 func TestRealKubeadmAcceptsEveryConfiguration(t *testing.T) {
 	programs := kubeadmtest.RealPrograms(t, "kubeadm")

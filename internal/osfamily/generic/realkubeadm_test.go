@@ -24,6 +24,7 @@ import (
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignitionnode/ignitionnodetest"
 )
 
 // kubeadm's own phases run in the folder that Ignition wrote, as they would on the node: it must take the authorities
@@ -37,7 +38,7 @@ func TestRealKubeadmUsesWhatIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	root := t.TempDir()
-	programs.applyIgnition(t, bundle.Data, root)
+	programs.Apply(t, bundle.Data, root)
 
 	for _, phase := range [][]string{{"certs", "all"}, {"control-plane", "all"}, {"etcd", "local"}} {
 		programs.Run(t, "kubeadm", slices.Concat([]string{"init", "phase"}, phase,
@@ -91,8 +92,8 @@ func TestRealIgnitionOverridesTheImage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	programs.applyIgnition(t, bundle.Data, root)
-	checkApplied(t, bundle.Data, root)
+	programs.Apply(t, bundle.Data, root)
+	ignitionnodetest.CheckApplied(t, bundle.Data, root, nil)
 	if got := readFile(t, filepath.Join(root, "etc/hosts")); got != "127.0.0.1 localhost\n127.0.1.1 harbour-node-1\n" {
 		t.Errorf("the image's hosts must stay and the node's must follow, got %q", got)
 	}
@@ -102,7 +103,7 @@ func TestRealIgnitionOverridesTheImage(t *testing.T) {
 func TestVIPScripts(t *testing.T) {
 	bundle, _ := generic.New().Render(nodeSuite().Input(t, "init-vip-default-interface"))
 	root := t.TempDir()
-	realPrograms(t).applyIgnition(t, bundle.Data, root)
+	realPrograms(t).Apply(t, bundle.Data, root)
 	scratch := t.TempDir()
 	run := func(script string, replacements ...string) error {
 		body := strings.NewReplacer(replacements...).Replace(readFile(t, filepath.Join(root, "etc/ingot", script)))

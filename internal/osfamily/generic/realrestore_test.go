@@ -24,6 +24,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignitionnode/ignitionnodetest"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/osfamilytest"
 )
 
@@ -33,7 +34,7 @@ import (
 func TestRealIgnitionFetchesWhatIsRestored(t *testing.T) {
 	programs := realPrograms(t)
 	restored := 0
-	for _, c := range osfamilytest.Cases(selectGeneric) {
+	for _, c := range osfamilytest.Cases(suite().Select) {
 		if c.Input.Restore == nil {
 			continue
 		}
@@ -43,10 +44,10 @@ func TestRealIgnitionFetchesWhatIsRestored(t *testing.T) {
 			snapshot := serve(t, in.Restore.Files)
 			in.Restore = snapshot.restore()
 			root := t.TempDir()
-			boot := programs.firstBoot(t, rendered(t, in, time.Minute), root)
+			boot := programs.FirstBoot(t, rendered(t, in, time.Minute), root)
 
 			expectStage(t, boot, "fetch-offline", "")
-			if !boot.needsNetwork() {
+			if !boot.NeedsNetwork() {
 				t.Error("an image that is not told would not start its network")
 			}
 			if snapshot.requests.Load() > 0 {
@@ -56,7 +57,7 @@ func TestRealIgnitionFetchesWhatIsRestored(t *testing.T) {
 			expectStage(t, boot, "files", "")
 
 			for path, content := range snapshot.content {
-				checkFile(t, root, ignition.File{Path: path, Mode: 0o600, Data: []byte(content)})
+				ignitionnodetest.CheckFile(t, root, ignition.File{Path: path, Mode: 0o600, Data: []byte(content)})
 			}
 			for _, folder := range []string{"", "member", "member/snap", "member/wal"} {
 				checkFolder(t, filepath.Join(root, osfamily.RestoreFolder, folder))
@@ -96,11 +97,11 @@ func TestRealIgnitionRefusesToRestore(t *testing.T) {
 			in.Restore = snapshot.restore()
 			tc.change(snapshot, in.Restore)
 			root := t.TempDir()
-			boot := programs.firstBoot(t, rendered(t, in, 2*time.Second), root)
+			boot := programs.FirstBoot(t, rendered(t, in, 2*time.Second), root)
 			expectStage(t, boot, "fetch-offline", "")
 			expectStage(t, boot, "fetch", "")
 			expectStage(t, boot, "files", tc.want)
-			if path := in.Restore.Files[0].Path; exists(filepath.Join(root, path)) {
+			if path := in.Restore.Files[0].Path; ignitionnodetest.Exists(filepath.Join(root, path)) {
 				t.Errorf("%s was written all the same", path)
 			}
 		})
@@ -119,7 +120,7 @@ func TestRealKubeadmTakesTheRestoredFolder(t *testing.T) {
 			in.Restore = serve(t, in.Restore.Files).restore()
 		}
 		root := t.TempDir()
-		boot := programs.firstBoot(t, rendered(t, in, time.Minute), root)
+		boot := programs.FirstBoot(t, rendered(t, in, time.Minute), root)
 		expectStage(t, boot, "fetch", "")
 		expectStage(t, boot, "files", "")
 		if err := os.MkdirAll(filepath.Join(root, osfamily.RestoreFolder, "member"), 0o700); err != nil {
@@ -157,9 +158,9 @@ func rendered(t *testing.T, in osfamily.Input, patience time.Duration) []byte {
 }
 
 // expectStage runs a stage, which must fail where a reason is wanted.
-func expectStage(t *testing.T, boot *firstBoot, name, want string) {
+func expectStage(t *testing.T, boot *ignitionnodetest.FirstBoot, name, want string) {
 	t.Helper()
-	out, err := boot.stage(name)
+	out, err := boot.Stage(name)
 	if (err != nil) != (want != "") || !strings.Contains(out, want) {
 		t.Fatalf("stage %s: %v, want %q in\n%s", name, err, want, out)
 	}

@@ -25,6 +25,7 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignitionnode/ignitionnodetest"
 )
 
 // kubeadm merges the settings into the kubelet's configuration; the kubelet refuses to start with a field that it does not
@@ -34,7 +35,7 @@ func TestRealKubeadmPatchesTheKubelet(t *testing.T) {
 	in := nodeSuite().Input(t, "settings-init")
 	in.Certificates = realCertificates(t)
 	root := t.TempDir()
-	programs.applyIgnition(t, nodeSuite().Render(t, in), root)
+	programs.Apply(t, nodeSuite().Render(t, in), root)
 	for _, phase := range []string{"certs", "kubeconfig"} {
 		programs.Run(t, "kubeadm", "init", "phase", phase, "all", "--config", "/etc/ingot/kubeadm.yaml", "--rootfs", root)
 	}
@@ -88,8 +89,8 @@ func TestRealContainerdReachesRegistries(t *testing.T) {
 		t.Fatal(err)
 	}
 	root := t.TempDir()
-	realPrograms(t).applyIgnition(t, bundle.Data, root)
-	checkApplied(t, bundle.Data, root)
+	realPrograms(t).Apply(t, bundle.Data, root)
+	ignitionnodetest.CheckApplied(t, bundle.Data, root, nil)
 
 	for _, tc := range []struct {
 		why, image string

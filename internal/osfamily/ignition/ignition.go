@@ -3,7 +3,8 @@
 
 // Package ignition encodes Ignition 3.4 configurations. It is shared by the families whose images run Ignition 3.x on
 // first boot. It knows the format: files, units, masks, what is fetched and from whom, how they are ordered and how they
-// are validated. It never knows an operating system, a role or Kubernetes.
+// are validated; and it reads what users add in Butane's words, without reading a file or an address for them. It never
+// knows an operating system, a role or Kubernetes.
 package ignition
 
 import (
@@ -22,7 +23,7 @@ import (
 	"github.com/coreos/ignition/v2/config/v3_4/types"
 )
 
-// Version is the specification that Config.Encode writes. Ignition 2.14 and later read it.
+// Version is the specification that Config.Encode writes. Ignition 2.15 and later read it.
 const Version = "3.4.0"
 
 // Config is one configuration.
@@ -33,10 +34,15 @@ type Config struct {
 	Units []Unit
 	// Folders are directories to make, for those whose mode matters.
 	Folders []Folder
+	// Links are symbolic links to make.
+	Links []Link
 	// Authorities are PEM bundles that the machine trusts for remote files, beside those that its image trusts.
 	Authorities []string
 	// FetchTimeout is how long the machine tries to fetch one remote file, in whole seconds. Zero means for ever.
 	FetchTimeout time.Duration
+	// Additions are merged into the rest, in their order. What an addition names in the words of the rest replaces it, so
+	// look at its Parts first.
+	Additions []Addition
 }
 
 // File is a file that root owns.
@@ -57,8 +63,10 @@ type File struct {
 type Remote struct {
 	// URL is the address.
 	URL string
-	// SHA512 is the digest in hexadecimal. It is required: Ignition refuses any other content.
+	// SHA512 is the digest in hexadecimal. It or SHA256 is required: Ignition refuses any other content.
 	SHA512 string
+	// SHA256 is the digest in hexadecimal, where there is no SHA512.
+	SHA256 string
 }
 
 // Folder is a directory that root owns.
@@ -67,6 +75,14 @@ type Folder struct {
 	Path string
 	// Mode holds the permission bits.
 	Mode fs.FileMode
+}
+
+// Link is a symbolic link.
+type Link struct {
+	// Path is absolute. Missing parent directories are made with mode 0755.
+	Path string
+	// Target is what it points to. It need not exist.
+	Target string
 }
 
 // Unit is a systemd unit.
@@ -99,6 +115,11 @@ func (c Config) Encode() ([]byte, error) {
 			Node: types.Node{Path: f.Path}, DirectoryEmbedded1: types.DirectoryEmbedded1{Mode: new(int(f.Mode.Perm()))},
 		})
 	}
+	for _, l := range c.Links {
+		out.Storage.Links = append(out.Storage.Links, types.Link{
+			Node: types.Node{Path: l.Path, Overwrite: new(true)}, LinkEmbedded1: types.LinkEmbedded1{Target: new(l.Target)},
+		})
+	}
 	for _, bundle := range c.Authorities {
 		out.Ignition.Security.TLS.CertificateAuthorities = append(out.Ignition.Security.TLS.CertificateAuthorities,
 			types.Resource{Source: new(encodeAuthority(bundle))})
@@ -109,8 +130,12 @@ func (c Config) Encode() ([]byte, error) {
 	for _, u := range c.Units {
 		out.Systemd.Units = append(out.Systemd.Units, encodeUnit(u))
 	}
+	for _, a := range c.Additions {
+		out = v3_4.Merge(out, a.config)
+	}
 	slices.SortStableFunc(out.Storage.Files, func(a, b types.File) int { return cmp.Compare(a.Path, b.Path) })
 	slices.SortStableFunc(out.Storage.Directories, func(a, b types.Directory) int { return cmp.Compare(a.Path, b.Path) })
+	slices.SortStableFunc(out.Storage.Links, func(a, b types.Link) int { return cmp.Compare(a.Path, b.Path) })
 	slices.SortStableFunc(out.Systemd.Units, func(a, b types.Unit) int { return cmp.Compare(a.Name, b.Name) })
 
 	data, err := compact(out)
@@ -136,7 +161,8 @@ func Validate(data []byte) error {
 	return fmt.Errorf("not a valid Ignition %s configuration: %w: %s", Version, err, strings.Join(findings, "; "))
 }
 
-// Decode reads a configuration that Encode wrote. Tests and diagnostics use it.
+// Decode reads a configuration that Encode wrote. Of additions it reads files, folders, links and units. Tests and
+// diagnostics use it.
 func Decode(data []byte) (Config, error) {
 	if err := Validate(data); err != nil {
 		return Config{}, err
@@ -159,6 +185,9 @@ func Decode(data []byte) (Config, error) {
 	for _, f := range in.Storage.Directories {
 		out.Folders = append(out.Folders, Folder{Path: f.Path, Mode: fs.FileMode(ptrOr(f.Mode, 0)) & fs.ModePerm})
 	}
+	for _, l := range in.Storage.Links {
+		out.Links = append(out.Links, Link{Path: l.Path, Target: ptrOr(l.Target, "")})
+	}
 	for i, authority := range in.Ignition.Security.TLS.CertificateAuthorities {
 		bundle, err := decodeDataURL(ptrOr(authority.Source, ""))
 		if err != nil {
@@ -177,16 +206,27 @@ func (r Remote) check(hasData bool) error {
 		return nil
 	case hasData:
 		return errors.New("its content is either given or fetched, and never appended when it is fetched")
-	case r.URL == "" || r.SHA512 == "":
-		return errors.New("what is fetched needs an address and a digest")
+	case r.URL == "" || (r.SHA512 == "") == (r.SHA256 == ""):
+		return errors.New("what is fetched needs an address and a digest, SHA-512 or SHA-256")
 	default:
 		return nil
 	}
 }
 
+// hash is the digest as Ignition writes it.
+func (r Remote) hash() string {
+	if r.SHA256 != "" {
+		return sha256Prefix + r.SHA256
+	}
+	return sha512Prefix + r.SHA512
+}
+
 const (
 	dataURLPrefix = "data:;base64,"
-	sha512Prefix  = "sha512-"
+	// plainURLPrefix is the other form of data URLs, which Encode does not write itself.
+	plainURLPrefix = "data:,"
+	sha512Prefix   = "sha512-"
+	sha256Prefix   = "sha256-"
 )
 
 func encodeFile(f File) types.File {
@@ -198,7 +238,7 @@ func encodeFile(f File) types.File {
 		return out
 	}
 	if f.Remote != (Remote{}) {
-		content = types.Resource{Source: new(f.Remote.URL), Verification: types.Verification{Hash: new(sha512Prefix + f.Remote.SHA512)}}
+		content = types.Resource{Source: new(f.Remote.URL), Verification: types.Verification{Hash: new(f.Remote.hash())}}
 	}
 	out.Overwrite = new(true)
 	out.Contents = content
@@ -221,8 +261,13 @@ func decodeFile(f types.File) (File, error) {
 		content, out.Append = f.Append[0], true
 	}
 	source := ptrOr(content.Source, "")
-	if digest, ok := strings.CutPrefix(ptrOr(content.Verification.Hash, ""), sha512Prefix); ok && !out.Append {
-		out.Remote = Remote{URL: source, SHA512: digest}
+	if hash := ptrOr(content.Verification.Hash, ""); hash != "" && !out.Append {
+		out.Remote.URL = source
+		if digest, ok := strings.CutPrefix(hash, sha256Prefix); ok {
+			out.Remote.SHA256 = digest
+		} else {
+			out.Remote.SHA512 = strings.TrimPrefix(hash, sha512Prefix)
+		}
 		return out, nil
 	}
 	var err error
@@ -231,13 +276,17 @@ func decodeFile(f types.File) (File, error) {
 }
 
 func decodeDataURL(source string) ([]byte, error) {
+	if escaped, ok := strings.CutPrefix(source, plainURLPrefix); ok {
+		text, err := url.PathUnescape(escaped)
+		return []byte(text), err
+	}
 	encoded, ok := strings.CutPrefix(source, dataURLPrefix)
 	if !ok {
 		u, err := url.Parse(source)
 		if err != nil {
 			return nil, errors.New("the source is not a URL")
 		}
-		return nil, fmt.Errorf("the source has scheme %q: only base64 data URLs are known", u.Scheme)
+		return nil, fmt.Errorf("the source has scheme %q: only data URLs are known", u.Scheme)
 	}
 	return base64.StdEncoding.DecodeString(encoded)
 }

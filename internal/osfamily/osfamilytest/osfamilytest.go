@@ -47,9 +47,24 @@ type Suite struct {
 // Run checks that the family keeps the laws of the port and that it renders what its golden files say.
 func Run(t *testing.T, s Suite) {
 	t.Helper()
-	digests := map[string]string{}
 	good, broken := s.cases()
-	for _, c := range good {
+	RunCases(t, s, good, broken)
+	t.Run("names channels for its format only", s.checkChannels)
+	t.Run("answers for every portable setting", s.checkSupport)
+	t.Run("drops no portable setting", func(t *testing.T) {
+		checkCases(t)
+		if dropped := s.Dropped(); len(dropped) > 0 {
+			t.Errorf("neither rendered nor refused: %v", dropped)
+		}
+	})
+}
+
+// RunCases checks the same for cases that a family has beside the portable ones. Their golden files need a folder of their
+// own.
+func RunCases(t *testing.T, s Suite, cases, broken []Case) {
+	t.Helper()
+	digests := map[string]string{}
+	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			bundle := s.checkLaws(t, c)
 			if len(bundle.Data) > 0 {
@@ -62,14 +77,6 @@ func Run(t *testing.T, s Suite) {
 	for _, c := range broken {
 		t.Run("refuses "+c.Name, func(t *testing.T) { s.checkRefusal(t, c) })
 	}
-	t.Run("names channels for its format only", s.checkChannels)
-	t.Run("answers for every portable setting", s.checkSupport)
-	t.Run("drops no portable setting", func(t *testing.T) {
-		checkCases(t)
-		if dropped := s.Dropped(); len(dropped) > 0 {
-			t.Errorf("neither rendered nor refused: %v", dropped)
-		}
-	})
 }
 
 // cases are the portable cases and the family's own.

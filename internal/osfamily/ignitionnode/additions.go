@@ -1,0 +1,137 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package ignitionnode
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
+)
+
+// mostProblems is how many problems of one snippet are listed. A condition must stay readable.
+const mostProblems = 8
+
+// translate reads the snippets. The additions are as many as the snippets where all are good.
+func translate(report *osfamily.Report, snippets []string, dialect ignition.Dialect) []ignition.Addition {
+	var additions []ignition.Addition
+	for i, snippet := range snippets {
+		addition, problems := ignition.Translate(snippet, dialect)
+		for n, problem := range problems {
+			if n == mostProblems {
+				report.Errorf(snippetPath(i), "%d more problems", len(problems)-n)
+				break
+			}
+			report.Errorf(snippetPath(i), "%s", problem)
+		}
+		additions = append(additions, addition)
+	}
+	return additions
+}
+
+func snippetPath(i int) string { return fmt.Sprintf("spec.ignition.butane[%d]", i) }
+
+// check holds additions to the law: each may add, none may replace or undo what Ingot writes or an earlier one adds.
+func check(additions []ignition.Addition, claims []claim) osfamily.Report {
+	var report osfamily.Report
+	taken := map[string]int{}
+	for i, addition := range additions {
+		parts, problems := addition.Parts(), 0
+		for _, part := range parts {
+			message, clash := clashOf(part, claims)
+			if earlier, ok := taken[key(part)]; ok && !clash {
+				message, clash = fmt.Sprintf("is in %s already: write it once", snippetPath(earlier)), true
+			}
+			if !clash || problems == mostProblems {
+				continue
+			}
+			report.Errorf(snippetPath(i), "%s %q %s", part.Kind, part.Name, message)
+			problems++
+		}
+		for _, part := range parts {
+			taken[key(part)] = i
+		}
+	}
+	return report
+}
+
+// key is what two additions must not both name. What is mounted at a path is not what lies there.
+func key(part ignition.Part) string {
+	if part.Path != "" && part.Kind != ignition.KindFilesystem && part.Kind != ignition.KindMount {
+		return part.Path
+	}
+	return string(part.Kind) + " " + part.Name
+}
+
+func clashOf(part ignition.Part, claims []claim) (string, bool) {
+	for _, c := range claims {
+		switch at, clash := c.clash(part); {
+		case clash && at == above:
+			return saysAbove, true
+		case clash:
+			return c.says, true
+		}
+	}
+	return "", false
+}
+
+// clash is where the part is, seen from the claim, and whether that takes something away: at the claim, below one that is
+// a tree, or above. A file system above takes nothing away as long as it is mounted whenever the system runs.
+func (c claim) clash(part ignition.Part) (place, bool) {
+	if c.setting != "" {
+		return same, part.Path == "" && (part.Kind == ignition.KindSetting || part.Kind == ignition.KindKernelArgument) && part.Name == c.setting
+	}
+	if part.Path == "" || c.except != "" && slices.Contains([]place{same, below}, compare(part.Path, c.except)) {
+		return elsewhere, false
+	}
+	at := compare(part.Path, c.path)
+	switch {
+	case at == below:
+		return at, c.tree
+	case part.Kind == ignition.KindFilesystem && !part.Hides:
+		return at, at == same && !c.mountable
+	default:
+		return at, at == same || at == above
+	}
+}
+
+// place says where a path is, seen from a claim.
+type place int
+
+const (
+	elsewhere place = iota
+	same
+	above
+	below
+)
+
+// compare compares a path with a pattern, element by element. A path that is a pattern itself is equal to itself.
+func compare(path, pattern string) place {
+	elements, wanted := split(path), split(pattern)
+	for i := range min(len(elements), len(wanted)) {
+		if elements[i] != wanted[i] && !matches(elements[i], wanted[i]) {
+			return elsewhere
+		}
+	}
+	switch {
+	case len(elements) < len(wanted):
+		return above
+	case len(elements) > len(wanted):
+		return below
+	default:
+		return same
+	}
+}
+
+func split(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+}
+
+// matches knows one asterisk, for any text. Nothing else is special, because units have names that hold everything.
+func matches(element, pattern string) bool {
+	before, after, ok := strings.Cut(pattern, "*")
+	return ok && len(element) >= len(before)+len(after) && strings.HasPrefix(element, before) && strings.HasSuffix(element, after)
+}
