@@ -10,10 +10,10 @@ import portable "github.com/ingot-project/cluster-api-provider-ingot/internal/os
 func Support() portable.Support {
 	table := portable.RefusesAll("write it in spec.bottlerocket.settings, as far as Bottlerocket has it")
 	const closed = "Bottlerocket lets nobody write files or units: use a bootstrap container in spec.bottlerocket.settings"
-	for _, setting := range []portable.Setting{portable.Files, portable.FileAppend, portable.FileSecrets, portable.Units, portable.UnitDropins} {
+	for _, setting := range []portable.Setting{portable.Files, portable.FileAppend, portable.FileContentFrom, portable.Units, portable.UnitDropins} {
 		table[setting] = portable.Refused(closed)
 	}
-	for _, setting := range []portable.Setting{portable.RegistryCredentials, portable.RegistryMirrorCredentials} {
+	for _, setting := range []portable.Setting{portable.RegistryLogin, portable.RegistryMirrorLogin} {
 		table[setting] = portable.Refused("Ingot writes no credentials for it yet, and spec.bottlerocket.settings must not hold them")
 	}
 	return table

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -145,7 +146,9 @@ func (n *network) registry(address, path string, token bool) string {
 		known := user == robot && secret == password
 		switch {
 		case token && r.URL.Path == "/token" && known:
-			fmt.Fprint(w, `{"token":"opens"}`)
+			if _, err := io.WriteString(w, `{"token":"opens"}`); err != nil {
+				n.t.Error(err)
+			}
 		case token && r.Header.Get("Authorization") != "Bearer opens":
 			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/token",service="test"`, name))
 			w.WriteHeader(http.StatusUnauthorized)

@@ -9,7 +9,7 @@ import portable "github.com/ingot-project/cluster-api-provider-ingot/internal/os
 // Kairos.
 func Support() portable.Support {
 	table := portable.RefusesAll("write it in spec.kairos.cloudConfig")
-	for _, setting := range []portable.Setting{portable.RegistryCredentials, portable.RegistryMirrorCredentials, portable.FileSecrets} {
+	for _, setting := range []portable.Setting{portable.RegistryLogin, portable.RegistryMirrorLogin, portable.FileContentFrom} {
 		table[setting] = portable.Refused("Ingot writes no secrets for it yet, and spec.kairos.cloudConfig must not hold them")
 	}
 	return table

@@ -25,23 +25,36 @@ const (
 	sampleDropin   = "[Service]\nLimitNOFILE=1048576\n"
 )
 
+// change is a change of a config.
+type change = func(*bootstrapv1.IngotConfigSpec)
+
 // settingCases are one case for each portable setting, which differs from its base in this setting alone, and all of them
-// together.
+// together for each role.
 func settingCases() []Case {
-	var cases []Case
-	type change = func(*bootstrapv1.IngotConfigSpec)
-	add := func(setting settings.Setting, name, why string, base, change change) {
-		without := worker()
-		if base != nil {
-			base(&without.Config)
-		}
-		with := worker()
-		with.Config = *without.Config.DeepCopy()
-		change(&with.Config)
-		cases = append(cases, Case{Name: "setting-" + name, Why: why, Input: with, Setting: setting, Without: &without})
+	cases := slices.Concat(kubeletCases(), registryCases(), hostCases(), fileCases())
+	single := cases
+	for _, role := range []bootstrapv1.Role{bootstrapv1.RoleInit, bootstrapv1.RoleControlPlane, bootstrapv1.RoleWorker} {
+		cases = append(cases, allSettings(role, single))
 	}
+	return cases
+}
+
+// settingCase is a worker with one setting, beside what base sets.
+func settingCase(setting settings.Setting, name, why string, base, setter change) Case {
+	without := worker()
+	if base != nil {
+		base(&without.Config)
+	}
+	with := worker()
+	with.Config = *without.Config.DeepCopy()
+	setter(&with.Config)
+	return Case{Name: "setting-" + name, Why: why, Input: with, Setting: setting, Without: &without}
+}
+
+func kubeletCases() []Case {
+	var cases []Case
 	kubelet := func(setting settings.Setting, name, why string, change func(*bootstrapv1.KubeletSettings)) {
-		add(setting, name, why, nil, func(c *bootstrapv1.IngotConfigSpec) { change(&c.Node.Kubelet) })
+		cases = append(cases, settingCase(setting, name, why, nil, func(c *bootstrapv1.IngotConfigSpec) { change(&c.Node.Kubelet) }))
 	}
 	kubelet(settings.KubeletMaxPods, "max-pods", "more Pods than the kubelet allows by itself", func(k *bootstrapv1.KubeletSettings) { k.MaxPods = ptr.To[int32](200) })
 	kubelet(settings.KubeletPodPidsLimit, "pod-pids-limit", "one Pod cannot take all processes", func(k *bootstrapv1.KubeletSettings) { k.PodPidsLimit = ptr.To[int64](4096) })
@@ -55,12 +68,18 @@ func settingCases() []Case {
 		k.EvictionHard = map[string]string{"memory.available": "200Mi", "nodefs.available": "10%"}
 	})
 	kubelet(settings.KubeletShutdown, "shutdown", "a shutdown waits for Pods", func(k *bootstrapv1.KubeletSettings) { k.ShutdownGracePeriodSeconds = ptr.To[int32](60) })
-	add(settings.KubeletShutdownCritical, "shutdown-critical", "critical Pods go last",
+	return append(cases, settingCase(settings.KubeletShutdownCritical, "shutdown-critical", "critical Pods go last",
 		func(c *bootstrapv1.IngotConfigSpec) { c.Node.Kubelet.ShutdownGracePeriodSeconds = ptr.To[int32](60) },
 		func(c *bootstrapv1.IngotConfigSpec) {
 			c.Node.Kubelet.ShutdownGracePeriodCriticalPodsSeconds = ptr.To[int32](20)
-		})
+		}))
+}
 
+func registryCases() []Case {
+	var cases []Case
+	add := func(setting settings.Setting, name, why string, base, setter change) {
+		cases = append(cases, settingCase(setting, name, why, base, setter))
+	}
 	mirrored := func(c *bootstrapv1.IngotConfigSpec) {
 		c.Registries = []bootstrapv1.Registry{{Host: "docker.io", Mirrors: []bootstrapv1.RegistryMirror{{URL: mirrorURL + "/v2/hub"}}}}
 	}
@@ -74,16 +93,23 @@ func settingCases() []Case {
 	add(settings.RegistryAny, "registry-any", "one mirror for all that have no entry", mirrored, func(c *bootstrapv1.IngotConfigSpec) { c.Registries[0].Host = settings.AnyRegistry })
 	mirror(settings.RegistryMirrorOverridePath, "registry-override-path", "a mirror whose API has a path of its own", func(m *bootstrapv1.RegistryMirror) { m.OverridePath = new(true) })
 	mirror(settings.RegistryMirrorAuthority, "registry-mirror-authority", "a mirror with an authority of one's own", func(m *bootstrapv1.RegistryMirror) { m.CertificateAuthority = sampleAuthority })
-	mirror(settings.RegistryMirrorCredentials, "registry-mirror-credentials", "a mirror that wants a password", func(m *bootstrapv1.RegistryMirror) { m.Credentials = sampleCredentials() })
+	mirror(settings.RegistryMirrorLogin, "registry-mirror-credentials", "a mirror that wants a password", func(m *bootstrapv1.RegistryMirror) { m.Credentials = sampleCredentials() })
 	add(settings.RegistrySkipFallback, "registry-skip-fallback", "the registry itself is never asked", mirrored,
 		func(c *bootstrapv1.IngotConfigSpec) { c.Registries[0].SkipFallback = new(true) })
 	add(settings.RegistryAuthority, "registry-authority", "a registry with an authority of one's own", nil, func(c *bootstrapv1.IngotConfigSpec) {
 		c.Registries = []bootstrapv1.Registry{{Host: "registry.example.com:5000", CertificateAuthority: sampleAuthority}}
 	})
-	add(settings.RegistryCredentials, "registry-credentials", "a registry that wants a password", nil, func(c *bootstrapv1.IngotConfigSpec) {
+	add(settings.RegistryLogin, "registry-credentials", "a registry that wants a password", nil, func(c *bootstrapv1.IngotConfigSpec) {
 		c.Registries = []bootstrapv1.Registry{{Host: "registry.example.com", Credentials: sampleCredentials()}}
 	})
+	return cases
+}
 
+func hostCases() []Case {
+	var cases []Case
+	add := func(setting settings.Setting, name, why string, base, setter change) {
+		cases = append(cases, settingCase(setting, name, why, base, setter))
+	}
 	add(settings.TrustBundle, "trust-bundle", "authorities of one's own for everything", nil, func(c *bootstrapv1.IngotConfigSpec) { c.AdditionalTrustBundle = sampleAuthority })
 	add(settings.NTPServers, "ntp", "time from servers of one's own", nil,
 		func(c *bootstrapv1.IngotConfigSpec) { c.NTP.Servers = []string{"ntp1.example.com", "192.0.2.123"} })
@@ -107,19 +133,26 @@ func settingCases() []Case {
 		func(c *bootstrapv1.IngotConfigSpec) {
 			c.KernelModules[0].Parameters = []string{"wq_unbound=1", "so_priority=3"}
 		})
+	return cases
+}
 
+func fileCases() []Case {
+	var cases []Case
+	add := func(setting settings.Setting, name, why string, base, setter change) {
+		cases = append(cases, settingCase(setting, name, why, base, setter))
+	}
 	add(settings.Files, "files", "files with their modes", nil, func(c *bootstrapv1.IngotConfigSpec) {
 		c.Files = []bootstrapv1.File{
-			{Path: "/etc/multipath.conf", Content: ptr.To("defaults {\n  user_friendly_names yes\n}\n")},
-			{Path: "/etc/empty.d/none", Content: ptr.To(""), Permissions: "0600"},
+			{Path: "/etc/multipath.conf", Content: new("defaults {\n  user_friendly_names yes\n}\n")},
+			{Path: "/etc/empty.d/none", Content: new(""), Permissions: "0600"},
 		}
 	})
 	add(settings.FileAppend, "file-append", "a line more in a file of the image",
 		func(c *bootstrapv1.IngotConfigSpec) {
-			c.Files = []bootstrapv1.File{{Path: "/etc/services", Content: ptr.To("ingot 1/tcp\n")}}
+			c.Files = []bootstrapv1.File{{Path: "/etc/services", Content: new("ingot 1/tcp\n")}}
 		},
 		func(c *bootstrapv1.IngotConfigSpec) { c.Files[0].Append = new(true) })
-	add(settings.FileSecrets, "file-secrets", "a file whose content must not stand in a config", nil, func(c *bootstrapv1.IngotConfigSpec) {
+	add(settings.FileContentFrom, "file-secrets", "a file whose content must not stand in a config", nil, func(c *bootstrapv1.IngotConfigSpec) {
 		c.Files = []bootstrapv1.File{{Path: "/etc/agent/token", ContentFrom: secretValue("agent", "token")}}
 	})
 	add(settings.Units, "units", "a unit of one's own, and one of the image", nil, func(c *bootstrapv1.IngotConfigSpec) {
@@ -137,9 +170,6 @@ func settingCases() []Case {
 			c.Units[0].Dropins = []bootstrapv1.UnitDropin{{Name: "10-limits.conf", Contents: sampleDropin}}
 		})
 
-	for _, role := range []bootstrapv1.Role{bootstrapv1.RoleInit, bootstrapv1.RoleControlPlane, bootstrapv1.RoleWorker} {
-		cases = append(cases, allSettings(role, cases))
-	}
 	return cases
 }
 
@@ -176,10 +206,11 @@ func allSettings(role bootstrapv1.Role, cases []Case) Case {
 			config.Sysctls = from.Sysctls
 		case settings.KernelModules, settings.KernelModuleParameters:
 			config.KernelModules = from.KernelModules
-		case settings.Files, settings.FileAppend, settings.FileSecrets:
+		case settings.Files, settings.FileAppend, settings.FileContentFrom:
 			config.Files = append(config.Files, from.Files...)
 		case settings.Units:
 			config.Units = append(config.Units, from.Units...)
+		default: // registries follow, and parts of others
 		}
 	}
 	config.Units = append(config.Units, bootstrapv1.Unit{
@@ -279,15 +310,17 @@ func (s Suite) checkSupport(t *testing.T) {
 }
 
 // brokenSettings are values that no operating system could take.
-func brokenSettings() []Case {
+func brokenSettings() []Case { return slices.Concat(brokenHostSettings(), brokenFileSettings()) }
+
+func brokenHostSettings() []Case {
 	var cases []Case
 	add := func(name, path string, change func(*osfamily.Input)) {
 		in := worker()
 		change(&in)
 		cases = append(cases, Case{Name: name, Path: path, Input: in})
 	}
-	config := func(name, path string, change func(*bootstrapv1.IngotConfigSpec)) {
-		add(name, path, func(in *osfamily.Input) { change(&in.Config) })
+	config := func(name, path string, setter change) {
+		add(name, path, func(in *osfamily.Input) { setter(&in.Config) })
 	}
 	config("an annotation of Kubernetes", "spec.node.annotations[node.alpha.kubernetes.io/ttl]", func(c *bootstrapv1.IngotConfigSpec) {
 		c.Node.Annotations = map[string]bootstrapv1.AnnotationValue{"node.alpha.kubernetes.io/ttl": "1"}
@@ -334,16 +367,26 @@ func brokenSettings() []Case {
 		func(c *bootstrapv1.IngotConfigSpec) {
 			c.KernelModules = []bootstrapv1.KernelModule{{Name: "a; reboot"}}
 		})
+	return cases
+}
+
+func brokenFileSettings() []Case {
+	var cases []Case
+	config := func(name, path string, setter change) {
+		in := worker()
+		setter(&in.Config)
+		cases = append(cases, Case{Name: name, Path: path, Input: in})
+	}
 	file := func(file bootstrapv1.File) func(*bootstrapv1.IngotConfigSpec) {
 		return func(c *bootstrapv1.IngotConfigSpec) { c.Files = []bootstrapv1.File{file} }
 	}
-	config("a file with a way out of its folder", "spec.files[0].path", file(bootstrapv1.File{Path: "/etc/../etc/shadow", Content: ptr.To("")}))
-	config("a file of Ingot", "spec.files[0].path", file(bootstrapv1.File{Path: "/etc/ingot/join", Content: ptr.To("")}))
-	config("a file that is a unit", "spec.files[0].path", file(bootstrapv1.File{Path: "/etc/systemd/system/a.service", Content: ptr.To("")}))
-	config("a file that is not kept", "spec.files[0].path", file(bootstrapv1.File{Path: "/run/a", Content: ptr.To("")}))
+	config("a file with a way out of its folder", "spec.files[0].path", file(bootstrapv1.File{Path: "/etc/../etc/shadow", Content: new("")}))
+	config("a file of Ingot", "spec.files[0].path", file(bootstrapv1.File{Path: "/etc/ingot/join", Content: new("")}))
+	config("a file that is a unit", "spec.files[0].path", file(bootstrapv1.File{Path: "/etc/systemd/system/a.service", Content: new("")}))
+	config("a file that is not kept", "spec.files[0].path", file(bootstrapv1.File{Path: "/run/a", Content: new("")}))
 	config("a file from nowhere", "spec.files[0]", file(bootstrapv1.File{Path: "/etc/a"}))
 	config("a file whose Secret nobody read", "spec.files[0].contentFrom.secret", file(bootstrapv1.File{Path: "/etc/a", ContentFrom: secretValue("none", "none")}))
-	config("files that have no room", "spec.files", file(bootstrapv1.File{Path: "/etc/a", Content: ptr.To(strings.Repeat("a", 1<<20))}))
+	config("files that have no room", "spec.files", file(bootstrapv1.File{Path: "/etc/a", Content: new(strings.Repeat("a", 1<<20))}))
 	unit := func(unit bootstrapv1.Unit) func(*bootstrapv1.IngotConfigSpec) {
 		return func(c *bootstrapv1.IngotConfigSpec) { c.Units = []bootstrapv1.Unit{unit} }
 	}

@@ -33,10 +33,10 @@ const (
 	RegistryMirrors            Setting = "spec.registries[].mirrors"
 	RegistryMirrorOverridePath Setting = "spec.registries[].mirrors[].overridePath"
 	RegistryMirrorAuthority    Setting = "spec.registries[].mirrors[].certificateAuthority"
-	RegistryMirrorCredentials  Setting = "spec.registries[].mirrors[].credentials"
+	RegistryMirrorLogin        Setting = "spec.registries[].mirrors[].credentials"
 	RegistrySkipFallback       Setting = "spec.registries[].skipFallback"
 	RegistryAuthority          Setting = "spec.registries[].certificateAuthority"
-	RegistryCredentials        Setting = "spec.registries[].credentials"
+	RegistryLogin              Setting = "spec.registries[].credentials"
 
 	TrustBundle Setting = "spec.additionalTrustBundle"
 	NTPServers  Setting = "spec.ntp.servers"
@@ -49,9 +49,9 @@ const (
 	KernelModules          Setting = "spec.kernelModules"
 	KernelModuleParameters Setting = "spec.kernelModules[].parameters"
 
-	Files       Setting = "spec.files"
-	FileAppend  Setting = "spec.files[].append"
-	FileSecrets Setting = "spec.files[].contentFrom"
+	Files           Setting = "spec.files"
+	FileAppend      Setting = "spec.files[].append"
+	FileContentFrom Setting = "spec.files[].contentFrom"
 
 	// Units are units of one's own, and those of the image that are enabled.
 	Units       Setting = "spec.units"
@@ -63,11 +63,11 @@ func All() []Setting {
 	return []Setting{
 		KubeletMaxPods, KubeletPodPidsLimit, KubeletSystemReserved, KubeletKubeReserved, KubeletEvictionHard,
 		KubeletShutdown, KubeletShutdownCritical,
-		RegistryAny, RegistryMirrors, RegistryMirrorOverridePath, RegistryMirrorAuthority, RegistryMirrorCredentials,
-		RegistrySkipFallback, RegistryAuthority, RegistryCredentials,
+		RegistryAny, RegistryMirrors, RegistryMirrorOverridePath, RegistryMirrorAuthority, RegistryMirrorLogin,
+		RegistrySkipFallback, RegistryAuthority, RegistryLogin,
 		TrustBundle, NTPServers, HTTPProxy, HTTPSProxy, NoProxy,
 		Sysctls, KernelModules, KernelModuleParameters,
-		Files, FileAppend, FileSecrets, Units, UnitDropins,
+		Files, FileAppend, FileContentFrom, Units, UnitDropins,
 	}
 }
 
@@ -101,7 +101,7 @@ func Uses(spec bootstrapv1.IngotConfigSpec) []Use {
 		path := fmt.Sprintf("spec.files[%d]", i)
 		found.add(Files, path, true)
 		found.add(FileAppend, path+".append", ptr.Deref(file.Append, false))
-		found.add(FileSecrets, path+".contentFrom", file.ContentFrom != (bootstrapv1.ValueSource{}))
+		found.add(FileContentFrom, path+".contentFrom", file.ContentFrom != (bootstrapv1.ValueSource{}))
 	}
 	for i, unit := range spec.Units {
 		path := fmt.Sprintf("spec.units[%d]", i)
@@ -114,8 +114,8 @@ func Uses(spec bootstrapv1.IngotConfigSpec) []Use {
 // uses grows while a config is read.
 type uses []Use
 
-func (u *uses) add(setting Setting, path string, used bool) {
-	if used {
+func (u *uses) add(setting Setting, path string, isUsed bool) {
+	if isUsed {
 		*u = append(*u, Use{Setting: setting, Path: path})
 	}
 }
@@ -140,11 +140,11 @@ func (u *uses) registry(path string, registry bootstrapv1.Registry) {
 		u.add(RegistryMirrors, at, true)
 		u.add(RegistryMirrorOverridePath, at+".overridePath", ptr.Deref(mirror.OverridePath, false))
 		u.add(RegistryMirrorAuthority, at+".certificateAuthority", mirror.CertificateAuthority != "")
-		u.add(RegistryMirrorCredentials, at+".credentials", mirror.Credentials != (bootstrapv1.RegistryCredentials{}))
+		u.add(RegistryMirrorLogin, at+".credentials", mirror.Credentials != (bootstrapv1.RegistryCredentials{}))
 	}
 	u.add(RegistrySkipFallback, path+".skipFallback", ptr.Deref(registry.SkipFallback, false))
 	u.add(RegistryAuthority, path+".certificateAuthority", registry.CertificateAuthority != "")
-	u.add(RegistryCredentials, path+".credentials", registry.Credentials != (bootstrapv1.RegistryCredentials{}))
+	u.add(RegistryLogin, path+".credentials", registry.Credentials != (bootstrapv1.RegistryCredentials{}))
 }
 
 // AnyRegistry is the host of an entry for every registry that has none of its own.
