@@ -13,6 +13,7 @@ import (
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/inventory"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
@@ -107,7 +108,7 @@ func (w *world) endpointName() string { return placedOn(w.infra) }
 // key is what the machine is queued by.
 func (w *world) key() client.ObjectKey { return client.ObjectKeyFromObject(w.infra) }
 
-func (w *world) storage() string { return w.infra.Spec.Platform.Libvirt.StoragePool }
+func (w *world) storage() string { return inventory.StorageOf(w.infra.Spec) }
 
 // identity is valid once the endpoint exists and has its management cluster id.
 func (w *world) identity() platform.Identity {

@@ -21,6 +21,7 @@ import (
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/image"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/inventory"
 )
 
 // image resolves spec.image and pins the result, once. A pinned image is looked at again until the instance is made, so
@@ -40,7 +41,7 @@ func (r *Reconciler) image(ctx context.Context, w *world) flow.Outcome {
 	}
 	choice, refusal := image.Resolve(reference, images.Items, image.Needs{
 		KubernetesVersion: w.machine.Spec.Version,
-		Platform:          ingotv1.ArtefactPlatformLibvirt,
+		Platform:          inventory.PlatformOf(w.infra.Spec),
 		Firmware:          w.infra.Spec.Firmware,
 		SecureBoot:        ptr.Deref(w.infra.Spec.TrustedBoot.SecureBoot, false),
 	}, r.Clock.Now())
@@ -129,7 +130,7 @@ func replicating(w *world, replica *ingotv1.ImageReplica) string {
 func (r *Reconciler) ensureReplica(ctx context.Context, w *world) (*ingotv1.ImageReplica, error) {
 	var artefact ingotv1.Artefact
 	for _, a := range w.pinned.Spec.Artefacts {
-		if a.SHA256 == w.infra.Spec.PinnedImage.SHA256 {
+		if a.SHA256 == w.infra.Spec.PinnedImage.SHA256 && a.Platform == inventory.PlatformOf(w.infra.Spec) {
 			artefact = a
 		}
 	}

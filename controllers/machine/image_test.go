@@ -222,7 +222,7 @@ func TestRefusals(t *testing.T) {
 		},
 		"no artefact for the platform": {
 			why:       "an image for another platform does not boot here",
-			given:     func(s *story) { s.image.Spec.Artefacts[0].Platform = ingotv1.ArtefactPlatformVSphere },
+			given:     func(s *story) { s.image.Spec.Artefacts[0].Platform = ingotv1.ArtefactPlatformBareMetal },
 			condition: infrav1.ImageResolvedCondition, reason: infrav1.ImageIncompatibleReason, says: "libvirt",
 		},
 		"endpoint that does not exist": {

@@ -148,6 +148,9 @@ func (w *world) request(bootstrap platform.Bootstrap) (platform.Request, error) 
 		DedicatedCPUs:  spec.Resources.CPUPolicy == infrav1.CPUPolicyDedicated,
 		SingleNUMANode: spec.Resources.NUMAPolicy == infrav1.NUMAPolicySingle,
 		Bootstrap:      bootstrap,
+		FullClone:      spec.Platform.VSphere.CloneMode == infrav1.CloneModeFull,
+		Folder:         spec.Platform.VSphere.Folder,
+		ResourcePool:   spec.Platform.VSphere.ResourcePool,
 	}
 	if size := spec.RootDisk.Size; size != nil {
 		request.RootDiskBytes = size.Value()

@@ -20,6 +20,7 @@ import (
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/inventory"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/placement"
 )
 
@@ -74,9 +75,11 @@ func (r *Reconciler) unplace(uid types.UID) {
 }
 
 func (w *world) needs() placement.Needs {
+	name, selector := inventory.WantedEndpoint(w.infra.Spec)
 	return placement.Needs{
-		EndpointName:  w.infra.Spec.Platform.Libvirt.EndpointName,
-		Selector:      w.infra.Spec.Platform.Libvirt.EndpointSelector,
+		EndpointName:  name,
+		Platform:      inventory.PlatformOf(w.infra.Spec),
+		Selector:      selector,
 		FailureDomain: w.machine.Spec.FailureDomain,
 		CPUs:          w.infra.Spec.Resources.CPUs,
 		MemoryBytes:   w.infra.Spec.Resources.Memory.Value(),
@@ -132,15 +135,7 @@ func (r *Reconciler) usage(ctx context.Context) (map[string]placement.Usage, err
 
 // placedOn is the endpoint that something of the machine may be on; empty when nothing can be anywhere. Machines of
 // earlier versions have no placement, and lived where they said.
-func placedOn(m *infrav1.IngotMachine) string {
-	if m.Spec.Placement.EndpointName != "" {
-		return m.Spec.Placement.EndpointName
-	}
-	if m.Spec.PinnedImage.Name != "" {
-		return m.Spec.Platform.Libvirt.EndpointName
-	}
-	return ""
-}
+func placedOn(m *infrav1.IngotMachine) string { return inventory.EndpointOf(m) }
 
 // mayUse is whether machines of a namespace may be placed on an endpoint.
 func (r *Reconciler) mayUse(ctx context.Context, namespace string, allowed ingotv1.AllowedNamespaces) (bool, error) {

@@ -67,6 +67,8 @@ type story struct {
 	// platform is the endpoint, reachable unless cut.
 	platform *fake.Platform
 	cut      atomic.Bool
+	// opener opens sessions with something else than platform; nil opens them with it.
+	opener session.Opener
 	// workload is the workload cluster; nil while it does not answer.
 	workload client.Client
 	recorder *events.FakeRecorder
@@ -135,7 +137,11 @@ func (s *story) begin() {
 func (s *story) restart() {
 	s.Helper()
 	s.writes = &builder.Writes{}
-	s.sessions = session.NewRegistry(s.open).WithClock(s.clock)
+	open := s.open
+	if s.opener != nil {
+		open = s.opener
+	}
+	s.sessions = session.NewRegistry(open).WithClock(s.clock)
 	s.reconciler = &machine.Reconciler{
 		Client:       s.writes.Through(s.client),
 		SecretReader: s.client,
@@ -156,7 +162,7 @@ func (s *story) connect() {
 
 func (s *story) connectTo(endpoint string) {
 	s.Helper()
-	reconciler := &platformendpoint.Reconciler{Client: s.client, Sessions: s.sessions}
+	reconciler := &platformendpoint.Reconciler{Client: s.client, SecretReader: s.client, Sessions: s.sessions}
 	if _, err := reconciler.Reconcile(s.context(), request(client.ObjectKey{Name: endpoint})); err != nil {
 		s.Fatal(err)
 	}

@@ -25,6 +25,7 @@ import (
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/inventory"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
@@ -93,7 +94,7 @@ func indexedEndpoint(m *infrav1.IngotMachine) string {
 	if name := placedOn(m); name != "" {
 		return name
 	}
-	if name := m.Spec.Platform.Libvirt.EndpointName; name != "" {
+	if name, _ := inventory.WantedEndpoint(m.Spec); name != "" {
 		return name
 	}
 	return unplaced

@@ -24,6 +24,7 @@ import (
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/image"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/inventory"
 )
 
 // operatingSystem is what Nodes of every image report: all families are Linux.
@@ -110,7 +111,7 @@ func mayGet(spec infrav1.IngotMachineSpec, one []ingotv1.NodeImage, now time.Tim
 	if spec.Image.Name != "" {
 		return one[0].Name == spec.Image.Name
 	}
-	_, refusal := image.Resolve(spec.Image, one, image.Needs{Platform: ingotv1.ArtefactPlatformLibvirt, Firmware: spec.Firmware}, now)
+	_, refusal := image.Resolve(spec.Image, one, image.Needs{Platform: inventory.PlatformOf(spec), Firmware: spec.Firmware}, now)
 	return refusal == nil
 }
 

@@ -43,10 +43,12 @@ func (r *Reconciler) credentials(ctx context.Context, endpoint *ingotv1.Platform
 	return secret.Data, "", nil
 }
 
-// neededKeys are the keys that the Secret of an endpoint must have, as the field spec.libvirt.uri says it. What is in
-// them is judged by who opens the session.
+// neededKeys are the keys that the Secret of an endpoint must have, as the field spec.libvirt.uri or spec.vsphere says it. What
+// is in them is judged by who opens the session.
 func neededKeys(spec ingotv1.PlatformEndpointSpec) []string {
 	switch scheme(spec) {
+	case vCenter:
+		return []string{corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey}
 	case "qemu+tls":
 		return []string{"ca.crt", corev1.TLSCertKey, corev1.TLSPrivateKeyKey}
 	case "qemu+libssh":
@@ -56,8 +58,14 @@ func neededKeys(spec ingotv1.PlatformEndpointSpec) []string {
 	}
 }
 
+// vCenter is how a vCenter is reached.
+const vCenter = "vCenter"
+
 // scheme is how the endpoint is reached.
 func scheme(spec ingotv1.PlatformEndpointSpec) string {
+	if spec.VSphere.Server != "" {
+		return vCenter
+	}
 	name, _, _ := strings.Cut(spec.Libvirt.URI, "://")
 	return name
 }

@@ -26,6 +26,7 @@ func TestCredentials(t *testing.T) {
 		"a Secret that does not exist is named, with its keys":     missingSecret,
 		"a key that is not there is named":                         missingKey,
 		"a key that is empty is as good as none":                   emptyKey,
+		"a vCenter lets nobody in without a password":              missingPassword,
 		"a Secret that may not be read says what right is missing": forbiddenSecret,
 		"an API server that hiccups says nothing about the Secret": hiccup,
 		"a session that is open goes on without its Secret":        goesOn,
@@ -96,6 +97,15 @@ func missingKey(s *story) {
 	s.begin(overSSH, withSecret(s.secret(map[string][]byte{"ssh-privatekey": []byte("private")})))
 	s.pass(s.manager())
 	s.expect(metav1.ConditionFalse, ingotv1.PlatformEndpointCredentialsReason, s.name+"/host of spec.credentialsRef has no key known_hosts")
+}
+
+func missingPassword(s *story) {
+	vCenter := func(e *ingotv1.PlatformEndpoint) {
+		e.Spec.Libvirt, e.Spec.VSphere = ingotv1.LibvirtEndpoint{}, ingotv1.VSphereEndpoint{Server: "vcenter.example.org"}
+	}
+	s.begin(vCenter, withSecret(s.secret(map[string][]byte{"username": []byte("ingot")})))
+	s.pass(s.manager())
+	s.expect(metav1.ConditionFalse, ingotv1.PlatformEndpointCredentialsReason, s.name+"/host of spec.credentialsRef has no key password, which vCenter needs")
 }
 
 func emptyKey(s *story) {

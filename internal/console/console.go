@@ -19,6 +19,7 @@ import (
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/inventory"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
 )
@@ -67,7 +68,7 @@ func (r Reader) Read(ctx context.Context, machine client.ObjectKey, maxBytes int
 	return r.ask(ctx, reader, platform.Identity{
 		UUID:                strings.TrimPrefix(infra.Spec.ProviderID, "ingot://"),
 		ManagementClusterID: endpoint.Spec.ManagementClusterID,
-		Storage:             infra.Spec.Platform.Libvirt.StoragePool,
+		Storage:             inventory.StorageOf(infra.Spec),
 	}, maxBytes)
 }
 
@@ -75,7 +76,7 @@ func (r Reader) Read(ctx context.Context, machine client.ObjectKey, maxBytes int
 func (r Reader) endpoint(ctx context.Context, infra *infrav1.IngotMachine) (*ingotv1.PlatformEndpoint, error) {
 	name := infra.Spec.Placement.EndpointName
 	if name == "" {
-		name = infra.Spec.Platform.Libvirt.EndpointName
+		name, _ = inventory.WantedEndpoint(infra.Spec)
 	}
 	if name == "" || infra.Spec.ProviderID == "" {
 		return nil, fmt.Errorf("IngotMachine %s/%s has no place yet, so it has no console: kubectl describe tells what it waits for", infra.Namespace, infra.Name)

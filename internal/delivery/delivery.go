@@ -19,6 +19,19 @@ const (
 	// SMBIOS is an OEM string of the SMBIOS tables, <Key>=<data in base64>. It holds little, and hypervisors write it into
 	// logs: the last choice.
 	SMBIOS Kind = "SMBIOS"
+	// GuestInfo is a property of a virtual machine that its guest reads through VMware's tools. Its Key is the name of the
+	// property, which begins with guestinfo.
+	GuestInfo Kind = "GuestInfo"
+)
+
+// Encoding is how data is written where a channel carries text.
+type Encoding string
+
+const (
+	// Base64 is RFC 4648 with padding.
+	Base64 Encoding = "base64"
+	// GzipBase64 is Base64 over RFC 1952.
+	GzipBase64 Encoding = "gzip+base64"
 )
 
 // Channel is one way to deliver bootstrap data.
@@ -27,4 +40,11 @@ type Channel struct {
 	Kind Kind
 	// Key is where inside the channel the guest looks, for example opt/com.coreos/config for FWCfg.
 	Key string
+	// Encoding is the encoding that the guest reads from GuestInfo.
+	Encoding Encoding `json:",omitempty"`
+	// EncodingKey is the property of GuestInfo that names the encoding; empty for guests that know only one.
+	EncodingKey string `json:",omitempty"`
+	// MetadataKey is the property of GuestInfo from which the guest reads its identity, its name and its network; empty for
+	// guests that read none.
+	MetadataKey string `json:",omitempty"`
 }

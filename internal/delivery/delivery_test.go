@@ -4,9 +4,12 @@
 package delivery_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"net/netip"
 	"os"
@@ -83,6 +86,64 @@ func golden(t *testing.T, name string, fs delivery.FileSystem) {
 	if diff := cmp.Diff(string(want), got.String()); diff != "" {
 		t.Errorf("what the guest finds has changed (-update rewrites it):\n%s", diff)
 	}
+}
+
+// Guests read properties with programs that are not ours: the words, the encoding and the keys are an interface.
+func TestGuestInfo(t *testing.T) {
+	channel := delivery.Channel{
+		Kind: delivery.GuestInfo, Key: "guestinfo.userdata", Encoding: delivery.GzipBase64,
+		EncodingKey: "guestinfo.userdata.encoding", MetadataKey: "guestinfo.metadata",
+	}
+	for name, change := range map[string]func(*delivery.Channel, *delivery.Instance){
+		"all":   func(*delivery.Channel, *delivery.Instance) {},
+		"plain": func(c *delivery.Channel, _ *delivery.Instance) { c.Encoding = delivery.Base64 },
+		"silent": func(_ *delivery.Channel, i *delivery.Instance) {
+			i.Interfaces = []delivery.Interface{{MAC: "02:00:00:00:00:00", DHCP: true}}
+		},
+		"data":     func(c *delivery.Channel, _ *delivery.Instance) { c.MetadataKey, c.Encoding = "", delivery.Base64 },
+		"one word": func(c *delivery.Channel, _ *delivery.Instance) { c.EncodingKey, c.Encoding = "", delivery.Base64 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, i := channel, example()
+			i.Interfaces = interfaces()
+			change(&c, &i)
+			properties, err := delivery.GuestInfoProperties(c, i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files := delivery.FileSystem{Label: "properties", Files: map[string][]byte{}}
+			for key, value := range properties {
+				files.Files[key] = decoded(t, key, value, c)
+			}
+			golden(t, "guestinfo-"+strings.ReplaceAll(name, " ", "-"), files)
+		})
+	}
+	channel.Encoding = "rot13"
+	if _, err := delivery.GuestInfoProperties(channel, example()); err == nil {
+		t.Error("an encoding that nobody knows is used")
+	}
+}
+
+// decoded is what a property holds, as its guest reads it.
+func decoded(t *testing.T, key, value string, c delivery.Channel) []byte {
+	t.Helper()
+	if key != c.Key && key != c.MetadataKey {
+		return []byte(value)
+	}
+	content, err := base64.StdEncoding.DecodeString(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key == c.Key && c.Encoding == delivery.GzipBase64 {
+		unpacked, err := gzip.NewReader(bytes.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if content, err = io.ReadAll(unpacked); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return content
 }
 
 // A name with characters of YAML must not become another document.

@@ -6,6 +6,8 @@ package inventory
 import (
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 )
@@ -22,6 +24,30 @@ func UUID(m *infrav1.IngotMachine) string {
 	return uuid
 }
 
+// PlatformOf is the platform that a machine lives on.
+func PlatformOf(spec infrav1.IngotMachineSpec) ingotv1.ArtefactPlatform {
+	if spec.Platform.VSphere.Datacenter != "" {
+		return ingotv1.ArtefactPlatformVSphere
+	}
+	return ingotv1.ArtefactPlatformLibvirt
+}
+
+// WantedEndpoint is how a machine says where it wants to live: by the name of an endpoint, or by a selector.
+func WantedEndpoint(spec infrav1.IngotMachineSpec) (name string, selector *metav1.LabelSelector) {
+	if PlatformOf(spec) == ingotv1.ArtefactPlatformVSphere {
+		return spec.Platform.VSphere.EndpointName, spec.Platform.VSphere.EndpointSelector
+	}
+	return spec.Platform.Libvirt.EndpointName, spec.Platform.Libvirt.EndpointSelector
+}
+
+// StorageOf is where on its endpoint the disks of a machine are, as the port names it.
+func StorageOf(spec infrav1.IngotMachineSpec) string {
+	if PlatformOf(spec) == ingotv1.ArtefactPlatformVSphere {
+		return spec.Platform.VSphere.Datacenter + "/" + spec.Platform.VSphere.Datastore
+	}
+	return spec.Platform.Libvirt.StoragePool
+}
+
 // EndpointOf is the endpoint that something of a machine may be on; empty while nothing of it can be anywhere. Machines
 // of earlier versions have no placement: they live where they say, from the moment when their image was pinned.
 func EndpointOf(m *infrav1.IngotMachine) string {
@@ -29,7 +55,8 @@ func EndpointOf(m *infrav1.IngotMachine) string {
 		return name
 	}
 	if m.Spec.PinnedImage.Name != "" {
-		return m.Spec.Platform.Libvirt.EndpointName
+		name, _ := WantedEndpoint(m.Spec)
+		return name
 	}
 	return ""
 }
@@ -43,7 +70,7 @@ type Copy struct {
 // NeededBy is the copy that a machine's root disk is cloned from; the zero value while it needs none. A machine needs it
 // until it is gone.
 func NeededBy(m *infrav1.IngotMachine) Copy {
-	c := Copy{Endpoint: EndpointOf(m), Storage: m.Spec.Platform.Libvirt.StoragePool, SHA256: m.Spec.PinnedImage.SHA256}
+	c := Copy{Endpoint: EndpointOf(m), Storage: StorageOf(m.Spec), SHA256: m.Spec.PinnedImage.SHA256}
 	if c.Endpoint == "" || c.SHA256 == "" {
 		return Copy{}
 	}

@@ -23,6 +23,8 @@ import (
 type Needs struct {
 	// EndpointName is the endpoint that the machine names; empty when it selects one.
 	EndpointName string
+	// Platform is the platform that the machine is made for.
+	Platform ingotv1.ArtefactPlatform
 	// Selector selects endpoints where none is named.
 	Selector *metav1.LabelSelector
 	// FailureDomain is the failure domain that the machine must be in; empty means any.
@@ -96,7 +98,7 @@ func named(needs Needs, candidates []Candidate) (*ingotv1.PlatformEndpoint, *Ref
 func selected(needs Needs, candidates []Candidate) (*ingotv1.PlatformEndpoint, *Refusal) {
 	selector, err := metav1.LabelSelectorAsSelector(needs.Selector)
 	if err != nil {
-		return nil, &Refusal{Reason: infrav1.NoEndpointReason, Message: fmt.Sprintf("spec.platform.libvirt.endpointSelector cannot be read: %s", err)}
+		return nil, &Refusal{Reason: infrav1.NoEndpointReason, Message: fmt.Sprintf("%s cannot be read: %s", needs.selectorField(), err)}
 	}
 	var fitting []Candidate
 	var lacks []string
@@ -120,7 +122,7 @@ func selected(needs Needs, candidates []Candidate) (*ingotv1.PlatformEndpoint, *
 	if len(fitting) > 0 {
 		return roomiest(fitting), nil
 	}
-	refusal := &Refusal{Reason: infrav1.NoEndpointReason, Passing: passing, Message: lacking(matched, lacks)}
+	refusal := &Refusal{Reason: infrav1.NoEndpointReason, Passing: passing, Message: lacking(needs.selectorField(), matched, lacks)}
 	if passing {
 		refusal.Reason = infrav1.EndpointFullReason
 	}
@@ -128,9 +130,9 @@ func selected(needs Needs, candidates []Candidate) (*ingotv1.PlatformEndpoint, *
 }
 
 // lacking says what each of the matched endpoints lacks.
-func lacking(matched int, lacks []string) string {
+func lacking(field string, matched int, lacks []string) string {
 	if matched == 0 {
-		return "no PlatformEndpoint matches spec.platform.libvirt.endpointSelector: label one, or change the selector"
+		return "no PlatformEndpoint matches " + field + ": label one, or change the selector"
 	}
 	const few = 5
 	slices.Sort(lacks)
@@ -139,8 +141,25 @@ func lacking(matched int, lacks []string) string {
 		more = fmt.Sprintf("; and %d more", len(lacks)-few)
 		lacks = lacks[:few]
 	}
-	return fmt.Sprintf("none of the %d PlatformEndpoints that match spec.platform.libvirt.endpointSelector can take the machine: %s%s",
-		matched, strings.Join(lacks, "; "), more)
+	return fmt.Sprintf("none of the %d PlatformEndpoints that match %s can take the machine: %s%s", matched, field, strings.Join(lacks, "; "), more)
+}
+
+// selectorField is the field that selects.
+func (n Needs) selectorField() string {
+	return "spec.platform." + string(n.platform()) + ".endpointSelector"
+}
+
+// platform is the platform of the machine; libvirt unless it says otherwise.
+func (n Needs) platform() ingotv1.ArtefactPlatform {
+	return cmp.Or(n.Platform, ingotv1.ArtefactPlatformLibvirt)
+}
+
+// platformOf is the platform of an endpoint.
+func platformOf(e *ingotv1.PlatformEndpoint) ingotv1.ArtefactPlatform {
+	if e.Spec.VSphere.Server != "" {
+		return ingotv1.ArtefactPlatformVSphere
+	}
+	return ingotv1.ArtefactPlatformLibvirt
 }
 
 // fit checks one endpoint against everything that a machine needs but an answer.
@@ -150,6 +169,9 @@ func fit(needs Needs, c Candidate) *Refusal {
 	case !c.Allowed:
 		return &Refusal{Reason: infrav1.EndpointNotAllowedReason, Message: fmt.Sprintf(
 			"the namespace may not use PlatformEndpoint %s: add it to spec.allowedNamespaces there", e.Name)}
+	case platformOf(e) != needs.platform():
+		return &Refusal{Reason: infrav1.NoEndpointReason, Message: fmt.Sprintf(
+			"PlatformEndpoint %s is for %s, and the machine has spec.platform.%s", e.Name, platformOf(e), needs.platform())}
 	case !e.DeletionTimestamp.IsZero():
 		return &Refusal{Reason: infrav1.NoEndpointReason, Message: fmt.Sprintf("PlatformEndpoint %s is being deleted", e.Name)}
 	case e.Spec.Unschedulable != nil && *e.Spec.Unschedulable:

@@ -64,6 +64,12 @@ func TestChoose(t *testing.T) {
 		"of the same the first by name":               {worker(), []placement.Candidate{host("b"), host("a")}, "a", "", nil, false},
 		"a failure domain is kept":                    {worker(func(n *placement.Needs) { n.FailureDomain = "fd-b" }), []placement.Candidate{host("a"), host("b", used(60, 1))}, "b", "", nil, false},
 		"a failure domain nobody is in is a person's": {worker(func(n *placement.Needs) { n.FailureDomain = "fd-x" }), []placement.Candidate{host("a")}, "", infrav1.NoEndpointReason, []string{`failure domain "fd-a"`, "spec.failureDomain"}, false},
+		"an endpoint of another platform is none":     {worker(func(n *placement.Needs) { n.Platform = ingotv1.ArtefactPlatformVSphere }), []placement.Candidate{host("a")}, "", infrav1.NoEndpointReason, []string{"PlatformEndpoint a is for libvirt", "spec.platform.vsphere"}, false},
+		"a vCenter takes what is made for it": {
+			worker(func(n *placement.Needs) { n.Platform = ingotv1.ArtefactPlatformVSphere }),
+			[]placement.Candidate{host("a"), host("b", func(c *placement.Candidate) { c.Endpoint.Spec.VSphere.Server = "vcenter.example.org" })},
+			"b", "", nil, false,
+		},
 		"a selector narrows": {
 			worker(func(n *placement.Needs) {
 				n.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"site": "south"}}

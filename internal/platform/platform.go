@@ -39,7 +39,8 @@ type Platform interface {
 	Ensure(ctx context.Context, req Request) (Observation, error)
 
 	// Observe looks at the instance and changes nothing. Existence is Absent only when the endpoint was asked and has
-	// neither an instance nor a volume of the identity.
+	// neither an instance nor a volume of the identity, and nothing is under way there that may still make one: while
+	// something is, it is Unknown, and Detail says what.
 	// Errors: ErrForeign, ErrUnreachable.
 	Observe(ctx context.Context, id Identity) (Observation, error)
 
@@ -117,7 +118,7 @@ type Identity struct {
 	UUID string
 	// ManagementClusterID is the other half of the owner token: only objects that carry both are ours.
 	ManagementClusterID string
-	// Storage is where the instance's disks are: a libvirt storage pool.
+	// Storage is where the instance's disks are: a libvirt storage pool, or DATACENTER/DATASTORE of vSphere.
 	Storage string
 }
 
@@ -128,6 +129,11 @@ type Request struct {
 	Name string
 	// ImageSHA256 is the digest of the artefact that the root disk is cloned from.
 	ImageSHA256 string
+	// FullClone makes the root disk a copy of the image, where the platform knows that beside a layer over it. Neither is
+	// ever made in place of the other.
+	FullClone bool `json:",omitempty"`
+	// Folder and ResourcePool are where the instance is put, on platforms that have such places inside an endpoint.
+	Folder, ResourcePool string `json:",omitempty"`
 	// CPUs is the number of virtual CPUs.
 	CPUs int32
 	// MemoryBytes is the amount of memory.
@@ -274,7 +280,7 @@ type Observation struct {
 type ImageIdentity struct {
 	// SHA256 is the digest of the artefact at its source, in lower-case hexadecimal.
 	SHA256 string
-	// Storage is where the copy is: a libvirt storage pool.
+	// Storage is where the copy is, named as in Identity.
 	Storage string
 }
 
@@ -283,7 +289,8 @@ type ImageRequest struct {
 	ImageIdentity
 	// Source is the URL of the artefact.
 	Source string
-	// Format is the format of the disk after decompression, for example qcow2.
+	// Format is the format of the disk after decompression, for example qcow2; or template, for an artefact that is an
+	// instance on the endpoint already.
 	Format string
 	// Compression is how the file is compressed: None, gzip, zstd, xz or bzip2.
 	Compression string

@@ -25,6 +25,12 @@ const AddressFinalizer = "infrastructure.cluster.x-k8s.io/ingotmachine-address"
 // +kubebuilder:validation:XValidation:rule="!has(self.trustedBoot) || !has(self.trustedBoot.secureBoot) || !self.trustedBoot.secureBoot || !has(self.firmware) || self.firmware == 'UEFI'",message="trustedBoot.secureBoot needs firmware UEFI: set firmware to UEFI, or remove secureBoot"
 // +kubebuilder:validation:XValidation:rule="!has(self.pinnedImage) || !has(self.image.name) || self.pinnedImage.name == self.image.name",message="pinnedImage.name must be image.name: remove pinnedImage, Ingot writes it"
 // +kubebuilder:validation:XValidation:rule="!has(self.placement) || !has(self.platform.libvirt) || !has(self.platform.libvirt.endpointName) || self.placement.endpointName == self.platform.libvirt.endpointName",message="placement.endpointName must be platform.libvirt.endpointName: remove placement, Ingot writes it"
+// +kubebuilder:validation:XValidation:rule="!has(self.placement) || !has(self.platform.vsphere) || !has(self.platform.vsphere.endpointName) || self.placement.endpointName == self.platform.vsphere.endpointName",message="placement.endpointName must be platform.vsphere.endpointName: remove placement, Ingot writes it"
+// +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || !has(self.resources.cpuPolicy) || self.resources.cpuPolicy == 'Shared'",message="resources.cpuPolicy must be Shared on vsphere: this version dedicates no CPUs there"
+// +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || (!has(self.resources.hugePages) && !has(self.resources.numaPolicy))",message="resources.hugePages and resources.numaPolicy are the host's choice on vsphere: remove them"
+// +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || (quantity(string(self.resources.memory)).isInteger() && quantity(string(self.resources.memory)).asInteger() % 4194304 == 0)",message="resources.memory must be a multiple of 4Mi on vsphere: round it"
+// +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || !has(self.disks) || self.disks.size() <= 14",message="disks can be at most 14 on vsphere: what hangs on one controller beside the root disk"
+// +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || self.platform.vsphere.cloneMode != 'Linked' || !has(self.rootDisk)",message="rootDisk must be unset when platform.vsphere.cloneMode is Linked, because the disk of a linked clone has the size of the image: remove it, or set cloneMode to Full"
 type IngotMachineSpec struct {
 	// providerID is the identity of the machine, ingot://<uuid>. Ingot chooses it in the first reconcile, before any
 	// call to a platform. The uuid becomes the UUID of the instance and of its SMBIOS system table. Do not set it.
@@ -274,11 +280,12 @@ type RootDisk struct {
 
 // MachineNetwork is one network interface.
 type MachineNetwork struct {
-	// name is the name of the network on the platform: a libvirt network.
+	// name is the name of the network on the platform: a libvirt network, or a network or port group in the datacenter of
+	// vSphere.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="name must be the name of a libvirt network as virsh net-list shows it, without a slash"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="name must be the name of a network, as virsh net-list shows it or of a port group in the datacenter, without a slash"
 	Name string `json:"name,omitempty"`
 
 	// mtu is the largest packet in bytes. Unset means what the network has.
@@ -323,11 +330,78 @@ type AddressPoolReference struct {
 }
 
 // MachinePlatform says where a machine lives. Exactly one of its fields is set.
-// +kubebuilder:validation:XValidation:rule="has(self.libvirt)",message="exactly one platform must be set; this version knows libvirt"
+// +kubebuilder:validation:XValidation:rule="[has(self.libvirt), has(self.vsphere)].exists_one(x, x)",message="exactly one platform must be set: libvirt or vsphere"
 type MachinePlatform struct {
 	// libvirt places the machine on a libvirt host.
 	// +optional
 	Libvirt LibvirtMachine `json:"libvirt,omitempty,omitzero"`
+
+	// vsphere places the machine in a vCenter.
+	// +optional
+	VSphere VSphereMachine `json:"vsphere,omitempty,omitzero"`
+}
+
+// CloneMode says how the root disk of a vSphere machine is made.
+// +kubebuilder:validation:Enum=Linked;Full
+type CloneMode string
+
+const (
+	// CloneModeLinked makes the root disk a layer over the image: fast and small, and the image stays while the machine does.
+	CloneModeLinked CloneMode = "Linked"
+	// CloneModeFull makes the root disk a copy of the image.
+	CloneModeFull CloneMode = "Full"
+)
+
+// VSphereMachine places a machine in a vCenter.
+// +kubebuilder:validation:XValidation:rule="has(self.endpointName) != has(self.endpointSelector)",message="exactly one of endpointName and endpointSelector must be set"
+type VSphereMachine struct {
+	// endpointName is the PlatformEndpoint of the vCenter. When the Machine has a failure domain, the endpoint must be in it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="endpointName must be the name of a PlatformEndpoint as kubectl get platformendpoints shows it: a-z, 0-9, - and ."
+	EndpointName string `json:"endpointName,omitempty"`
+
+	// endpointSelector selects PlatformEndpoints by their labels, as platform.libvirt.endpointSelector does. All of them must
+	// have the datacenter, datastore and networks of the machine.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator == 'In' || e.operator == 'NotIn' ? has(e.values) && e.values.size() > 0 : (e.operator == 'Exists' || e.operator == 'DoesNotExist') && (!has(e.values) || e.values.size() == 0))",message="endpointSelector has the operators In and NotIn with values, and Exists and DoesNotExist without"
+	EndpointSelector *metav1.LabelSelector `json:"endpointSelector,omitempty"`
+
+	// datacenter is the name of the datacenter.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=120
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="datacenter must be the name of a datacenter in the root folder of vCenter, without a slash"
+	Datacenter string `json:"datacenter,omitempty"`
+
+	// datastore is the name of the datastore for the copy of the image and the machine's disks.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=120
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="datastore must be the name of a datastore, without a slash"
+	Datastore string `json:"datastore,omitempty"`
+
+	// resourcePool is the cluster or host, or a resource pool in it, that the machine runs in, as a path below the
+	// datacenter's hosts, for example cluster-1 or cluster-1/Resources/kubernetes.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="resourcePool must be a path below the datacenter's hosts, for example cluster-1/Resources/kubernetes, without a slash at its begin or end"
+	ResourcePool string `json:"resourcePool,omitempty"`
+
+	// folder is the folder of the machine, as a path below the datacenter's virtual machines. It must exist. Unset means the
+	// datacenter's own.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="folder must be a path below the datacenter's virtual machines, for example kubernetes/prod, without a slash at its begin or end"
+	Folder string `json:"folder,omitempty"`
+
+	// cloneMode says how the root disk is made. Neither is ever made in place of the other. Defaults to Linked.
+	// +optional
+	// +kubebuilder:default=Linked
+	CloneMode CloneMode `json:"cloneMode,omitempty"`
 }
 
 // LibvirtMachine places a machine on a libvirt host.

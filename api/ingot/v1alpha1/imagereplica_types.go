@@ -25,7 +25,8 @@ type ImageReplicaSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	EndpointName string `json:"endpointName,omitempty"`
 
-	// storage is the name of the storage on the endpoint: a libvirt storage pool, a vSphere datastore.
+	// storage is the name of the storage on the endpoint: a libvirt storage pool, or DATACENTER/DATASTORE of
+	// vSphere.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -56,7 +57,8 @@ type ImageReplicaStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	StoredBytes int64 `json:"storedBytes,omitempty"`
 
-	// externalID is the platform's own reference to the copy: a libvirt volume key.
+	// externalID is the platform's own reference to the copy: a libvirt volume key, or the reference
+	// of a template in vCenter.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024

@@ -73,7 +73,7 @@ const (
 )
 
 // DiskFormat is the format of a disk artefact after decompression.
-// +kubebuilder:validation:Enum=qcow2;raw;vmdk;ova;iso
+// +kubebuilder:validation:Enum=qcow2;raw;vmdk;ova;iso;template
 type DiskFormat string
 
 const (
@@ -87,6 +87,8 @@ const (
 	DiskFormatOVA DiskFormat = "ova"
 	// DiskFormatISO is a bootable ISO 9660 image.
 	DiskFormatISO DiskFormat = "iso"
+	// DiskFormatTemplate is a template in vCenter.
+	DiskFormatTemplate DiskFormat = "template"
 )
 
 // Compression is how an artefact is compressed as a whole file. Compression inside a qcow2 file does not count.
@@ -279,6 +281,9 @@ type NodeIdentity struct {
 
 // Artefact is one file that holds an image for one platform.
 // +kubebuilder:validation:XValidation:rule="self.platform != 'libvirt' || self.format in ['qcow2', 'raw']",message="format must be qcow2 or raw for platform libvirt: convert the artefact"
+// +kubebuilder:validation:XValidation:rule="self.platform != 'vsphere' || self.format == 'template'",message="format must be template for platform vsphere: import the artefact into vCenter and make a template of it"
+// +kubebuilder:validation:XValidation:rule="(self.format == 'template') == self.source.startsWith('template://')",message="source is template:// followed by the instance UUID of the template if format is template, and only then: correct one of them"
+// +kubebuilder:validation:XValidation:rule="self.format != 'template' || !has(self.compression) || self.compression == 'None'",message="compression must be None when format is template"
 // +kubebuilder:validation:XValidation:rule="self.format != 'raw' || (has(self.compression) && self.compression != 'None') || !has(self.virtualSizeBytes) || self.virtualSizeBytes == self.sizeBytes",message="virtualSizeBytes must be sizeBytes when format is raw without compression: correct one of them, or remove virtualSizeBytes"
 type Artefact struct {
 	// platform is the platform that can boot this file.
@@ -295,16 +300,18 @@ type Artefact struct {
 	Compression Compression `json:"compression,omitempty"`
 
 	// source is where the file is: https://, http://, file:// (on the host that runs the manager), or oci:// followed
-	// by a repository and a digest or tag.
+	// by a repository and a digest or tag. A template in vCenter is template:// followed by its instance UUID; its extra
+	// configuration must hold sha256 under the key ingot.image.sha256, which proves that it is the one.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?://[^/?#]+/|file:///|oci://[^/?#]+/[^?#]+[:@])[^?#]')",message="source must be https://host/path, http://host/path, file:///path, oci://registry/repository:tag or oci://registry/repository@sha256:digest"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?://[^/?#]+/|file:///|oci://[^/?#]+/[^?#]+[:@])[^?#]') || self.matches('^template://[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')",message="source must be https://host/path, http://host/path, file:///path, oci://registry/repository:tag, oci://registry/repository@sha256:digest, or template:// and the instance UUID of a template in lower case"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^[^/]*//[^/@]*:[^/@]*@')",message="source must not hold a password, which everybody who can read the NodeImage would see: serve the artefact without one"
 	Source string `json:"source,omitempty"`
 
 	// sha256 is the digest of the file as it is at the source, in lower-case hexadecimal. It is the identity of the
-	// artefact: the same file from another source has the same digest.
+	// artefact: the same file from another source has the same digest. Of a template it is the digest of the file that the
+	// template was made from.
 	// +required
 	// +kubebuilder:validation:MinLength=64
 	// +kubebuilder:validation:MaxLength=64

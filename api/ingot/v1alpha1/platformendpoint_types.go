@@ -24,7 +24,9 @@ const (
 const PlatformEndpointFinalizer = "ingot.dev/platformendpoint"
 
 // PlatformEndpointSpec says where one platform is and who may use it. Exactly one platform is set.
-// +kubebuilder:validation:XValidation:rule="has(self.libvirt)",message="exactly one platform must be set; this version knows libvirt"
+// +kubebuilder:validation:XValidation:rule="[has(self.libvirt), has(self.vsphere)].exists_one(x, x)",message="exactly one platform must be set: libvirt or vsphere"
+// +kubebuilder:validation:XValidation:rule="has(self.libvirt) == has(oldSelf.libvirt)",message="an endpoint stays on its platform, because its machines do: make another PlatformEndpoint"
+// +kubebuilder:validation:XValidation:rule="!has(self.vsphere) || has(self.credentialsRef)",message="vsphere needs credentialsRef: name a Secret with username and password, and with ca.crt where vCenter's certificate is signed by an authority of your own"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.managementClusterID) || (has(self.managementClusterID) && self.managementClusterID == oldSelf.managementClusterID)",message="spec.managementClusterID proves what is ours on this endpoint and cannot change once set"
 // +kubebuilder:validation:XValidation:rule="!has(self.libvirt) || !self.libvirt.uri.matches('^qemu[+](tls|libssh)://') || has(self.credentialsRef)",message="libvirt.uri needs credentialsRef: name a Secret with ca.crt, tls.crt and tls.key for qemu+tls, or with ssh-privatekey and known_hosts for qemu+libssh"
 // +kubebuilder:validation:XValidation:rule="!has(self.credentialsRef) || !has(self.libvirt) || !self.libvirt.uri.matches('^qemu([+](unix|tcp))?://')",message="libvirt.uri has no use for credentialsRef: remove credentialsRef, or connect by qemu+tls or qemu+libssh"
@@ -32,6 +34,10 @@ type PlatformEndpointSpec struct {
 	// libvirt is a host that runs libvirtd.
 	// +optional
 	Libvirt LibvirtEndpoint `json:"libvirt,omitempty,omitzero"`
+
+	// vsphere is a vCenter.
+	// +optional
+	VSphere VSphereEndpoint `json:"vsphere,omitempty,omitzero"`
 
 	// credentialsRef names the Secret with the credentials of the endpoint. Its content may change at any time: the session
 	// is renewed with it. Which keys it has is said at the platform.
@@ -102,6 +108,25 @@ type LibvirtEndpoint struct {
 	// +optional
 	// +kubebuilder:default=KVM
 	Acceleration Acceleration `json:"acceleration,omitempty"`
+}
+
+// VSphereEndpoint is a vCenter. Its Secret has the keys username and password. vCenter's certificate is always verified: by
+// thumbprint, by the key ca.crt of the Secret, or by the authorities that the manager's system trusts.
+type VSphereEndpoint struct {
+	// server is the host name or address of vCenter, with a port if it is not 443, for example vcenter.example.org.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="isURL('https://' + self + '/') && url('https://' + self + '/').getHost() == self && !self.contains('@') && !self.contains('/')",message="server must be HOST or HOST:PORT, without a scheme, a user or a path"
+	Server string `json:"server,omitempty"`
+
+	// thumbprint is the SHA-256 fingerprint of vCenter's certificate, 32 pairs of hexadecimal digits with colons between
+	// them. It is for certificates that no trusted authority has signed.
+	// +optional
+	// +kubebuilder:validation:MinLength=95
+	// +kubebuilder:validation:MaxLength=95
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9A-F]{2}:){31}[0-9A-F]{2}$')",message="thumbprint must be a SHA-256 fingerprint as openssl x509 -fingerprint -sha256 prints it: 32 pairs of hexadecimal digits in upper case with colons between them"
+	Thumbprint string `json:"thumbprint,omitempty"`
 }
 
 // SecretReference names a Secret.
@@ -291,7 +316,7 @@ type Orphan struct {
 	FirstSeen metav1.Time `json:"firstSeen,omitempty,omitzero"`
 }
 
-// PlatformEndpoint is one place where instances can live: a libvirt host now; a vCenter later.
+// PlatformEndpoint is one place where instances can live: a libvirt host or a vCenter.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:path=platformendpoints,scope=Cluster,categories=cluster-api;ingot
@@ -301,7 +326,8 @@ type Orphan struct {
 // +kubebuilder:printcolumn:name="Version",type="string",JSONPath=".status.version",description="Version of the platform"
 // +kubebuilder:printcolumn:name="Domain",type="string",JSONPath=".spec.failureDomain",description="Failure domain"
 // +kubebuilder:printcolumn:name="Orphans",type="string",JSONPath=".status.conditions[?(@.type==\"NoOrphans\")].reason",description="Whether anything on it belongs to nobody"
-// +kubebuilder:printcolumn:name="URI",type="string",JSONPath=".spec.libvirt.uri",description="Address of the endpoint"
+// +kubebuilder:printcolumn:name="URI",type="string",JSONPath=".spec.libvirt.uri",description="Address of a libvirt host"
+// +kubebuilder:printcolumn:name="Server",type="string",priority=1,JSONPath=".spec.vsphere.server",description="Address of a vCenter"
 // +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp",description="Time since creation"
 type PlatformEndpoint struct {
 	metav1.TypeMeta `json:",inline"`

@@ -18,6 +18,9 @@ import (
 // Family implements osfamily.Family.
 type Family struct{}
 
+// guestInfoKey is where cloud-init looks for its user data under vSphere.
+const guestInfoKey = "guestinfo.userdata"
+
 var (
 	_ osfamily.Family   = Family{}
 	_ osfamily.Declarer = Family{}
@@ -35,7 +38,14 @@ func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 	if format != ingotv1.BootstrapFormatCloudConfig {
 		return nil
 	}
-	return []delivery.Channel{{Kind: delivery.NoCloud}, {Kind: delivery.ConfigDrive}}
+	return []delivery.Channel{
+		{Kind: delivery.NoCloud},
+		{Kind: delivery.ConfigDrive},
+		{
+			Kind: delivery.GuestInfo, Key: guestInfoKey, Encoding: delivery.GzipBase64, EncodingKey: guestInfoKey + ".encoding",
+			MetadataKey: "guestinfo.metadata",
+		},
+	}
 }
 
 // Declarations implements osfamily.Declarer.

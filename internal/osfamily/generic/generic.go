@@ -19,6 +19,9 @@ import (
 // fwCfgKey is where Ignition looks under QEMU.
 const fwCfgKey = "opt/com.coreos/config"
 
+// guestInfoKey is where Ignition looks under vSphere.
+const guestInfoKey = "guestinfo.ignition.config.data"
+
 // Family implements osfamily.Family.
 type Family struct{}
 
@@ -38,7 +41,10 @@ func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 	if format != ingotv1.BootstrapFormatIgnition {
 		return nil
 	}
-	return []delivery.Channel{{Kind: delivery.FWCfg, Key: fwCfgKey}}
+	return []delivery.Channel{
+		{Kind: delivery.FWCfg, Key: fwCfgKey},
+		{Kind: delivery.GuestInfo, Key: guestInfoKey, Encoding: delivery.GzipBase64, EncodingKey: guestInfoKey + ".encoding"},
+	}
 }
 
 // Declarations implements osfamily.Declarer.

@@ -22,14 +22,18 @@ import (
 // TestConformance exists because reconcilers are tested against the fake: where it is kinder than the contract, their
 // tests prove nothing.
 func TestConformance(t *testing.T) {
-	platformtest.Run(t, lab{fake.New(fake.Options{
+	platformtest.Run(t, lab{p: fake.New(fake.Options{
 		Storages: []string{"pool"}, Networks: []string{"net"}, ReadSources: true, ImageDiskBytes: 1 << 20,
 		Subnets:  map[string]netip.Prefix{"net": netip.MustParsePrefix("192.0.2.0/24")},
 		Hardware: fake.Hardware{CPUs: 4, HugePages: map[int64]int64{2 << 20: 64}, PCIDevices: []string{"10de:1eb8"}},
 	})})
 }
 
-type lab struct{ p *fake.Platform }
+type lab struct {
+	platformtest.Files
+
+	p *fake.Platform
+}
 
 func (l lab) Session(*testing.T) platform.Platform { return l.p }
 

@@ -40,6 +40,7 @@ func channelOf(b platform.Bootstrap) (delivery.Channel, bool) {
 		switch c.Kind {
 		case delivery.FWCfg, delivery.NoCloud, delivery.ConfigDrive, delivery.SMBIOS:
 			return c, true
+		default: // another platform's
 		}
 	}
 	return delivery.Channel{}, false

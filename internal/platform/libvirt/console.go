@@ -8,12 +8,13 @@ import (
 	"errors"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
 )
 
 // ReadConsole implements platform.ConsoleReader. Older parts of the log, which virtlogd makes when it has grown, are left
 // out.
 func (s *Session) ReadConsole(ctx context.Context, id platform.Identity, maxBytes int64) ([]byte, error) {
-	if err := checkIdentity(id); err != nil {
+	if err := rules.CheckIdentity(id); err != nil {
 		return nil, err
 	}
 	c, err := s.acquire(ctx)

@@ -5,7 +5,6 @@ package libvirt
 
 import (
 	"fmt"
-	"time"
 
 	"libvirt.org/go/libvirtxml"
 
@@ -44,12 +43,3 @@ func Addresses(req platform.Request, lent ...[2]string) []string {
 
 // CheckBootstrap is what refuses data that cannot be delivered.
 func CheckBootstrap(req platform.Request) error { return checkBootstrap(req) }
-
-// Shutdowns is shutdowns.
-type Shutdowns struct{ shutdowns }
-
-// Due tells whether a guest is to be asked now.
-func (s *Shutdowns) Due(id string, now time.Time) bool { return s.due(id, now) }
-
-// Forget drops a guest.
-func (s *Shutdowns) Forget(id string) { s.forget(id) }

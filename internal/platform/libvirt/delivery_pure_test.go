@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -188,25 +187,5 @@ func TestRevisionCoversDelivery(t *testing.T) {
 		if _, revision, err := libvirt.Render(req, false); err != nil || revision == want {
 			t.Errorf("another %s gives the same revision (%v)", name, err)
 		}
-	}
-}
-
-// A guest that is asked with every call may take the second press of the button for another wish.
-func TestShutdownsAreRare(t *testing.T) {
-	var s libvirt.Shutdowns
-	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, c := range []struct {
-		id    string
-		after time.Duration
-		want  bool
-	}{{"a", 0, true}, {"a", 0, false}, {"b", 0, true}, {"a", 9 * time.Second, false}, {"a", time.Second, true}, {"a", time.Second, false}} {
-		now = now.Add(c.after)
-		if got := s.Due(c.id, now); got != c.want {
-			t.Errorf("%s at %s: %v", c.id, now, got)
-		}
-	}
-	s.Forget("a")
-	if !s.Due("a", now) {
-		t.Error("a guest that was not reached is not asked again")
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 
 	"libvirt.org/go/libvirtxml"
 
@@ -15,35 +14,16 @@ import (
 )
 
 const (
-	// rootSerial is the serial number of the root disk. No other disk may have it.
-	rootSerial = "root"
-	// maxSerial is how much of a serial number virtio shows to the guest.
-	maxSerial = 20
 	// maxDisks is how many disks have a name of one letter beside the root disk: vdb to vdz.
 	maxDisks = 25
 	// sizeUnit is what libvirt counts the size of a qcow2 disk in.
 	sizeUnit = 1 << 10
 )
 
-var diskPattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
-
-// checkDisks refuses disks that cannot be made on any host.
+// checkDisks refuses more disks than a domain can have.
 func checkDisks(disks []platform.Disk) error {
 	if len(disks) > maxDisks {
 		return fmt.Errorf("%w: spec.disks has %d disks: at most %d are possible", platform.ErrInvalid, len(disks), maxDisks)
-	}
-	names := map[string]bool{rootSerial: true}
-	for i, disk := range disks {
-		switch {
-		case len(disk.Name) > maxSerial || !diskPattern.MatchString(disk.Name):
-			return fmt.Errorf("%w: spec.disks[%d].name %q is no serial number of a disk: use at most %d of a-z, 0-9 and -, beginning and ending without -",
-				platform.ErrInvalid, i, disk.Name, maxSerial)
-		case names[disk.Name]:
-			return fmt.Errorf("%w: spec.disks[%d].name %s is taken by another disk of the machine", platform.ErrInvalid, i, disk.Name)
-		case disk.Bytes < 1:
-			return fmt.Errorf("%w: spec.disks[%d].size is %d bytes", platform.ErrInvalid, i, disk.Bytes)
-		}
-		names[disk.Name] = true
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
 )
 
 // emulationCacheMiB is QEMU's translation cache for emulated guests. The default is too small for a Kubernetes node.
@@ -178,7 +179,7 @@ func (h hardware) devices() *libvirtxml.DomainDeviceList {
 // disks are the root disk and the further disks in order. The guest finds each by its serial number.
 func (h hardware) disks() []libvirtxml.DomainDisk {
 	names := namesOf(h.req.Identity)
-	disks := []libvirtxml.DomainDisk{h.disk(names.root, "vda", rootSerial)}
+	disks := []libvirtxml.DomainDisk{h.disk(names.root, "vda", rules.RootSerial)}
 	for i, d := range h.req.Disks {
 		disks = append(disks, h.disk(names.disk(d.Name), "vd"+string(rune('b'+i)), d.Name))
 	}
@@ -210,7 +211,7 @@ func (h hardware) interfaces() []libvirtxml.DomainInterface {
 		}
 		interfaces = append(interfaces, libvirtxml.DomainInterface{
 			MTU:    mtu,
-			MAC:    &libvirtxml.DomainInterfaceMAC{Address: mac(h.req.Identity, i)},
+			MAC:    &libvirtxml.DomainInterfaceMAC{Address: rules.MAC(h.req.Identity, i)},
 			Source: &libvirtxml.DomainInterfaceSource{Network: &libvirtxml.DomainInterfaceSourceNetwork{Network: nic.Network}},
 			Model:  &libvirtxml.DomainInterfaceModel{Type: "virtio"},
 			ROM:    &libvirtxml.DomainROM{Enabled: "no"},

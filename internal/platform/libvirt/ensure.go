@@ -4,13 +4,13 @@
 package libvirt
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
 )
 
 // step is what Ensure does next to an instance.
@@ -61,7 +61,7 @@ func (s *Session) Ensure(ctx context.Context, req platform.Request) (platform.Ob
 	if err := checkRequest(req); err != nil {
 		return platform.Observation{}, err
 	}
-	unlock, err := s.locks.lock(ctx, req.UUID)
+	unlock, err := s.locks.Lock(ctx, req.UUID)
 	if err != nil {
 		return platform.Observation{}, err
 	}
@@ -178,25 +178,10 @@ func ignoreState(err error) error {
 
 // checkRequest refuses what can never work on any host.
 func checkRequest(req platform.Request) error {
-	if err := checkIdentity(req.Identity); err != nil {
+	if err := rules.CheckRequest(req, pciDevicesField); err != nil {
 		return err
 	}
-	switch {
-	case !sha256Pattern.MatchString(req.ImageSHA256):
-		return fmt.Errorf("%w: image digest %q is not a sha256 in lower-case hexadecimal", platform.ErrInvalid, req.ImageSHA256)
-	case req.CPUs < 1:
-		return fmt.Errorf("%w: spec.resources.cpus is %d: at least one is needed", platform.ErrInvalid, req.CPUs)
-	case req.MemoryBytes < 1<<20:
-		return fmt.Errorf("%w: spec.resources.memory is %d bytes: at least one MiB is needed", platform.ErrInvalid, req.MemoryBytes)
-	case req.HugePageBytes < 0 || req.HugePageBytes%(1<<10) != 0:
-		return fmt.Errorf("%w: spec.resources.hugePages of %d bytes is no size of a page", platform.ErrInvalid, req.HugePageBytes)
-	case req.HugePageBytes > 0 && req.MemoryBytes%req.HugePageBytes != 0:
-		return fmt.Errorf("%w: spec.resources.memory of %d KiB is no multiple of spec.resources.hugePages, %d KiB",
-			platform.ErrInvalid, req.MemoryBytes>>10, req.HugePageBytes>>10)
-	case req.RootDiskBytes < 0:
-		return fmt.Errorf("%w: spec.rootDisk.size is negative", platform.ErrInvalid)
-	}
-	if err := cmp.Or(checkTrustedBoot(req), checkDisks(req.Disks), checkInterfaces(req), checkPCIDevices(req.PCIDevices)); err != nil {
+	if err := checkDisks(req.Disks); err != nil {
 		return err
 	}
 	return checkBootstrap(req)

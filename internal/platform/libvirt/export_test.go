@@ -4,9 +4,8 @@
 package libvirt
 
 import (
-	"context"
-
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
 )
 
 // What the tests of the pure parts need to see.
@@ -79,22 +78,9 @@ func VolumeNames(id platform.Identity) []string { return namesOf(id).all() }
 var (
 	ForeignVolume     = foreignVolume
 	DomainName        = domainName
-	MAC               = mac
+	MAC               = rules.MAC
 	CheckDisk         = checkDisk
 	DomainTypes       = domainTypes
 	CheckAcceleration = checkAcceleration
 	DecodeError       = decodeError
 )
-
-// Locks is keyedLocks.
-type Locks struct{ keyedLocks }
-
-// Lock waits for a key.
-func (l *Locks) Lock(ctx context.Context, key string) (func(), error) { return l.lock(ctx, key) }
-
-// Held is how many keys are held or waited for.
-func (l *Locks) Held() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.held)
-}

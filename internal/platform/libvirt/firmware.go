@@ -16,17 +16,6 @@ import (
 // machineType is the chipset of all machines.
 const machineType = "q35"
 
-// checkTrustedBoot refuses what no host can do.
-func checkTrustedBoot(req platform.Request) error {
-	switch {
-	case req.Firmware != platform.FirmwareUEFI && req.Firmware != platform.FirmwareBIOS:
-		return fmt.Errorf("%w: spec.firmware %q is neither UEFI nor BIOS", platform.ErrInvalid, req.Firmware)
-	case req.SecureBoot && req.Firmware != platform.FirmwareUEFI:
-		return fmt.Errorf("%w: spec.trustedBoot.secureBoot needs spec.firmware UEFI", platform.ErrInvalid)
-	}
-	return nil
-}
-
 // checkFeatures refuses what the host's QEMU and its helpers cannot do.
 func (s *Session) checkFeatures(ctx context.Context, c *client, req platform.Request) error {
 	domainType := "kvm"

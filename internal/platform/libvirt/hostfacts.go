@@ -74,7 +74,7 @@ func (s *Session) place(ctx context.Context, c *client, req platform.Request) (p
 	if !needsPlacement(req) {
 		return placement{}, func() {}, nil
 	}
-	if unlock, err = s.locks.lock(ctx, placementKey); err != nil {
+	if unlock, err = s.locks.Lock(ctx, placementKey); err != nil {
 		return placement{}, nil, err
 	}
 	facts, err := gatherFacts(ctx, c, req)

@@ -13,6 +13,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
 )
 
 // staleAfter is how long an unsealed copy that nobody writes is left alone. Another manager may be writing it; one that
@@ -24,7 +25,7 @@ func (s *Session) EnsureImage(ctx context.Context, req platform.ImageRequest) (p
 	if err := checkImageRequest(req); err != nil {
 		return platform.ImageObservation{}, err
 	}
-	unlock, err := s.locks.lock(ctx, imageKey(req.ImageIdentity))
+	unlock, err := s.locks.Lock(ctx, imageKey(req.ImageIdentity))
 	if err != nil {
 		return platform.ImageObservation{}, err
 	}
@@ -129,10 +130,10 @@ func modified(v *libvirtxml.StorageVolume) time.Time {
 
 // ReleaseImage implements platform.Platform.
 func (s *Session) ReleaseImage(ctx context.Context, id platform.ImageIdentity) error {
-	if err := checkImageIdentity(id); err != nil {
+	if err := rules.CheckImage(id); err != nil {
 		return err
 	}
-	unlock, err := s.locks.lock(ctx, imageKey(id))
+	unlock, err := s.locks.Lock(ctx, imageKey(id))
 	if err != nil {
 		return err
 	}
@@ -249,18 +250,8 @@ func ignoreNotFound(err error) error {
 
 func imageKey(id platform.ImageIdentity) string { return "image/" + id.Storage + "/" + id.SHA256 }
 
-func checkImageIdentity(id platform.ImageIdentity) error {
-	switch {
-	case !sha256Pattern.MatchString(id.SHA256):
-		return fmt.Errorf("%w: image digest %q is not a sha256 in lower-case hexadecimal", platform.ErrInvalid, id.SHA256)
-	case id.Storage == "":
-		return fmt.Errorf("%w: the storage pool is empty", platform.ErrInvalid)
-	}
-	return nil
-}
-
 func checkImageRequest(req platform.ImageRequest) error {
-	if err := checkImageIdentity(req.ImageIdentity); err != nil {
+	if err := rules.CheckImage(req.ImageIdentity); err != nil {
 		return err
 	}
 	switch {

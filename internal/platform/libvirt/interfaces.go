@@ -13,26 +13,6 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
-// smallestMTU is what IPv6 needs. The largest is what the length of a packet can say.
-const (
-	smallestMTU = 1280
-	largestMTU  = 65535
-)
-
-// checkInterfaces refuses interfaces that cannot work on any host.
-func checkInterfaces(req platform.Request) error {
-	for i, nic := range req.Interfaces {
-		switch {
-		case nic.Network == "":
-			return fmt.Errorf("%w: spec.networks[%d].name is empty", platform.ErrInvalid, i)
-		case nic.MTU != 0 && (nic.MTU < smallestMTU || nic.MTU > largestMTU):
-			return fmt.Errorf("%w: spec.networks[%d].mtu is %d: it must lie within %d-%d, or be left out for what the network has",
-				platform.ErrInvalid, i, nic.MTU, smallestMTU, largestMTU)
-		}
-	}
-	return nil
-}
-
 // checkNetworks refuses networks that the host does not have, or that cannot carry what is asked.
 func checkNetworks(ctx context.Context, c *client, req platform.Request) error {
 	for i, nic := range req.Interfaces {

@@ -26,11 +26,14 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/hypervisor"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/libvirt"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/platformtest"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/wire"
 )
 
 // lab is a private libvirtd with QEMU's emulation, and root's hands on it.
 type lab struct {
+	platformtest.Files
+
 	options hypervisor.Options
 	host    *hypervisor.Hypervisor
 	ca      *authority

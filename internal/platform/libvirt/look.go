@@ -11,6 +11,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
 )
 
 // view is everything that is there of one instance. It is gathered by look and judged by pure functions.
@@ -130,7 +131,7 @@ func (v view) anyVolume() bool {
 
 // Observe implements platform.Platform.
 func (s *Session) Observe(ctx context.Context, id platform.Identity) (platform.Observation, error) {
-	if err := checkIdentity(id); err != nil {
+	if err := rules.CheckIdentity(id); err != nil {
 		return platform.Observation{}, err
 	}
 	c, err := s.acquire(ctx)

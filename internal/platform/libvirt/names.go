@@ -6,7 +6,6 @@ package libvirt
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -91,31 +90,6 @@ func domainName(id platform.Identity, name string) string {
 		clean = "ingot"
 	}
 	return clean + "-" + id.UUID[:8]
-}
-
-// mac derives the MAC address of an interface from the machine's uuid, so that it is known before the first boot and
-// the same whenever the definition is rendered. It is a locally administered unicast address.
-func mac(id platform.Identity, index int) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", id.UUID, index))
-	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", sum[0], sum[1], sum[2], sum[3], sum[4])
-}
-
-var (
-	uuidPattern   = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-	sha256Pattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
-)
-
-// checkIdentity refuses an identity from which no safe name can be made.
-func checkIdentity(id platform.Identity) error {
-	switch {
-	case !uuidPattern.MatchString(id.UUID):
-		return fmt.Errorf("%w: uuid %q is not a uuid in lower case", platform.ErrInvalid, id.UUID)
-	case id.ManagementClusterID == "":
-		return fmt.Errorf("%w: the management cluster id is empty", platform.ErrInvalid)
-	case id.Storage == "":
-		return fmt.Errorf("%w: the storage pool is empty", platform.ErrInvalid)
-	}
-	return nil
 }
 
 // copyName is the name of one attempt to copy an image, with the digest and format that it states.

@@ -5,7 +5,6 @@ package libvirt
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 
 	"libvirt.org/go/libvirtxml"
@@ -13,23 +12,10 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
-var pciIDPattern = regexp.MustCompile(`^[0-9a-f]{4}$`)
+// pciDevicesField is the field that devices are asked for in.
+const pciDevicesField = "spec.platform.libvirt.pciDevices"
 
-// checkPCIDevices refuses selections that mean no device on any host.
-func checkPCIDevices(wanted []platform.PCIDevice) error {
-	for i, w := range wanted {
-		switch {
-		case !pciIDPattern.MatchString(w.VendorID) || !pciIDPattern.MatchString(w.DeviceID):
-			return fmt.Errorf("%w: %s: vendorID %q and deviceID %q are four lower-case hexadecimal digits each, as lspci -n shows them",
-				platform.ErrInvalid, pciField(i), w.VendorID, w.DeviceID)
-		case w.Count < 1:
-			return fmt.Errorf("%w: %s.count is %d", platform.ErrInvalid, pciField(i), w.Count)
-		}
-	}
-	return nil
-}
-
-func pciField(i int) string { return fmt.Sprintf("spec.platform.libvirt.pciDevices[%d]", i) }
+func pciField(i int) string { return fmt.Sprintf("%s[%d]", pciDevicesField, i) }
 
 func kindOf(w platform.PCIDevice) string { return w.VendorID + ":" + w.DeviceID }
 

@@ -324,35 +324,3 @@ func FuzzDecodeError(f *testing.F) {
 		}
 	})
 }
-
-// Two passes over one machine wait for each other, two machines do not, and nothing is kept of a machine that is gone.
-func TestLocks(t *testing.T) {
-	var l libvirt.Locks
-	unlock, err := l.Lock(t.Context(), "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := l.Lock(t.Context(), "b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	other()
-	got := make(chan func())
-	go func() {
-		unlock, err := l.Lock(t.Context(), "a")
-		if err != nil {
-			t.Error(err)
-		}
-		got <- unlock
-	}()
-	select {
-	case <-got:
-		t.Fatal("two hold the same key")
-	default:
-	}
-	unlock()
-	(<-got)()
-	if n := l.Held(); n != 0 {
-		t.Errorf("%d keys are kept", n)
-	}
-}

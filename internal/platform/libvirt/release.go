@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
 )
 
 // Release implements platform.Platform.
@@ -20,7 +21,7 @@ func (s *Session) Release(ctx context.Context, req platform.ReleaseRequest) (pla
 		if graceful {
 			err = s.shutDown(ctx, c, req.UUID)
 		} else {
-			s.shutdowns.forget(req.UUID)
+			s.shutdowns.Forget(req.UUID)
 			err = remove(ctx, c, v)
 		}
 		if err != nil {
@@ -87,10 +88,10 @@ func removeVolumes(ctx context.Context, c *client, id platform.Identity) error {
 
 // withOwn runs fn on an instance that was just proved to be ours, alone.
 func (s *Session) withOwn(ctx context.Context, id platform.Identity, fn func(*client, view) error) error {
-	if err := checkIdentity(id); err != nil {
+	if err := rules.CheckIdentity(id); err != nil {
 		return err
 	}
-	unlock, err := s.locks.lock(ctx, id.UUID)
+	unlock, err := s.locks.Lock(ctx, id.UUID)
 	if err != nil {
 		return err
 	}

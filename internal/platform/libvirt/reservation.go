@@ -17,6 +17,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
 )
 
 // A reservation is known by its MAC address, which is derived from the machine's uuid. It is made while the root disk is
@@ -189,7 +190,7 @@ func makeReservations(ctx context.Context, c *client, id platform.Identity, want
 func removeReservations(ctx context.Context, c *client, id platform.Identity) error {
 	macs := map[string]bool{}
 	for i := range maxInterfaces {
-		macs[mac(id, i)] = true
+		macs[rules.MAC(id, i)] = true
 	}
 	names, err := c.networks(ctx)
 	if err != nil {
@@ -264,7 +265,7 @@ func addresses(id platform.Identity, static string, leases []lease) []string {
 			}
 		}
 		for _, l := range leases {
-			if strings.EqualFold(l.mac, mac(id, i)) {
+			if strings.EqualFold(l.mac, rules.MAC(id, i)) {
 				add(l.address)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
 )
 
 // Static addresses reach a guest in one of two ways. A libvirt network that gives out IPv4 addresses reserves the address
@@ -47,7 +48,7 @@ func planAddresses(req platform.Request, books map[string]addressBook) (addressP
 	taken := map[netip.Addr]bool{}
 	carries := false
 	for i, nic := range req.Interfaces {
-		guest := delivery.Interface{MAC: mac(req.Identity, i), MTU: nic.MTU, DHCP: len(nic.Addresses) == 0}
+		guest := delivery.Interface{MAC: rules.MAC(req.Identity, i), MTU: nic.MTU, DHCP: len(nic.Addresses) == 0}
 		reserved := false
 		for _, a := range nic.Addresses {
 			network := books[nic.Network].live

@@ -16,6 +16,8 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/locks"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/reminder"
 )
 
 // Acceleration says how guests run.
@@ -91,10 +93,10 @@ type Session struct {
 	copying     context.Context //nolint:containedctx // copies outlive the calls that start them
 	stopCopying context.CancelFunc
 
-	locks  keyedLocks
+	locks  locks.Keyed
 	images imageJobs
 
-	shutdowns shutdowns
+	shutdowns reminder.Shutdowns
 
 	mu     sync.Mutex
 	client *client

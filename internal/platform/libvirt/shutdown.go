@@ -6,42 +6,10 @@ package libvirt
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
-
-// askAgain is how long a guest has before it is asked again. A guest that was still booting has not heard the first time.
-const askAgain = 10 * time.Second
-
-// shutdowns remembers which guests were asked to shut down. The zero value is ready to use. What a session forgets when it
-// ends is asked once more by the next.
-type shutdowns struct {
-	mu    sync.Mutex
-	asked map[string]time.Time
-}
-
-// due tells whether a guest is to be asked now, and then counts it as asked.
-func (s *shutdowns) due(id string, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if last, ok := s.asked[id]; ok && now.Sub(last) < askAgain {
-		return false
-	}
-	if s.asked == nil {
-		s.asked = map[string]time.Time{}
-	}
-	s.asked[id] = now
-	return true
-}
-
-// forget drops a guest that is gone, or that was not reached.
-func (s *shutdowns) forget(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.asked, id)
-}
 
 // graceful tells whether a guest still has time to shut down. Only one that runs does: one that is held cannot hear.
 func (v view) graceful(now, forceAfter time.Time) bool {
@@ -52,7 +20,7 @@ func (v view) graceful(now, forceAfter time.Time) bool {
 // of this package have no channel to an agent in the guest. A guest that reboots instead goes off as well, as far as this
 // version of libvirt and QEMU can tell them to.
 func (s *Session) shutDown(ctx context.Context, c *client, id string) error {
-	if !s.shutdowns.due(id, s.config.Clock.Now()) {
+	if !s.shutdowns.Due(id, s.config.Clock.Now()) {
 		return nil
 	}
 	err := c.forbidReboot(ctx, id)
@@ -60,7 +28,7 @@ func (s *Session) shutDown(ctx context.Context, c *client, id string) error {
 		err = ignoreNotFound(ignoreState(c.askToShutDown(ctx, id)))
 	}
 	if err != nil {
-		s.shutdowns.forget(id)
+		s.shutdowns.Forget(id)
 	}
 	return err
 }

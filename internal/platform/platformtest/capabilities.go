@@ -83,7 +83,7 @@ func testListedInterrupted(t *testing.T, lab Lab) {
 	interruptions(t, func(t *testing.T, n int, lost bool) bool {
 		req := newRequest(lab, image)
 		faulty, fired := lab.Faulty(t, n, lost)
-		_, _ = faulty.Ensure(within(t), req)
+		_, _ = start(t, faulty, req)
 		died := fired()
 		there := observe(t, p, req.Identity).Existence == platform.Exists
 		o, found := listed(t, inventory, req.ManagementClusterID, req.UUID)

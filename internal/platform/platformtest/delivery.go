@@ -18,6 +18,9 @@ func through(req platform.Request, kind delivery.Kind) platform.Request {
 		channel.Key = "opt/com.coreos/config"
 	case delivery.SMBIOS:
 		channel.Key = "io.systemd.credential.binary:conformance"
+	case delivery.GuestInfo:
+		channel.Key, channel.EncodingKey, channel.MetadataKey = "guestinfo.userdata", "guestinfo.userdata.encoding", "guestinfo.metadata"
+		channel.Encoding = delivery.GzipBase64
 	default: // a file system has no key
 	}
 	req.Bootstrap.Channels = []delivery.Channel{{Kind: "unheard-of", Key: "x"}, channel}

@@ -5,8 +5,6 @@ package platformtest
 
 import (
 	"errors"
-	"net/url"
-	"os"
 	"testing"
 	"time"
 
@@ -15,61 +13,23 @@ import (
 
 func testImageWrong(t *testing.T, lab Lab) {
 	p := lab.Session(t)
-	for name, c := range map[string]struct {
-		change func(t *testing.T, path string, image *platform.ImageRequest)
-		want   error
-	}{
-		"other bytes": {func(t *testing.T, path string, _ *platform.ImageRequest) {
-			edit(t, path, func(b []byte) []byte { b[len(b)-1]++; return b })
-		}, platform.ErrDigestMismatch},
-		"too short": {func(t *testing.T, path string, _ *platform.ImageRequest) {
-			edit(t, path, func(b []byte) []byte { return b[:len(b)/2] })
-		}, platform.ErrDigestMismatch},
-		"too long": {func(t *testing.T, path string, _ *platform.ImageRequest) {
-			edit(t, path, func(b []byte) []byte { return append(b, 0) })
-		}, platform.ErrDigestMismatch},
-		"size declared wrong": {func(_ *testing.T, _ string, image *platform.ImageRequest) { image.SizeBytes-- }, platform.ErrDigestMismatch},
-		"no file":             {func(_ *testing.T, _ string, image *platform.ImageRequest) { image.Source += ".missing" }, platform.ErrSource},
-		"not compressed":      {func(_ *testing.T, _ string, image *platform.ImageRequest) { image.Compression = "gzip" }, platform.ErrInvalid},
-		"unknown compression": {func(_ *testing.T, _ string, image *platform.ImageRequest) { image.Compression = "rar" }, platform.ErrInvalid},
-		"unknown format":      {func(_ *testing.T, _ string, image *platform.ImageRequest) { image.Format = "floppy" }, platform.ErrUnsupported},
-		"missing storage":     {func(_ *testing.T, _ string, image *platform.ImageRequest) { image.Storage = "no-such-storage" }, platform.ErrInvalid},
-	} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range append(lab.WrongImages(),
+		WrongImage{"unknown format", func(_ *testing.T, image *platform.ImageRequest) { image.Format = "floppy" }, platform.ErrUnsupported},
+		WrongImage{"missing storage", func(_ *testing.T, image *platform.ImageRequest) { image.Storage = "no-such-storage" }, platform.ErrInvalid},
+	) {
+		t.Run(c.Name, func(t *testing.T) {
 			before := lab.Inventory(t)
 			good := newImage(t, lab)
 			image := good
-			c.change(t, pathOf(t, good), &image)
+			c.Spoil(t, &image)
 			for range 2 { // the second copy starts anew and fails alike
-				wantError(t, "EnsureImage", copyImage(within(t), p, image), c.want)
+				wantError(t, "EnsureImage", copyImage(within(t), p, image), c.Want)
 			}
 			req := newRequest(lab, good)
 			_, err := p.Ensure(within(t), req)
 			wantError(t, "Ensure", err, platform.ErrImageNotReady)
 			sameInventory(t, "after the failed copy", before, lab.Inventory(t))
 		})
-	}
-}
-
-// pathOf is the file behind an image.
-func pathOf(t *testing.T, image platform.ImageRequest) string {
-	t.Helper()
-	u, err := url.Parse(image.Source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.Path
-}
-
-// edit rewrites a file.
-func edit(t *testing.T, path string, fn func([]byte) []byte) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, fn(b), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }
 

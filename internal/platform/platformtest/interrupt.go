@@ -29,7 +29,7 @@ func testEnsureInterrupted(t *testing.T, lab Lab) {
 				req := withAddress(newRequest(lab, image), lab.Address())
 				req.Disks = []platform.Disk{{Name: "data", Bytes: 1 << 20}}
 				faulty, fired := lab.Faulty(t, n, lost)
-				_, err := faulty.Ensure(within(t), req)
+				_, err := start(t, faulty, req)
 				if fired() {
 					wantError(t, "interrupted Ensure", err, platform.ErrUnreachable)
 				} else if err != nil {
@@ -54,7 +54,7 @@ func testReleaseInterrupted(t *testing.T, lab Lab) {
 		req.Disks = []platform.Disk{{Name: "data", Bytes: 1 << 20}}
 		run(t, p, req)
 		faulty, fired := lab.Faulty(t, n, lost)
-		o, err := faulty.Release(within(t), platform.ReleaseRequest{Identity: req.Identity})
+		o, err := finish(t, faulty, req.Identity)
 		if fired() {
 			wantError(t, "interrupted Release", err, platform.ErrUnreachable)
 			if o.Existence != platform.Unknown {

@@ -24,6 +24,18 @@ type Lab interface {
 	// lost, after it and before its answer arrives. A dead session stays dead. fired tells whether it came to that.
 	Faulty(t *testing.T, n int, lost bool) (session platform.Platform, fired func() bool)
 
+	// Image is an artefact that was never used, for any storage. What it is made of goes with the test.
+	Image(t *testing.T) platform.ImageRequest
+
+	// WrongImages are the ways in which an artefact of this lab can be wrong.
+	WrongImages() []WrongImage
+
+	// Complete adds to a request where inside the endpoint the instance is put, if there is a choice.
+	Complete(req *platform.Request)
+
+	// KnowsAddresses is whether the networks of the platform know which addresses they have and who has which.
+	KnowsAddresses() bool
+
 	// Storage is a storage that is there. Network is a network that is there.
 	Storage() string
 	Network() string
@@ -60,6 +72,16 @@ type Lab interface {
 	Inventory(t *testing.T) []string
 }
 
+// WrongImage is one way in which an artefact can be wrong.
+type WrongImage struct {
+	// Name says what is wrong.
+	Name string
+	// Spoil makes an artefact wrong that was good, or asks for something else than it is.
+	Spoil func(t *testing.T, image *platform.ImageRequest)
+	// Want is what EnsureImage returns.
+	Want error
+}
+
 // Built is what an instance was made of, as far as the platform shows it.
 type Built struct {
 	// Name is what the platform calls it.
@@ -92,6 +114,7 @@ func Run(t *testing.T, lab Lab) {
 		{"ScrubInterrupted", "secrets go even if the first attempt to remove them crashed", testScrubInterrupted},
 		{"Channels", "a family that reads no other channel must get its data, and its secrets must go as well", testChannels},
 		{"StaticAddress", "an address that a pool gave to one machine is that machine's and nobody else's", testStaticAddress},
+		{"AddressTwice", "a machine with one address on two interfaces cannot be reached", testAddressTwice},
 		{"AddressTaken", "two machines with one address break each other", testAddressTaken},
 		{"ShutDown", "a guest that has its time can end its work; one that does not end is switched off", testShutDown},
 		{"ShutDownObeyed", "a guest that obeys is not made to wait", testShutDownObeyed},

@@ -5,13 +5,8 @@ package platformtest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
@@ -49,7 +43,7 @@ func newIdentity(lab Lab) platform.Identity {
 
 // newRequest returns a request for a small instance without an operating system.
 func newRequest(lab Lab, image platform.ImageRequest) platform.Request {
-	return platform.Request{
+	req := platform.Request{
 		Identity:    newIdentity(lab),
 		Name:        "conformance",
 		ImageSHA256: image.SHA256,
@@ -57,30 +51,18 @@ func newRequest(lab Lab, image platform.ImageRequest) platform.Request {
 		MemoryBytes: 64 << 20,
 		Interfaces:  []platform.Interface{{Network: lab.Network()}},
 		Firmware:    platform.FirmwareBIOS,
-		Bootstrap: platform.Bootstrap{
-			Data:     []byte("{\"secret\":\"" + uuid.NewString() + "\"}"),
-			Channels: []delivery.Channel{{Kind: "unheard-of", Key: "x"}, {Kind: delivery.FWCfg, Key: "opt/com.coreos/config"}},
-		},
+		Bootstrap:   platform.Bootstrap{Data: []byte("{\"secret\":\"" + uuid.NewString() + "\"}")},
 	}
+	lab.Complete(&req)
+	return through(req, lab.Channels()[0])
 }
 
-// newImage writes an artefact that was never used and returns the request for it.
+// newImage returns an artefact that was never used.
 func newImage(t *testing.T, lab Lab) platform.ImageRequest {
 	t.Helper()
-	disk := make([]byte, diskBytes)
-	copy(disk, uuid.NewString())
-	path := filepath.Join(t.TempDir(), "disk.raw")
-	if err := os.WriteFile(path, disk, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(disk)
-	return platform.ImageRequest{
-		ImageIdentity: platform.ImageIdentity{SHA256: hex.EncodeToString(sum[:]), Storage: lab.Storage()},
-		Source:        (&url.URL{Scheme: "file", Path: path}).String(),
-		Format:        "raw",
-		Compression:   "None",
-		SizeBytes:     diskBytes,
-	}
+	image := lab.Image(t)
+	image.Storage = lab.Storage()
+	return image
 }
 
 // storedImage returns an image that is on the storage until the test ends.
@@ -134,35 +116,52 @@ func dropImage(t *testing.T, p platform.Platform, image platform.ImageRequest) {
 // run makes an instance run.
 func run(t *testing.T, p platform.Platform, req platform.Request) platform.Observation {
 	t.Helper()
-	o, err := p.Ensure(within(t), req)
+	o, err := start(t, p, req)
 	if err != nil {
 		t.Fatalf("Ensure: %v", err)
 	}
-	if o.Existence != platform.Exists || o.Power != platform.PowerOn || !o.Started {
-		t.Fatalf("Ensure returned %+v, want a running instance that was started", o)
-	}
 	return o
+}
+
+// start calls Ensure until the instance runs, or until it fails.
+func start(t *testing.T, p platform.Platform, req platform.Request) (platform.Observation, error) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
+		o, err := p.Ensure(within(t), req)
+		if err != nil {
+			return o, err
+		}
+		if o.Existence == platform.Exists && o.Power == platform.PowerOn && o.Started {
+			return o, nil
+		}
+		if o.Existence == platform.Absent || o.Power == platform.PowerOff && o.Started || time.Now().After(deadline) {
+			t.Fatalf("Ensure returned %+v, want an instance that runs or is on its way", o)
+		}
+	}
 }
 
 // gone takes an instance away and looks twice.
 func gone(t *testing.T, p platform.Platform, id platform.Identity) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
+	if _, err := finish(t, p, id); err != nil {
+		t.Fatalf("Release: %v", err)
+	}
+	if o := observe(t, p, id); o.Existence != platform.Absent {
+		t.Fatalf("after Release there is %+v", o)
+	}
+}
+
+// finish calls Release until nothing is left, or until it fails.
+func finish(t *testing.T, p platform.Platform, id platform.Identity) (platform.Observation, error) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
 		o, err := p.Release(within(t), platform.ReleaseRequest{Identity: id})
-		if err != nil {
-			t.Fatalf("Release: %v", err)
-		}
-		if o.Existence == platform.Absent {
-			break
+		if err != nil || o.Existence == platform.Absent {
+			return o, err
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("Release never ends: %+v", o)
 		}
-		time.Sleep(pause)
-	}
-	if o := observe(t, p, id); o.Existence != platform.Absent {
-		t.Fatalf("after Release there is %+v", o)
 	}
 }
 

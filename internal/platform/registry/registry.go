@@ -14,14 +14,24 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/libvirt"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/vsphere"
 )
 
 // Opener returns the opener of sessions with every platform of this version. The context only carries values: a session
 // lives until its Close. log receives one line per change of a session.
 func Opener(ctx context.Context, log logr.Logger) session.Opener {
 	return func(settings session.Settings, events func(platform.Event)) (session.Session, error) {
-		if settings.Spec.Libvirt.URI == "" {
-			return nil, fmt.Errorf("%w: no platform that this version knows is set: set spec.libvirt", platform.ErrInvalid)
+		switch {
+		case settings.Spec.VSphere.Server != "":
+			return vsphere.Open(ctx, vsphere.Config{
+				Server:      settings.Spec.VSphere.Server,
+				Thumbprint:  settings.Spec.VSphere.Thumbprint,
+				Credentials: settings.Credentials,
+				Log:         log.WithName("vsphere"),
+				Calls:       settings.Calls,
+			}, events)
+		case settings.Spec.Libvirt.URI == "":
+			return nil, fmt.Errorf("%w: no platform that this version knows is set: set spec.libvirt or spec.vsphere", platform.ErrInvalid)
 		}
 		return libvirt.Open(ctx, libvirt.Config{
 			URI:          settings.Spec.Libvirt.URI,

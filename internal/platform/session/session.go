@@ -89,7 +89,7 @@ func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint, credentials map[str
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	wanted := Settings{
-		Spec:        ingotv1.PlatformEndpointSpec{Libvirt: endpoint.Spec.Libvirt, ManagementClusterID: endpoint.Spec.ManagementClusterID},
+		Spec:        ingotv1.PlatformEndpointSpec{Libvirt: endpoint.Spec.Libvirt, VSphere: endpoint.Spec.VSphere, ManagementClusterID: endpoint.Spec.ManagementClusterID},
 		Credentials: credentials,
 	}
 	current, found := r.sessions[endpoint.Name]

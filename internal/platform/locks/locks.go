@@ -1,7 +1,8 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package libvirt
+// Package locks lets one call at a time work on the same thing, whatever else goes on. It knows nothing of what is locked.
+package locks
 
 import (
 	"context"
@@ -11,8 +12,8 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
-// keyedLocks lets one call at a time work on the same key. The zero value is ready to use.
-type keyedLocks struct {
+// Keyed lets one call at a time work on the same key. The zero value is ready to use.
+type Keyed struct {
 	mu   sync.Mutex
 	held map[string]*keyedLock
 }
@@ -22,8 +23,8 @@ type keyedLock struct {
 	users int
 }
 
-// lock waits for the key and returns the function that gives it back.
-func (k *keyedLocks) lock(ctx context.Context, key string) (unlock func(), err error) {
+// Lock waits for the key and returns the function that gives it back.
+func (k *Keyed) Lock(ctx context.Context, key string) (unlock func(), err error) {
 	k.mu.Lock()
 	if k.held == nil {
 		k.held = map[string]*keyedLock{}

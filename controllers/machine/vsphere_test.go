@@ -1,0 +1,161 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package machine_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+	"github.com/google/uuid"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/registry"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/vcenter"
+)
+
+// A machine of vSphere goes the same way as one of libvirt, from its template to its end, with nothing in between replaced
+// by a fake but vCenter itself.
+func TestVSphere(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	v, door := s.vCenter()
+	s.begin()
+
+	s.until("the instance waits for its address", func() bool {
+		return strings.Contains(s.reason(infrav1.InstanceReadyCondition), infrav1.InstanceWaitingForAddressReason)
+	})
+	made := s.virtualMachine(v)
+	if !made.Running || made.Extra["guestinfo.ignition.config.data"] == "" || made.Extra["ingot.machine"] != s.uuid() {
+		s.Errorf("made was %+v", made)
+	}
+	if err := v.GiveAddress(s.Context(), s.uuid(), "192.0.2.20"); err != nil {
+		s.Fatal(err)
+	}
+	s.until("Cluster API is told", func() bool { return s.now().Status.Initialization.Provisioned != nil })
+	s.join()
+	s.until("the machine is ready", func() bool { return s.reason(infrav1.ReadyCondition) == "Ready" })
+	if data := s.virtualMachine(v).Extra["guestinfo.ignition.config.data"]; data != "" {
+		s.Error("bootstrap secrets are still in vCenter after the Node has joined")
+	}
+	rest := func(passes int) map[string]int {
+		for range passes {
+			if _, err := s.pass(); err != nil {
+				s.Fatal(err)
+			}
+		}
+		return door.Calls()
+	}
+	time.Sleep(time.Second) // what was done to it has been told by then
+	before := rest(1)
+	after := rest(3)
+	delete(before, "WaitForUpdatesEx")
+	delete(after, "WaitForUpdatesEx")
+	for method, n := range after {
+		if n != before[method] {
+			s.Errorf("a machine to which nothing happens costs %d calls of %s", n-before[method], method)
+		}
+	}
+
+	id := s.uuid()
+	s.delete(s.now())
+	s.until("the machine is gone", func() bool {
+		s.clock.SetTime(s.clock.Now().Add(time.Second))
+		_, exists := s.look()
+		return !exists
+	})
+	if m, there := s.virtualMachines(v)[id]; there {
+		s.Errorf("left is %+v", m)
+	}
+}
+
+// vCenter starts a simulated vCenter with a template, and makes the story one of vSphere.
+func (s *story) vCenter() (*vcenter.VCenter, *vcenter.Door) {
+	s.Helper()
+	v, err := vcenter.Start(s.Context())
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { v.Stop(context.WithoutCancel(s.Context())) })
+	door := v.Door()
+	s.Cleanup(door.Close)
+	s.Cleanup(func() { s.sessions.Close() })
+	s.opener = registry.Opener(s.Context(), testr.New(s.T))
+
+	template, digest := uuid.NewString(), builder.Digest(s.namespace+"-template")
+	err = v.Make(s.Context(), vcenter.Spec{
+		Name: "template", UUID: template, Template: true, DiskBytes: 1 << 20, Extra: map[string]string{"ingot.image.sha256": digest},
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.image.Spec.Artefacts = append(s.image.Spec.Artefacts, ingotv1.Artefact{
+		Platform: ingotv1.ArtefactPlatformVSphere, Format: ingotv1.DiskFormatTemplate, Source: "template://" + template, SHA256: digest, SizeBytes: 1 << 20,
+	})
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "vcenter"}, Data: map[string][]byte{
+		"username": []byte(vcenter.User), "password": []byte(vcenter.Password), "ca.crt": door.CA(),
+	}}
+	s.create(secret)
+	s.endpoint.Spec = ingotv1.PlatformEndpointSpec{
+		VSphere:        ingotv1.VSphereEndpoint{Server: door.Address()},
+		CredentialsRef: ingotv1.SecretReference{Namespace: s.namespace, Name: secret.Name},
+	}
+	s.infra.Spec.Platform = infrav1.MachinePlatform{VSphere: infrav1.VSphereMachine{
+		EndpointName: s.namespace, Datacenter: vcenter.Datacenter, Datastore: vcenter.Datastore, ResourcePool: vcenter.Cluster,
+	}}
+	s.infra.Spec.Networks = []infrav1.MachineNetwork{{Name: vcenter.Network}}
+	return v, door
+}
+
+// until has the reconcilers work until something has come true.
+func (s *story) until(what string, done func() bool) {
+	s.Helper()
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.Fatalf("it does not come to that: %s; the machine is %+v", what, s.now().Status.Conditions)
+		}
+		if _, exists := s.look(); !exists {
+			continue
+		}
+		if _, err := s.pass(); err != nil {
+			s.Log(err)
+		}
+		s.replicate()
+	}
+}
+
+// reason is the reason of a condition, if it has one.
+func (s *story) reason(condition string) string {
+	s.Helper()
+	infra, exists := s.look()
+	if !exists {
+		return ""
+	}
+	for _, c := range infra.Status.Conditions {
+		if c.Type == condition {
+			return c.Reason
+		}
+	}
+	return ""
+}
+
+func (s *story) virtualMachines(v *vcenter.VCenter) map[string]vcenter.Machine {
+	s.Helper()
+	all, err := v.Machines(s.Context())
+	if err != nil {
+		s.Fatal(err)
+	}
+	return all
+}
+
+func (s *story) virtualMachine(v *vcenter.VCenter) vcenter.Machine {
+	s.Helper()
+	return s.virtualMachines(v)[s.uuid()]
+}

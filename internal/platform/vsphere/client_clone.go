@@ -1,0 +1,268 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vsphere
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+// sectorUnit is what vCenter counts the size of disks in.
+const sectorUnit = 1 << 10
+
+// source is a virtual machine or template that others are cloned from.
+type source struct {
+	vm
+
+	parent   ref // its folder
+	snapshot ref // zero without one
+	devices  object.VirtualDeviceList
+}
+
+// order is everything that a clone is made with.
+type order struct {
+	from source
+	name string
+	uuid string
+
+	folder, pool, host, datastore ref
+	// linked makes the disks layers over the snapshot of the source.
+	linked bool
+	extra  map[string]string
+
+	// machine is nil for a copy of an image, which is as its source is.
+	machine *hardware
+}
+
+// hardware is what a machine has beside the disk that it is cloned with.
+type hardware struct {
+	cpus       int32
+	memoryMB   int64
+	firmware   string
+	secureBoot bool
+	tpm        bool
+	rootBytes  int64 // 0 means as the source
+	disks      []int64
+	nics       []nic
+}
+
+// nic is one network interface.
+type nic struct {
+	backing backing
+	mac     string
+}
+
+// source reads what is cloned from; nil when it is not there any more.
+func (c *client) source(ctx context.Context, r ref) (*source, error) {
+	content, err := c.retrieve(ctx, filter(kindVM, append(vmPaths(), "parent", "snapshot", "config.hardware.device"), r))
+	if err != nil || len(content) == 0 {
+		return nil, err
+	}
+	values, err := properties(&content[0])
+	if err != nil {
+		return nil, err
+	}
+	s := &source{}
+	if s.vm, err = parseVM(&content[0]); err != nil {
+		return nil, err
+	}
+	if parent, is := values["parent"].(types.ManagedObjectReference); is {
+		s.parent = refOf(parent)
+	}
+	if snapshots, is := values["snapshot"].(types.VirtualMachineSnapshotInfo); is && snapshots.CurrentSnapshot != nil {
+		s.snapshot = refOf(*snapshots.CurrentSnapshot)
+	}
+	if devices, is := values["config.hardware.device"].(types.ArrayOfVirtualDevice); is {
+		s.devices = devices.VirtualDevice
+	}
+	return s, nil
+}
+
+// rootBytes is the size of the first disk; 0 without one.
+func (s *source) rootBytes() int64 {
+	root := s.root()
+	if root == nil {
+		return 0
+	}
+	return max(root.CapacityInBytes, root.CapacityInKB*sectorUnit)
+}
+
+func (s *source) root() *types.VirtualDisk {
+	for _, d := range s.devices {
+		if disk, is := d.(*types.VirtualDisk); is {
+			return disk
+		}
+	}
+	return nil
+}
+
+// clone begins to make a virtual machine. What it is made of, its identity and, for a machine, its first start are one task.
+func (c *client) clone(ctx context.Context, o order) (ref, error) {
+	spec, err := o.spec()
+	if err != nil {
+		return ref{}, err
+	}
+	return c.task(ctx, "CloneVM_Task", func(ctx context.Context) (types.ManagedObjectReference, error) {
+		res, err := methods.CloneVM_Task(ctx, c.vim, &types.CloneVM_Task{This: o.from.ref.vim(), Folder: o.folder.vim(), Name: o.name, Spec: spec})
+		if err != nil {
+			return types.ManagedObjectReference{}, err
+		}
+		return res.Returnval, nil
+	})
+}
+
+// spec writes an order in vCenter's words.
+func (o order) spec() (types.VirtualMachineCloneSpec, error) {
+	reference := func(r ref) *types.ManagedObjectReference {
+		if r.zero() {
+			return nil
+		}
+		vim := r.vim()
+		return &vim
+	}
+	spec := types.VirtualMachineCloneSpec{
+		Location: types.VirtualMachineRelocateSpec{Datastore: reference(o.datastore), Pool: reference(o.pool), Host: reference(o.host)},
+		Config:   &types.VirtualMachineConfigSpec{Uuid: o.uuid, InstanceUuid: o.uuid, ExtraConfig: extraConfig(o.extra)},
+	}
+	spec.Location.DiskMoveType = string(types.VirtualMachineRelocateDiskMoveOptionsMoveAllDiskBackingsAndDisallowSharing)
+	if o.linked {
+		spec.Location.DiskMoveType = string(types.VirtualMachineRelocateDiskMoveOptionsCreateNewChildDiskBacking)
+		spec.Snapshot = reference(o.from.snapshot)
+	}
+	if o.machine == nil {
+		return spec, nil
+	}
+	spec.PowerOn = true
+	config, m := spec.Config, o.machine
+	config.NumCPUs, config.NumCoresPerSocket, config.MemoryMB = m.cpus, new(int32(1)), m.memoryMB
+	config.Firmware = m.firmware
+	config.Flags = &types.VirtualMachineFlagInfo{DiskUuidEnabled: new(true)}
+	config.BootOptions = &types.VirtualMachineBootOptions{EfiSecureBootEnabled: new(m.secureBoot)}
+	var err error
+	config.DeviceChange, err = o.devices()
+	return spec, err
+}
+
+// devices are the changes to the devices of the source. Of the source only the root disk and what it hangs on stay.
+func (o order) devices() ([]types.BaseVirtualDeviceConfigSpec, error) {
+	var changes []types.BaseVirtualDeviceConfigSpec
+	add := func(device types.BaseVirtualDevice, operation types.VirtualDeviceConfigSpecOperation, file types.VirtualDeviceConfigSpecFileOperation) {
+		changes = append(changes, &types.VirtualDeviceConfigSpec{Device: device, Operation: operation, FileOperation: file})
+	}
+	for _, device := range o.from.devices {
+		if _, is := device.(types.BaseVirtualEthernetCard); is {
+			add(device, types.VirtualDeviceConfigSpecOperationRemove, "")
+		}
+	}
+	if o.machine.rootBytes > o.from.rootBytes() {
+		root := *o.from.root()
+		root.CapacityInBytes, root.CapacityInKB = o.machine.rootBytes, inUnits(o.machine.rootBytes)
+		add(&root, types.VirtualDeviceConfigSpecOperationEdit, "")
+	}
+	units, controller, err := o.from.freeUnits()
+	if err != nil {
+		return nil, err
+	}
+	if len(o.machine.disks) > len(units) {
+		return nil, fmt.Errorf("%w: spec.disks has %d disks, and the controller of the template has room for %d",
+			platform.ErrUnsupported, len(o.machine.disks), len(units))
+	}
+	for i, size := range o.machine.disks {
+		add(emptyDisk(firstDiskKey-int32(i), controller, units[i], size),
+			types.VirtualDeviceConfigSpecOperationAdd, types.VirtualDeviceConfigSpecFileOperationCreate)
+	}
+	for i, nic := range o.machine.nics {
+		add(card(firstNICKey-int32(i), nic), types.VirtualDeviceConfigSpecOperationAdd, "")
+	}
+	if o.machine.tpm {
+		add(&types.VirtualTPM{VirtualDevice: types.VirtualDevice{Key: tpmKey}}, types.VirtualDeviceConfigSpecOperationAdd, "")
+	}
+	return changes, nil
+}
+
+// Keys of devices that are to be made are negative; vCenter gives them others.
+const (
+	firstDiskKey int32 = -100
+	firstNICKey  int32 = -200
+	tpmKey       int32 = -300
+)
+
+// freeUnits are the places on the controller that the root disk hangs on.
+func (s *source) freeUnits() (units []int32, controller int32, err error) {
+	root := s.root()
+	if root == nil {
+		return nil, 0, fmt.Errorf("%w: template %s has no disk", platform.ErrInvalid, s.name)
+	}
+	controller = root.ControllerKey
+	taken := []int32{}
+	for _, device := range s.devices {
+		if d := device.GetVirtualDevice(); d.ControllerKey == controller && d.UnitNumber != nil {
+			taken = append(taken, *d.UnitNumber)
+		}
+	}
+	most := int32(15)
+	switch at := s.devices.FindByKey(controller).(type) {
+	case types.BaseVirtualSCSIController:
+		most = 16
+		taken = append(taken, at.GetVirtualSCSIController().ScsiCtlrUnitNumber)
+	case types.BaseVirtualSATAController:
+		most = 30
+	case *types.VirtualIDEController:
+		most = 2
+	default:
+	}
+	for unit := range most {
+		if !slices.Contains(taken, unit) {
+			units = append(units, unit)
+		}
+	}
+	return units, controller, nil
+}
+
+func inUnits(size int64) int64 { return (size + sectorUnit - 1) / sectorUnit }
+
+func emptyDisk(key, controller, unit int32, size int64) types.BaseVirtualDevice {
+	return &types.VirtualDisk{
+		VirtualDevice: types.VirtualDevice{Key: key, ControllerKey: controller, UnitNumber: &unit, Backing: &types.VirtualDiskFlatVer2BackingInfo{
+			DiskMode: string(types.VirtualDiskModePersistent), ThinProvisioned: new(true),
+		}},
+		CapacityInBytes: inUnits(size) * sectorUnit, CapacityInKB: inUnits(size),
+	}
+}
+
+func card(key int32, n nic) types.BaseVirtualDevice {
+	return &types.VirtualVmxnet3{VirtualVmxnet: types.VirtualVmxnet{VirtualEthernetCard: types.VirtualEthernetCard{
+		VirtualDevice: types.VirtualDevice{
+			Key: key, Backing: n.backing.info,
+			Connectable: &types.VirtualDeviceConnectInfo{StartConnected: true, AllowGuestControl: true, Connected: true},
+		},
+		AddressType: string(types.VirtualEthernetCardMacTypeManual), MacAddress: n.mac,
+	}}}
+}
+
+// takeSnapshot takes the snapshot that linked clones are layers over.
+func (c *client) takeSnapshot(ctx context.Context, vm ref) (ref, error) {
+	return c.task(ctx, "CreateSnapshot_Task", func(ctx context.Context) (types.ManagedObjectReference, error) {
+		res, err := methods.CreateSnapshot_Task(ctx, c.vim, &types.CreateSnapshot_Task{This: vm.vim(), Name: "ingot", Description: "Machines are layers over this snapshot."})
+		if err != nil {
+			return types.ManagedObjectReference{}, err
+		}
+		return res.Returnval, nil
+	})
+}
+
+// markAsTemplate makes a virtual machine a template.
+func (c *client) markAsTemplate(ctx context.Context, vm ref) error {
+	return c.do(ctx, "MarkAsTemplate", func(ctx context.Context) error {
+		_, err := methods.MarkAsTemplate(ctx, c.vim, &types.MarkAsTemplate{This: vm.vim()})
+		return err
+	})
+}

@@ -1,0 +1,136 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vsphere
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// backing is what an interface is connected to.
+type backing struct {
+	info types.BaseVirtualDeviceBackingInfo
+}
+
+// lookup returns the object at a path of the inventory.
+func (c *client) lookup(ctx context.Context, path string) (ref, error) {
+	var found ref
+	err := c.do(ctx, "FindByInventoryPath", func(ctx context.Context) error {
+		res, err := methods.FindByInventoryPath(ctx, c.vim, &types.FindByInventoryPath{This: *c.vim.ServiceContent.SearchIndex, InventoryPath: path})
+		found = ref{}
+		if err == nil && res.Returnval != nil {
+			found = refOf(*res.Returnval)
+		}
+		return err
+	})
+	if err == nil && found.zero() {
+		err = errNotFound
+	}
+	return found, unseen(err)
+}
+
+// reference reads a property that is a reference to another object.
+func (c *client) reference(ctx context.Context, of ref, path string) (ref, error) {
+	content, err := c.retrieve(ctx, filter(of.kind, []string{path}, of))
+	if err != nil {
+		return ref{}, err
+	}
+	for i := range content {
+		values, err := properties(&content[i])
+		if err != nil {
+			return ref{}, err
+		}
+		if found, is := values[path].(types.ManagedObjectReference); is {
+			return refOf(found), nil
+		}
+	}
+	return ref{}, fmt.Errorf("%w: %s of %s", errNotFound, path, of.value)
+}
+
+// mountedOn returns a host that has a datastore mounted.
+func (c *client) mountedOn(ctx context.Context, datastore ref) (ref, error) {
+	content, err := c.retrieve(ctx, filter(datastore.kind, []string{"host"}, datastore))
+	if err != nil {
+		return ref{}, err
+	}
+	for i := range content {
+		values, err := properties(&content[i])
+		if err != nil {
+			return ref{}, err
+		}
+		mounts, _ := values["host"].(types.ArrayOfDatastoreHostMount)
+		for _, mount := range mounts.DatastoreHostMount {
+			if mount.MountInfo.Accessible == nil || *mount.MountInfo.Accessible {
+				return refOf(mount.Key), nil
+			}
+		}
+	}
+	return ref{}, fmt.Errorf("%w: a host that has the datastore mounted", errNotFound)
+}
+
+// backing returns what an interface in a network is connected to. The switch of a port group is read with it.
+func (c *client) backing(ctx context.Context, network ref, name string) (backing, error) {
+	switch network.kind {
+	case "Network":
+		return backing{&types.VirtualEthernetCardNetworkBackingInfo{
+			VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: name},
+		}}, nil
+	case "OpaqueNetwork":
+		content, err := c.retrieve(ctx, filter(network.kind, []string{"summary"}, network))
+		if err != nil {
+			return backing{}, err
+		}
+		return opaqueBacking(content)
+	case "DistributedVirtualPortgroup":
+		const toSwitch = "config.distributedVirtualSwitch"
+		spec := filter(network.kind, []string{"key"}, network)
+		spec.ObjectSet[0].SelectSet = []types.BaseSelectionSpec{&types.TraversalSpec{Type: network.kind, Path: toSwitch}}
+		spec.PropSet = append(spec.PropSet, types.PropertySpec{Type: "DistributedVirtualSwitch", PathSet: []string{"uuid"}})
+		content, err := c.retrieve(ctx, spec)
+		if err != nil {
+			return backing{}, err
+		}
+		return portBacking(content)
+	default:
+		return backing{}, fmt.Errorf("%w: a network; it is a %s", errNotFound, network.kind)
+	}
+}
+
+func portBacking(content []types.ObjectContent) (backing, error) {
+	var port types.DistributedVirtualSwitchPortConnection
+	for i := range content {
+		values, err := properties(&content[i])
+		if err != nil {
+			return backing{}, err
+		}
+		if key, is := values["key"].(string); is {
+			port.PortgroupKey = key
+		}
+		if uuid, is := values["uuid"].(string); is {
+			port.SwitchUuid = uuid
+		}
+	}
+	if port.PortgroupKey == "" || port.SwitchUuid == "" {
+		return backing{}, fmt.Errorf("%w: the switch of the port group; System.Read on it is needed", errNotFound)
+	}
+	return backing{&types.VirtualEthernetCardDistributedVirtualPortBackingInfo{Port: port}}, nil
+}
+
+func opaqueBacking(content []types.ObjectContent) (backing, error) {
+	for i := range content {
+		values, err := properties(&content[i])
+		if err != nil {
+			return backing{}, err
+		}
+		if summary, is := values["summary"].(types.OpaqueNetworkSummary); is {
+			return backing{&types.VirtualEthernetCardOpaqueNetworkBackingInfo{
+				OpaqueNetworkId: summary.OpaqueNetworkId, OpaqueNetworkType: summary.OpaqueNetworkType,
+			}}, nil
+		}
+	}
+	return backing{}, fmt.Errorf("%w: the summary of the network", errNotFound)
+}

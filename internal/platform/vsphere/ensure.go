@@ -1,0 +1,285 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vsphere
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
+)
+
+const (
+	// memoryUnit is what the memory of a virtual machine is a multiple of.
+	memoryUnit = 4 << 20
+	// maxDisks bounds the further disks to what hangs on one controller beside the root disk.
+	maxDisks = 14
+
+	pciDevicesField = "spec.platform.vsphere.pciDevices"
+)
+
+// Ensure implements platform.Platform.
+func (s *Session) Ensure(ctx context.Context, req platform.Request) (platform.Observation, error) {
+	properties, err := checkRequest(req)
+	if err != nil {
+		return platform.Observation{}, err
+	}
+	unlock, err := s.locks.Lock(ctx, req.UUID)
+	if err != nil {
+		return platform.Observation{}, err
+	}
+	defer unlock()
+	c, err := s.acquire(ctx)
+	if err != nil {
+		return platform.Observation{}, err
+	}
+	v, err := s.look(ctx, c, req.Identity, glance)
+	if err == nil {
+		err = s.advance(ctx, c, req, properties, &v)
+	}
+	if err != nil {
+		return platform.Observation{}, told(err)
+	}
+	return v.observation(), nil
+}
+
+// advance does the next step of an instance, if there is one: the clone, or the start that a clone has failed at.
+func (s *Session) advance(ctx context.Context, c *client, req platform.Request, properties map[string]string, v *view) error {
+	switch {
+	case v.making != "" || v.unsure:
+		return nil
+	case len(v.vms) == 1 && v.failed != nil && v.vms[0].power == poweredOff:
+		// This session began the task and saw it fail, so the guest has never run.
+		task, err := c.powerOn(ctx, v.vms[0].ref)
+		if err != nil {
+			return err
+		}
+		return s.begun(ctx, c, subject{uuid: req.UUID}, task, "starting", v)
+	case len(v.vms) > 0:
+		return nil
+	case v.failed != nil:
+		return s.excuse(ctx, c, v)
+	}
+	o, err := s.order(ctx, c, req, properties)
+	if err != nil {
+		return err
+	}
+	task, err := c.clone(ctx, o)
+	if errors.Is(err, errNotFound) {
+		s.known.forget()
+		return fmt.Errorf("%w: what the machine is cloned from, or put into, has gone: %w", platform.ErrImageNotReady, err)
+	}
+	if err != nil {
+		v.failed = err
+		return s.excuse(ctx, c, v)
+	}
+	return s.begun(ctx, c, subject{uuid: req.UUID}, task, "cloning", v)
+}
+
+// ends notes a task whose end shows in what is heard of the virtual machine itself: it goes off, or goes. What cannot be heard
+// so is a failure; the task is read from time to time.
+func (s *Session) ends(of subject, task ref, what string, v *view) {
+	s.works.begin(of, task, what, s.config.Clock.Now())
+	s.works.watch(of, task)
+	v.making = what
+}
+
+// begun notes a task, and has its end told.
+func (s *Session) begun(ctx context.Context, c *client, of subject, task ref, what string, v *view) error {
+	now := s.config.Clock.Now()
+	s.works.begin(of, task, what, now)
+	if v != nil {
+		v.making = what
+	}
+	err := c.watchTask(ctx, task)
+	if err == nil {
+		s.works.watch(of, task)
+	} else if errors.Is(err, platform.ErrUnreachable) {
+		return err // the task is remembered, and read with the next look
+	}
+	return nil
+}
+
+// excuse says why there is no instance. A name that is taken is no failure when it is our own clone that has it: one whose
+// answer was lost, or another manager's.
+func (s *Session) excuse(ctx context.Context, c *client, v *view) error {
+	var taken nameTakenError
+	if !errors.As(v.failed, &taken) {
+		return v.failed
+	}
+	vms, _, err := c.read(ctx, []ref{taken.by}, ref{})
+	switch {
+	case err != nil:
+		return err
+	case len(vms) == 0 || vms[0].instanceUUID == "" || vms[0].mark.owns(v.id) && vms[0].instanceUUID == v.id.UUID:
+		v.making = "being cloned"
+		return nil
+	default:
+		return fmt.Errorf("%w: the folder has a virtual machine %s already, which is not this machine's; rename it, or put the machine into another folder; nothing was changed",
+			platform.ErrForeign, taken.name)
+	}
+}
+
+// order finds everything that a machine is cloned with. It changes nothing.
+func (s *Session) order(ctx context.Context, c *client, req platform.Request, properties map[string]string) (order, error) {
+	at, err := whereOf(req.Storage, req.Folder, req.ResourcePool)
+	if err != nil {
+		return order{}, err
+	}
+	o := order{name: vmName(req.Identity, req.Name), uuid: req.UUID, linked: !req.FullClone}
+	for _, p := range []struct {
+		field, path string
+		to          *ref
+	}{
+		{"datastore", at.datastore, &o.datastore},
+		{"folder", at.folder, &o.folder},
+		{"resourcePool", at.pool, &o.pool},
+	} {
+		if *p.to, err = s.locate(ctx, c, "spec.platform.vsphere."+p.field, p.path); err != nil {
+			return order{}, err
+		}
+	}
+	if o.pool, err = s.poolOf(ctx, c, o.pool); err != nil {
+		return order{}, err
+	}
+	m := machineOf(req)
+	for i, nic := range req.Interfaces {
+		if m.nics[i].backing, err = s.backing(ctx, c, i, at.network(nic.Network), nic.Network); err != nil {
+			return order{}, err
+		}
+	}
+	image, err := s.copied(ctx, c, platform.ImageIdentity{SHA256: req.ImageSHA256, Storage: req.Storage})
+	if err != nil {
+		return order{}, err
+	}
+	if size := image.rootBytes(); req.RootDiskBytes > 0 && req.RootDiskBytes < size {
+		return order{}, fmt.Errorf("%w: spec.rootDisk.size of %d bytes is less than the %d of the image", platform.ErrInvalid, req.RootDiskBytes, size)
+	}
+	if o.linked && req.RootDiskBytes > image.rootBytes() {
+		return order{}, fmt.Errorf("%w: spec.rootDisk.size: the disk of a linked clone has the size of the image, %d bytes: remove it, or set spec.platform.vsphere.cloneMode: Full",
+			platform.ErrUnsupported, image.rootBytes())
+	}
+	o.from, o.machine, o.extra = *image, m, extraOf(req, properties)
+	return o, nil
+}
+
+// machineOf is the hardware that a request asks for, without what the interfaces are connected to.
+func machineOf(req platform.Request) *hardware {
+	m := &hardware{
+		cpus: req.CPUs, memoryMB: req.MemoryBytes >> 20, firmware: "efi", secureBoot: req.SecureBoot, tpm: req.VirtualTPM, rootBytes: req.RootDiskBytes,
+	}
+	if req.Firmware == platform.FirmwareBIOS {
+		m.firmware = "bios"
+	}
+	for _, disk := range req.Disks {
+		m.disks = append(m.disks, disk.Bytes)
+	}
+	for i := range req.Interfaces {
+		m.nics = append(m.nics, nic{mac: rules.MAC(req.Identity, i)})
+	}
+	return m
+}
+
+// extraOf is the extra configuration of a machine: its mark, and what carries the bootstrap data.
+func extraOf(req platform.Request, properties map[string]string) map[string]string {
+	m := mark{machine: req.UUID, cluster: req.ManagementClusterID, storage: req.Storage, bootstrap: slices.Sorted(maps.Keys(properties))}
+	if !req.FullClone {
+		m.image = req.ImageSHA256
+	}
+	for _, nic := range req.Interfaces {
+		for _, a := range nic.Addresses {
+			m.addresses = append(m.addresses, a.Prefix.Addr().String())
+		}
+	}
+	for _, disk := range req.Disks {
+		m.disks = append(m.disks, disk.Name)
+	}
+	extra := m.extra()
+	maps.Copy(extra, properties)
+	return extra
+}
+
+// locate returns what is at a path of the inventory that a field names.
+func (s *Session) locate(ctx context.Context, c *client, field, path string) (ref, error) {
+	if found, ok := s.known.place(path); ok {
+		return found, nil
+	}
+	found, err := c.lookup(ctx, path)
+	if errors.Is(err, errNotFound) {
+		return ref{}, fmt.Errorf("%w: %s: there is no /%s in the inventory that the session sees", platform.ErrInvalid, field, path)
+	}
+	if err == nil {
+		s.known.putPlace(path, found)
+	}
+	return found, err
+}
+
+// poolOf returns the resource pool itself, or the root pool of a cluster or host.
+func (s *Session) poolOf(ctx context.Context, c *client, at ref) (ref, error) {
+	if at.kind != "ClusterComputeResource" && at.kind != "ComputeResource" {
+		return at, nil
+	}
+	const key = "pool of "
+	if found, ok := s.known.place(key + at.value); ok {
+		return found, nil
+	}
+	found, err := c.reference(ctx, at, "resourcePool")
+	if err == nil {
+		s.known.putPlace(key+at.value, found)
+	}
+	return found, err
+}
+
+// backing returns what an interface is connected to.
+func (s *Session) backing(ctx context.Context, c *client, index int, path, name string) (backing, error) {
+	if found, ok := s.known.backing(path); ok {
+		return found, nil
+	}
+	network, err := s.locate(ctx, c, fmt.Sprintf("spec.networks[%d].name", index), path)
+	if err != nil {
+		return backing{}, err
+	}
+	found, err := c.backing(ctx, network, name)
+	if errors.Is(err, errNotFound) {
+		return backing{}, fmt.Errorf("%w: spec.networks[%d].name: %w", platform.ErrInvalid, index, err)
+	}
+	if err == nil {
+		s.known.putBacking(path, found)
+	}
+	return found, err
+}
+
+// checkRequest refuses what can never work on any vCenter, and returns what carries the bootstrap data.
+func checkRequest(req platform.Request) (map[string]string, error) {
+	if err := rules.CheckRequest(req, pciDevicesField); err != nil {
+		return nil, err
+	}
+	switch {
+	case req.MemoryBytes%memoryUnit != 0 && req.HugePageBytes == 0:
+		return nil, fmt.Errorf("%w: spec.resources.memory of %d bytes is no multiple of 4Mi, which virtual machines need", platform.ErrInvalid, req.MemoryBytes)
+	case req.HugePageBytes > 0:
+		return nil, fmt.Errorf("%w: spec.resources.hugePages on vSphere, where the host chooses its pages: remove it", platform.ErrUnsupported)
+	case req.DedicatedCPUs:
+		return nil, fmt.Errorf("%w: spec.resources.cpuPolicy Dedicated on vSphere: remove it", platform.ErrUnsupported)
+	case req.SingleNUMANode:
+		return nil, fmt.Errorf("%w: spec.resources.numaPolicy on vSphere, where the host chooses the node: remove it", platform.ErrUnsupported)
+	case len(req.PCIDevices) > 0:
+		return nil, fmt.Errorf("%w: %s: this version hands no devices to vSphere machines", platform.ErrUnsupported, pciDevicesField)
+	case len(req.Disks) > maxDisks:
+		return nil, fmt.Errorf("%w: spec.disks has %d disks: at most %d are possible on vSphere", platform.ErrUnsupported, len(req.Disks), maxDisks)
+	}
+	return propertiesOf(req)
+}
+
+// told words an error for those outside, who do not know the errors of this package.
+func told(err error) error {
+	if errors.Is(err, errLoggedIn) {
+		return fmt.Errorf("%w: %w", platform.ErrUnreachable, err)
+	}
+	return err
+}

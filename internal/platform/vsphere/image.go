@@ -1,0 +1,289 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vsphere
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
+)
+
+// The copy of an image is a template on the storage that needs it, with an instance UUID that follows from digest and
+// storage. It is made in three steps, each visible in what is there, so that a crash between them is no loss: a clone of the
+// template that the NodeImage names, a snapshot (what linked clones are layers over), and the mark as template, which seals
+// it: only a template is ready.
+
+// templateScheme is the scheme of the source of an artefact that is a template; the template's instance UUID follows.
+const templateScheme = "template://"
+
+// EnsureImage implements platform.Platform.
+func (s *Session) EnsureImage(ctx context.Context, req platform.ImageRequest) (platform.ImageObservation, error) {
+	var none platform.ImageObservation
+	if err := checkImageRequest(req); err != nil {
+		return none, err
+	}
+	unlock, err := s.locks.Lock(ctx, imageUUID(req.ImageIdentity))
+	if err != nil {
+		return none, err
+	}
+	defer unlock()
+	c, err := s.acquire(ctx)
+	if err != nil {
+		return none, err
+	}
+	of := subject{image: req.ImageIdentity}
+	w, working := s.works.get(of)
+	if working && w.silent(s.config.Clock.Now()) {
+		return progress(req, w.percent), nil
+	}
+	if working {
+		_, t, err := c.read(ctx, nil, w.task)
+		if err != nil {
+			return none, told(err)
+		}
+		var v view
+		s.settle(c, of, w, t, &v)
+		if v.making != "" {
+			return progress(req, t.percent), nil
+		}
+		if err := s.copyFailed(ctx, c, req.ImageIdentity, v.failed); err != nil {
+			return none, told(err)
+		}
+	}
+	o, err := s.store(ctx, c, req)
+	return o, told(err)
+}
+
+// copyFailed says why a step of a copy has failed, unless another manager has taken it: then there is no trouble.
+func (s *Session) copyFailed(ctx context.Context, c *client, id platform.ImageIdentity, failed error) error {
+	var taken nameTakenError
+	switch {
+	case failed == nil || errors.As(failed, &taken):
+		return nil
+	case errors.Is(failed, platform.ErrUnreachable):
+		return failed
+	}
+	copied, err := s.findCopy(ctx, c, id)
+	if err == nil && copied != nil && (copied.template || !copied.snapshot.zero()) {
+		return nil
+	}
+	return fmt.Errorf("the copy of the template: %w", failed)
+}
+
+// progress is how much of a copy is there, in bytes of its source.
+func progress(req platform.ImageRequest, percent int32) platform.ImageObservation {
+	return platform.ImageObservation{BytesDone: req.SizeBytes / 100 * int64(percent)}
+}
+
+// store takes the copy of an image one step further.
+func (s *Session) store(ctx context.Context, c *client, req platform.ImageRequest) (platform.ImageObservation, error) {
+	var none platform.ImageObservation
+	of := subject{image: req.ImageIdentity}
+	at, err := whereOf(req.Storage, "", "")
+	if err != nil {
+		return none, err
+	}
+	datastore, err := s.locate(ctx, c, "the storage", at.datastore)
+	if err != nil {
+		return none, err
+	}
+	copied, err := s.findCopy(ctx, c, req.ImageIdentity)
+	switch {
+	case err != nil:
+		return none, err
+	case copied == nil:
+		return none, s.beginCopy(ctx, c, req, datastore)
+	case copied.template:
+		s.known.putSource(imageUUID(req.ImageIdentity), copied)
+		return platform.ImageObservation{Ready: true, BytesDone: req.SizeBytes, ExternalID: copied.ref.value}, nil
+	case copied.snapshot.zero():
+		task, err := c.takeSnapshot(ctx, copied.ref)
+		if err != nil {
+			return none, s.copyFailed(ctx, c, req.ImageIdentity, ignoreBusy(err))
+		}
+		return progress(req, 100), s.begun(ctx, c, of, task, "taking a snapshot", nil)
+	default:
+		return progress(req, 100), s.sealed(ctx, c, req.ImageIdentity, ignoreBusy(c.markAsTemplate(ctx, copied.ref)))
+	}
+}
+
+// sealed says why a copy could not be marked as template, unless it is one: another manager was faster.
+func (s *Session) sealed(ctx context.Context, c *client, id platform.ImageIdentity, failed error) error {
+	if failed == nil || errors.Is(failed, platform.ErrUnreachable) {
+		return failed
+	}
+	if copied, err := s.findCopy(ctx, c, id); err == nil && copied != nil && copied.template {
+		return nil
+	}
+	return failed
+}
+
+// ignoreBusy drops the error of a step that somebody else is taking. The next call looks again.
+func ignoreBusy(err error) error {
+	if errors.Is(err, errBusy) || errors.Is(err, errNotFound) {
+		return nil
+	}
+	return err
+}
+
+// findCopy returns the copy of an image, complete or not; nil when there is none.
+func (s *Session) findCopy(ctx context.Context, c *client, id platform.ImageIdentity) (*source, error) {
+	refs, err := c.find(ctx, imageUUID(id))
+	if err != nil || len(refs) == 0 {
+		return nil, err
+	}
+	copied, err := c.source(ctx, refs[0])
+	if err != nil || copied == nil {
+		return nil, err
+	}
+	if copied.mark.copyOf != copyMark(id) {
+		return nil, fmt.Errorf("%w: virtual machine %s has the instance UUID of the copy of %s and does not say that it is one", platform.ErrInvalid, copied.name, id.SHA256)
+	}
+	return copied, nil
+}
+
+// copied returns the copy of an image if it is complete.
+func (s *Session) copied(ctx context.Context, c *client, id platform.ImageIdentity) (*source, error) {
+	if found := s.known.source(imageUUID(id)); found != nil {
+		return found, nil
+	}
+	found, err := s.findCopy(ctx, c, id)
+	if err != nil {
+		return nil, err
+	}
+	if found == nil || !found.template {
+		return nil, fmt.Errorf("%w: image %s is not on %s", platform.ErrImageNotReady, id.SHA256, id.Storage)
+	}
+	s.known.putSource(imageUUID(id), found)
+	return found, nil
+}
+
+// beginCopy proves that the template is what the NodeImage says, and begins to copy it to the storage.
+func (s *Session) beginCopy(ctx context.Context, c *client, req platform.ImageRequest, datastore ref) error {
+	template, err := s.named(ctx, c, req)
+	if err != nil {
+		return err
+	}
+	host, err := c.mountedOn(ctx, datastore)
+	if err != nil {
+		return err
+	}
+	compute, err := c.reference(ctx, host, "parent")
+	if err != nil {
+		return err
+	}
+	pool, err := s.poolOf(ctx, c, compute)
+	if err != nil {
+		return err
+	}
+	task, err := c.clone(ctx, order{
+		from: *template, name: imageName(req.ImageIdentity), uuid: imageUUID(req.ImageIdentity),
+		folder: template.parent, pool: pool, host: host, datastore: datastore,
+		extra: map[string]string{copyKey: copyMark(req.ImageIdentity), digestKey: req.SHA256},
+	})
+	if err != nil {
+		if _, taken := errors.AsType[nameTakenError](err); taken {
+			return nil
+		}
+		return err
+	}
+	return s.begun(ctx, c, subject{image: req.ImageIdentity}, task, "copying the template", nil)
+}
+
+// named returns the template that a NodeImage names, if it is what the NodeImage says.
+func (s *Session) named(ctx context.Context, c *client, req platform.ImageRequest) (*source, error) {
+	uuid := strings.TrimPrefix(req.Source, templateScheme)
+	refs, err := c.find(ctx, uuid)
+	if err != nil {
+		return nil, err
+	}
+	if len(refs) > 1 {
+		return nil, fmt.Errorf("%w: %d virtual machines have the instance UUID %s: give all but one another", platform.ErrInvalid, len(refs), uuid)
+	}
+	var template *source
+	if len(refs) == 1 {
+		if template, err = c.source(ctx, refs[0]); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case template == nil:
+		return nil, fmt.Errorf("%w: no template has the instance UUID %s", platform.ErrSource, uuid)
+	case !template.template:
+		return nil, fmt.Errorf("%w: virtual machine %s is no template: what can be started can change", platform.ErrSource, template.name)
+	case template.root() == nil:
+		return nil, fmt.Errorf("%w: template %s has no disk", platform.ErrInvalid, template.name)
+	case template.digest == "":
+		return nil, fmt.Errorf("%w: template %s does not say what it was made from: record the digest of the artefact in its extra configuration as %s",
+			platform.ErrDigestMismatch, template.name, digestKey)
+	case template.digest != req.SHA256:
+		return nil, fmt.Errorf("%w: template %s says that it was made from %s, and the NodeImage says %s", platform.ErrDigestMismatch, template.name, template.digest, req.SHA256)
+	}
+	return template, nil
+}
+
+// ReleaseImage implements platform.Platform. The template that the NodeImage names is never touched.
+func (s *Session) ReleaseImage(ctx context.Context, id platform.ImageIdentity) error {
+	if err := rules.CheckImage(id); err != nil {
+		return err
+	}
+	unlock, err := s.locks.Lock(ctx, imageUUID(id))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	c, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	return told(s.releaseImage(ctx, c, id))
+}
+
+func (s *Session) releaseImage(ctx context.Context, c *client, id platform.ImageIdentity) error {
+	if w, working := s.works.get(subject{image: id}); working {
+		if err := s.await(ctx, c, w.task); errors.Is(err, platform.ErrUnreachable) {
+			return err
+		}
+		s.works.end(subject{image: id})
+	}
+	copied, err := s.findCopy(ctx, c, id)
+	if err != nil || copied == nil {
+		return err
+	}
+	all, err := c.list(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if m.mark.image == id.SHA256 && m.mark.storage == id.Storage {
+			return fmt.Errorf("%w: the disks of virtual machine %s are layers over it", platform.ErrInUse, m.name)
+		}
+	}
+	s.known.putSource(imageUUID(id), nil)
+	task, err := c.destroy(ctx, copied.ref)
+	if err != nil {
+		return ignoreBusy(err)
+	}
+	return s.await(ctx, c, task)
+}
+
+func checkImageRequest(req platform.ImageRequest) error {
+	if err := rules.CheckImage(req.ImageIdentity); err != nil {
+		return err
+	}
+	uuid, is := strings.CutPrefix(req.Source, templateScheme)
+	switch {
+	case req.Format != "template":
+		return fmt.Errorf("%w: this version takes artefacts of format template for vSphere, not %s: make a template of it in vCenter", platform.ErrUnsupported, req.Format)
+	case !is || !rules.IsUUID(uuid):
+		return fmt.Errorf("%w: the source %q is not %s and the instance UUID of a template", platform.ErrInvalid, req.Source, templateScheme)
+	case req.SizeBytes < 1:
+		return fmt.Errorf("%w: the size of the artefact is %d bytes", platform.ErrInvalid, req.SizeBytes)
+	}
+	return nil
+}

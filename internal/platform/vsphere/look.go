@@ -1,0 +1,205 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vsphere
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
+)
+
+// view is everything that is there of one instance. It is gathered by look and judged by pure functions.
+type view struct {
+	id platform.Identity
+	// vms are the virtual machines of the instance. There is one; whatever makes a second is not us, but both are ours.
+	vms []vm
+	// making says what is under way; empty when nothing is.
+	making string
+	// failed is why the last task of this session for the instance has failed; nil when it has not. It is told once.
+	failed error
+	// unsure is whether a clone is under way that may be of this instance.
+	unsure bool
+}
+
+// attention says how far look goes to tell that nothing is there.
+type attention bool
+
+const (
+	// glance believes what vCenter has found. It is enough for making an instance, because its name cannot be taken twice.
+	glance attention = false
+	// proof also asks for clones that are under way, whoever began them.
+	proof attention = true
+)
+
+// look gathers the view of an instance. A virtual machine with the machine's uuid that does not carry the owner token is
+// platform.ErrForeign.
+func (s *Session) look(ctx context.Context, c *client, id platform.Identity, how attention) (view, error) {
+	v := view{id: id}
+	of := subject{uuid: id.UUID}
+	w, working := s.works.get(of)
+	if working && w.silent(s.config.Clock.Now()) {
+		v.making = w.words()
+		return v, nil
+	}
+	vms, t, err := c.read(ctx, s.known.refs(id.UUID), w.task)
+	if err != nil {
+		return v, err
+	}
+	v.vms = vms
+	if working {
+		s.settle(c, of, w, t, &v)
+	}
+	if v.making == "" && len(v.vms) == 0 {
+		if v.vms, err = s.search(ctx, c, id, t); err != nil {
+			return v, err
+		}
+	}
+	for _, m := range v.vms {
+		if !m.mark.owns(id) || m.instanceUUID != id.UUID {
+			return v, fmt.Errorf("%w: virtual machine %s has the instance UUID %s of this machine and no owner token of this management cluster; "+
+				"nothing was changed", platform.ErrForeign, m.name, id.UUID)
+		}
+	}
+	if v.making == "" && (len(v.vms) == 0 && how == proof || v.anyStopped()) {
+		v.unsure, err = s.strays(ctx, c)
+	}
+	return v, err
+}
+
+// settle takes what was read of a task of ours into the view. Of a task that vCenter does not know any more, what is there
+// tells what became of it.
+func (s *Session) settle(c *client, of subject, w work, t *task, v *view) {
+	switch {
+	case t != nil && !t.done:
+		s.works.saw(of, w, t.percent, s.config.Clock.Now())
+		w.percent = t.percent
+		v.making = w.words()
+		return
+	case t != nil && t.err != nil:
+		v.failed = fmt.Errorf("%s: %w", w.what, t.err)
+	}
+	s.works.end(of)
+	c.unwatchTask(w.task)
+}
+
+// search reads what a task has made, or what vCenter finds.
+func (s *Session) search(ctx context.Context, c *client, id platform.Identity, t *task) ([]vm, error) {
+	if t != nil && t.result.kind == kindVM {
+		made, _, err := c.read(ctx, []ref{t.result}, ref{})
+		if err != nil {
+			return nil, err
+		}
+		if len(made) > 0 {
+			s.known.putRefs(id.UUID, []ref{t.result})
+			return made, nil
+		}
+	}
+	return s.find(ctx, c, id)
+}
+
+// find asks for the virtual machines of an instance, and reads them.
+func (s *Session) find(ctx context.Context, c *client, id platform.Identity) ([]vm, error) {
+	refs, err := c.find(ctx, id.UUID)
+	if err != nil {
+		return nil, err
+	}
+	vms, _, err := c.read(ctx, refs, ref{})
+	if err != nil {
+		return nil, err
+	}
+	s.known.putRefs(id.UUID, refs)
+	return vms, nil
+}
+
+// strays tells whether a clone of an image's copy is under way that this session did not begin, or does not know to have
+// begun because the answer was lost. It may be of any machine.
+func (s *Session) strays(ctx context.Context, c *client) (bool, error) {
+	running, err := c.clones(ctx)
+	if err != nil {
+		return false, err
+	}
+	ours := s.works.tasks()
+	var sources []ref
+	for _, clone := range running {
+		if !ours[clone.task] && !slices.Contains(sources, clone.from) {
+			sources = append(sources, clone.from)
+		}
+	}
+	if len(sources) == 0 {
+		return false, nil
+	}
+	from, _, err := c.read(ctx, sources, ref{})
+	return len(from) < len(sources) || slices.ContainsFunc(from, func(m vm) bool { return m.mark.copyOf != "" }), err
+}
+
+func (v view) anyStopped() bool {
+	return slices.ContainsFunc(v.vms, func(m vm) bool { return m.power != poweredOn })
+}
+
+// observation is what the port tells about a view.
+func (v view) observation() platform.Observation {
+	switch {
+	case v.making != "":
+		return platform.Observation{Existence: platform.Exists, Detail: v.making}
+	case v.unsure:
+		return platform.Observation{Detail: "a clone is under way that may be of this machine; vCenter tells when it has ended"}
+	case len(v.vms) == 0:
+		return platform.Observation{Existence: platform.Absent}
+	}
+	m := v.vms[0]
+	o := platform.Observation{
+		Existence: platform.Exists, Started: true, Power: platform.PowerOff, Detail: string(m.power),
+		BootstrapPresent: slices.ContainsFunc(v.vms, func(m vm) bool { return len(m.mark.bootstrap) > 0 }),
+	}
+	if m.power == poweredOn {
+		o.Power = platform.PowerOn
+		o.Addresses = slices.Clone(m.mark.addresses)
+		for _, a := range m.addresses {
+			if !slices.Contains(o.Addresses, a) {
+				o.Addresses = append(o.Addresses, a)
+			}
+		}
+	}
+	return o
+}
+
+// Observe implements platform.Platform.
+func (s *Session) Observe(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+	if err := rules.CheckIdentity(id); err != nil {
+		return platform.Observation{}, err
+	}
+	c, err := s.acquire(ctx)
+	if err != nil {
+		return platform.Observation{}, err
+	}
+	v, err := s.look(ctx, c, id, proof)
+	if err != nil {
+		return platform.Observation{}, told(err)
+	}
+	return v.observation(), nil
+}
+
+// withOwn runs fn on an instance that was just proved to be ours, alone.
+func (s *Session) withOwn(ctx context.Context, id platform.Identity, fn func(*client, view) error) error {
+	if err := rules.CheckIdentity(id); err != nil {
+		return err
+	}
+	unlock, err := s.locks.Lock(ctx, id.UUID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	c, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	v, err := s.look(ctx, c, id, proof)
+	if err != nil {
+		return told(err)
+	}
+	return told(fn(c, v))
+}

@@ -1,0 +1,74 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vsphere
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+// Keys of the extra configuration of a virtual machine. A guest cannot change them. They are written by the call that makes
+// the virtual machine, so that there never is one of ours without them.
+const (
+	machineKey   = "ingot.machine"           // the machine's uuid: half of the owner token
+	clusterKey   = "ingot.managementCluster" // the management cluster's id: the other half
+	storageKey   = "ingot.storage"           // where the disks are, the rest of the identity
+	imageKey     = "ingot.image"             // digest of the image, if the root disk is a layer over it
+	addressesKey = "ingot.addresses"         // the static addresses, in order
+	disksKey     = "ingot.disks"             // the names of the further disks, in order
+	bootstrapKey = "ingot.bootstrap"         // the properties that hold bootstrap data; gone after the scrub
+	copyKey      = "ingot.copyOf"            // on a copy of an image: the digest and the storage
+
+	// digestKey is on templates that people name in NodeImages: the digest of the artefact that they were made from.
+	digestKey = "ingot.image.sha256"
+)
+
+// mark is the owner token of a virtual machine with what must be remembered beside it.
+type mark struct {
+	machine, cluster string
+	storage          string
+	image            string
+	addresses        []string
+	disks            []string
+	bootstrap        []string
+	copyOf           string
+}
+
+// markKeys are all keys of a mark.
+func markKeys() []string {
+	return []string{machineKey, clusterKey, storageKey, imageKey, addressesKey, disksKey, bootstrapKey, copyKey}
+}
+
+// owns returns whether the mark is the owner token of id.
+func (m mark) owns(id platform.Identity) bool {
+	return m.machine == id.UUID && m.cluster == id.ManagementClusterID
+}
+
+// extra is the mark as extra configuration.
+func (m mark) extra() map[string]string {
+	return map[string]string{
+		machineKey: m.machine, clusterKey: m.cluster, storageKey: m.storage, imageKey: m.image, copyKey: m.copyOf,
+		addressesKey: strings.Join(m.addresses, ","), disksKey: strings.Join(m.disks, ","), bootstrapKey: strings.Join(m.bootstrap, ","),
+	}
+}
+
+func readMark(extra map[string]string) mark {
+	list := func(key string) []string {
+		return slices.DeleteFunc(strings.Split(extra[key], ","), func(s string) bool { return s == "" })
+	}
+	return mark{
+		machine: extra[machineKey], cluster: extra[clusterKey], storage: extra[storageKey], image: extra[imageKey], copyOf: extra[copyKey],
+		addresses: list(addressesKey), disks: list(disksKey), bootstrap: list(bootstrapKey),
+	}
+}
+
+func compare(a, b string) int { return cmp.Compare(a, b) }
+
+// isClone tells whether a task makes a virtual machine from another one, by vCenter's name for what it does.
+func isClone(descriptionID string) bool {
+	return strings.HasPrefix(descriptionID, "VirtualMachine.clone")
+}

@@ -1,0 +1,70 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vsphere
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+)
+
+// maxNameLength is how much of a machine's name a virtual machine's name shows. vCenter takes 80 characters.
+const maxNameLength = 60
+
+// vmName is what people see in the inventory. A folder has no two objects of the same name: that is what keeps a call that
+// was made twice from making two virtual machines. Nothing of ours is ever found, changed or removed by its name.
+func vmName(id platform.Identity, name string) string {
+	clean := strings.Map(func(r rune) rune {
+		if r == '-' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}, name)
+	clean = strings.Trim(clean[:min(len(clean), maxNameLength)], "-.")
+	if clean == "" {
+		clean = "ingot"
+	}
+	return clean + "-" + id.UUID[:8]
+}
+
+// imageUUID is the instance UUID of the copy of an image on a storage, the same in every management cluster.
+func imageUUID(id platform.ImageIdentity) string {
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://ingot.dev/vsphere/image/"+id.SHA256+"/"+id.Storage)).String()
+}
+
+// imageName is what people see of the copy of an image.
+func imageName(id platform.ImageIdentity) string {
+	sum := sha256.Sum256([]byte(id.Storage))
+	return "ingot-image-" + id.SHA256[:16] + "-" + hex.EncodeToString(sum[:4])
+}
+
+// copyMark is what the copy of an image says that it is.
+func copyMark(id platform.ImageIdentity) string { return id.SHA256 + " " + id.Storage }
+
+// where is where inside a vCenter an instance is put, as paths of the inventory.
+type where struct{ datacenter, datastore, folder, pool string }
+
+// whereOf reads the places of a request. The storage names the datacenter, since datastores are named inside one.
+func whereOf(storage, folder, pool string) (where, error) {
+	datacenter, datastore, ok := strings.Cut(storage, "/")
+	if !ok || datacenter == "" || datastore == "" {
+		return where{}, fmt.Errorf("%w: storage %q is not DATACENTER/DATASTORE", platform.ErrInvalid, storage)
+	}
+	w := where{datacenter: datacenter, datastore: datacenter + "/datastore/" + datastore, folder: datacenter + "/vm", pool: datacenter + "/host"}
+	if folder != "" {
+		w.folder += "/" + strings.Trim(folder, "/")
+	}
+	if pool != "" {
+		w.pool += "/" + strings.Trim(pool, "/")
+	}
+	return w, nil
+}
+
+// network is the path of a network.
+func (w where) network(name string) string { return w.datacenter + "/network/" + name }

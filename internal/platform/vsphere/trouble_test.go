@@ -1,0 +1,419 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vsphere_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/vsphere"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/vcenter"
+)
+
+const patience = time.Minute
+
+// request is a machine from an image that is there until the test ends.
+func (l *lab) request(t *testing.T, p platform.Platform) platform.Request {
+	t.Helper()
+	image := l.Image(t)
+	image.Storage = l.Storage()
+	until(t, "the image is there", func() bool {
+		o, err := p.EnsureImage(t.Context(), image)
+		check(t, err)
+		return o.Ready
+	})
+	req := platform.Request{
+		Identity:    platform.Identity{UUID: uuid.NewString(), ManagementClusterID: "3f0c9d2e-0000-4000-8000-00000000000a", Storage: l.Storage()},
+		Name:        "machine",
+		ImageSHA256: image.SHA256,
+		CPUs:        2, MemoryBytes: 64 << 20,
+		Interfaces: []platform.Interface{{Network: l.Network()}},
+		Firmware:   platform.FirmwareUEFI,
+		Bootstrap: platform.Bootstrap{Data: []byte("secret"), Channels: []delivery.Channel{
+			{Kind: delivery.GuestInfo, Key: "guestinfo.ignition.config.data", Encoding: delivery.GzipBase64, EncodingKey: "guestinfo.ignition.config.data.encoding"},
+		}},
+	}
+	l.Complete(&req)
+	return req
+}
+
+// until waits for something to become true.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not come to that: %s", what)
+		}
+	}
+}
+
+// runs ensures a machine until it runs, whatever hinders it meanwhile.
+func runs(t *testing.T, p platform.Platform, req platform.Request) {
+	t.Helper()
+	until(t, "the machine runs", func() bool {
+		o, err := p.Ensure(t.Context(), req)
+		if err != nil {
+			t.Log(err)
+		}
+		return o.Power == platform.PowerOn
+	})
+}
+
+// goes releases a machine until it is gone, whatever hinders it meanwhile.
+func goes(t *testing.T, p platform.Platform, id platform.Identity) {
+	t.Helper()
+	until(t, "the machine is gone", func() bool {
+		o, err := p.Release(t.Context(), platform.ReleaseRequest{Identity: id})
+		if err != nil {
+			t.Log(err)
+		}
+		return err == nil && o.Existence == platform.Absent
+	})
+}
+
+// clones are the virtual machines that were made for a machine.
+func (l *lab) clones(t *testing.T, req platform.Request) []vcenter.Machine {
+	t.Helper()
+	all, err := l.Machines(t.Context())
+	check(t, err)
+	var found []vcenter.Machine
+	for _, m := range all {
+		if m.Extra["ingot.machine"] == req.UUID {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// A call may fail in every way that a network, a vCenter and its administrator can think of, at every method that is on the
+// way, once. There is always one virtual machine or none, and the way always ends.
+func TestEveryMethodFailsOnce(t *testing.T) {
+	l := newLab(t)
+	d := l.door(t)
+	p := open(t, config(t, d), func(platform.Event) {})
+	req := l.request(t, p)
+	runs(t, p, req)
+	goes(t, p, req.Identity)
+	methods := d.Calls()
+	for _, verdict := range []vcenter.Verdict{vcenter.Drop, vcenter.Lose, vcenter.Expire} {
+		for method := range methods {
+			t.Run(verdict.String()+" "+method, func(t *testing.T) {
+				req := req
+				req.UUID = uuid.NewString()
+				var once sync.Once
+				d.Judge(func(m string) vcenter.Verdict {
+					v := vcenter.Pass
+					if m == method {
+						once.Do(func() { v = verdict })
+					}
+					return v
+				})
+				runs(t, p, req)
+				if n := len(l.clones(t, req)); n != 1 {
+					t.Errorf("%d virtual machines were made for one machine", n)
+				}
+				once = sync.Once{}
+				goes(t, p, req.Identity)
+				if n := len(l.clones(t, req)); n != 0 {
+					t.Errorf("%d virtual machines are left of one machine", n)
+				}
+			})
+		}
+	}
+	d.Judge(func(string) vcenter.Verdict { return vcenter.Pass })
+	if n, err := l.Sessions(t.Context()); err != nil || n != 1 {
+		t.Errorf("%d sessions with vCenter are open, want one (%v)", n, err)
+	}
+}
+
+// vCenter forgets sessions: after a restart, after half an hour, when an administrator ends them.
+func TestSessionEnds(t *testing.T) {
+	l := newLab(t)
+	var mu sync.Mutex
+	heard := map[string]bool{}
+	p := open(t, config(t, l.door(t)), func(e platform.Event) {
+		mu.Lock()
+		heard[e.UUID] = true
+		mu.Unlock()
+	})
+	req := l.request(t, p)
+	runs(t, p, req)
+	check(t, l.EndSessions(t.Context()))
+	runs(t, p, req)
+	if n := len(l.clones(t, req)); n != 1 {
+		t.Errorf("%d virtual machines", n)
+	}
+	// What happens after that is heard again: the stream has been renewed with the session.
+	until(t, "changes are heard", func() bool {
+		mu.Lock()
+		delete(heard, req.UUID)
+		mu.Unlock()
+		check(t, l.GiveAddress(t.Context(), req.UUID, "192.0.2."+string("123456789"[time.Now().Nanosecond()%9])))
+		time.Sleep(300 * time.Millisecond)
+		mu.Lock()
+		defer mu.Unlock()
+		return heard[req.UUID]
+	})
+	goes(t, p, req.Identity)
+}
+
+// A change that nobody of us made must reach the machine's reconciler without a poll.
+func TestEvents(t *testing.T) {
+	l := newLab(t)
+	events := make(chan platform.Event, 10_000)
+	p := open(t, config(t, l.door(t)), func(e platform.Event) { events <- e })
+	hear := func(what string, change func() error) {
+		t.Helper()
+		time.Sleep(time.Second)
+		for len(events) > 0 {
+			<-events
+		}
+		check(t, change())
+		late := time.After(10 * time.Second)
+		for {
+			select {
+			case e := <-events:
+				if e.UUID != "" {
+					return
+				}
+			case <-late:
+				t.Fatalf("%s is not told", what)
+			}
+		}
+	}
+	req := l.request(t, p)
+	hear("the clone's end", func() error { _, err := p.Ensure(t.Context(), req); return err })
+	runs(t, p, req)
+	hear("an address", func() error { return l.GiveAddress(t.Context(), req.UUID, "192.0.2.7") })
+	o, err := p.Observe(t.Context(), req.Identity)
+	if err != nil || !slices.Contains(o.Addresses, "192.0.2.7") {
+		t.Errorf("%+v %v", o, err)
+	}
+	hear("a stop by hand", func() error { return l.VCenter.PowerOff(t.Context(), req.UUID) })
+	hear("a deletion by hand", func() error { return l.Destroy(t.Context(), req.UUID) })
+	goes(t, p, req.Identity)
+}
+
+// Somebody may have a virtual machine of the name that ours would get. It is theirs.
+func TestNameTaken(t *testing.T) {
+	l := newLab(t)
+	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	req := l.request(t, p)
+	theirs := uuid.NewString()
+	l.make(t, vcenter.Spec{Name: "x", UUID: theirs, DiskBytes: 1 << 20})
+	check(t, l.VCenter.Rename(t.Context(), theirs, "machine-"+req.UUID[:8]))
+	before := l.Inventory(t)
+	until(t, "the name is refused", func() bool {
+		_, err := p.Ensure(t.Context(), req)
+		if err != nil && !errors.Is(err, platform.ErrForeign) {
+			t.Fatal(err)
+		}
+		return err != nil
+	})
+	goes(t, p, req.Identity)
+	if after := l.Inventory(t); !slices.Equal(before, after) {
+		t.Errorf("the endpoint has changed:\n%s\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+	}
+}
+
+// A person may remove the copy of an image behind our back. No machine is made of something else, and the copy can be made
+// again.
+func TestCopyDisappears(t *testing.T) {
+	l := newLab(t)
+	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	req := l.request(t, p)
+	runs(t, p, req)
+	goes(t, p, req.Identity)
+	all, err := l.Machines(t.Context())
+	check(t, err)
+	for id, m := range all {
+		if strings.HasPrefix(m.Name, "ingot-image-") {
+			check(t, l.Destroy(t.Context(), id))
+		}
+	}
+	req.UUID = uuid.NewString()
+	if _, err := p.Ensure(t.Context(), req); !errors.Is(err, platform.ErrImageNotReady) {
+		t.Errorf("got %v, want %v", err, platform.ErrImageNotReady)
+	}
+	goes(t, p, req.Identity)
+}
+
+// A manager that was killed leaves a clone behind that is under way. Its successor does not say that there is nothing.
+func TestCloneUnderWayIsNoAbsence(t *testing.T) {
+	l := newLab(t)
+	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	req := l.request(t, p)
+	successor := open(t, config(t, l.door(t)), func(platform.Event) {})
+	_, err := successor.Check(t.Context())
+	check(t, err)
+	t.Cleanup(vcenter.SlowClones(3 * time.Second))
+	_, err = p.Ensure(t.Context(), req)
+	check(t, err)
+	for begin := time.Now(); time.Since(begin) < 2*time.Second; time.Sleep(100 * time.Millisecond) {
+		o, err := successor.Release(t.Context(), platform.ReleaseRequest{Identity: req.Identity})
+		if err != nil || o.Existence == platform.Absent {
+			t.Fatalf("%+v %v", o, err)
+		}
+	}
+	goes(t, successor, req.Identity)
+	if n := len(l.clones(t, req)); n != 0 {
+		t.Errorf("%d virtual machines are left", n)
+	}
+}
+
+// A volume that a storage driver has attached belongs to somebody's data and not to the machine.
+func TestVolumeSurvives(t *testing.T) {
+	l := newLab(t)
+	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	req := l.request(t, p)
+	req.Disks = []platform.Disk{{Name: "own", Bytes: 1 << 20}}
+	runs(t, p, req)
+	file, err := l.Attach(t.Context(), req.UUID)
+	check(t, err)
+	goes(t, p, req.Identity)
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("the volume went with the machine: %v", err)
+	}
+	if lines := strings.Join(l.Inventory(t), "\n"); strings.Contains(lines, "machine-"+req.UUID[:8]) {
+		t.Errorf("something of the machine is left:\n%s", lines)
+	}
+}
+
+// vCenters break under the calls of their clients: what one machine costs is bounded, and what rests costs nothing.
+func TestRoundTrips(t *testing.T) {
+	l := newLab(t)
+	d := l.door(t)
+	events := make(chan platform.Event, 10_000)
+	p := open(t, config(t, d), func(e platform.Event) { events <- e })
+	req := l.request(t, p)
+	runs(t, p, req)
+	goes(t, p, req.Identity)
+	req.UUID = uuid.NewString()
+	// cost counts round trips apart from the wait for changes, which is one for all machines.
+	cost := func(what string, most int, step func()) {
+		t.Helper()
+		before := d.Calls()
+		step()
+		sum, lines := 0, []string{}
+		for method, n := range d.Calls() {
+			if n -= before[method]; n > 0 && method != "WaitForUpdatesEx" {
+				sum += n
+				lines = append(lines, fmt.Sprintf("%d %s", n, method))
+			}
+		}
+		slices.Sort(lines)
+		t.Logf("%s: %d round trips: %s", what, sum, strings.Join(lines, ", "))
+		if sum > most {
+			t.Errorf("%s costs %d round trips, want at most %d", what, sum, most)
+		}
+	}
+	// told works as a reconciler does: once, and again when something is told of the machine.
+	told := func(step func() bool) {
+		t.Helper()
+		for !step() {
+			for late := time.After(20 * time.Second); ; {
+				select {
+				case e := <-events:
+					if e.UUID != req.UUID {
+						continue
+					}
+				case <-late:
+					t.Fatal("nothing was told")
+				}
+				break
+			}
+		}
+	}
+	cost("making a machine", 6, func() {
+		told(func() bool {
+			o, err := p.Ensure(t.Context(), req)
+			check(t, err)
+			return o.Power == platform.PowerOn
+		})
+		check(t, l.GiveAddress(t.Context(), req.UUID, "192.0.2.7"))
+		time.Sleep(time.Second)
+		_, err := p.Observe(t.Context(), req.Identity)
+		check(t, err)
+	})
+	cost("a machine that rests", 0, func() { time.Sleep(2 * time.Second) })
+	cost("removing a machine", 12, func() {
+		for range 2 { // absence is looked at twice
+			told(func() bool {
+				o, err := p.Release(t.Context(), platform.ReleaseRequest{Identity: req.Identity})
+				check(t, err)
+				return o.Existence == platform.Absent
+			})
+		}
+	})
+}
+
+// Data that would be cut off on its way is refused before anything is made.
+func TestBootstrapDataTooLarge(t *testing.T) {
+	l := newLab(t)
+	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	req := l.request(t, p)
+	before := l.Inventory(t)
+	noise := make([]byte, 60<<10)
+	for i := range noise {
+		noise[i] = uuid.New()[i%16]
+	}
+	req.Bootstrap.Data = noise
+	if _, err := p.Ensure(t.Context(), req); !errors.Is(err, platform.ErrUnsupported) || !strings.Contains(err.Error(), "guestinfo.ignition.config.data") {
+		t.Errorf("got %v, want %v that names the property", err, platform.ErrUnsupported)
+	}
+	if after := l.Inventory(t); !slices.Equal(before, after) {
+		t.Error("something was made")
+	}
+	req.Bootstrap.Data = []byte(strings.Repeat("much of the same, ", 100<<10))
+	runs(t, p, req) // compressed it fits
+	goes(t, p, req.Identity)
+}
+
+// Whoever answers under the address of vCenter must prove to be it.
+func TestCertificate(t *testing.T) {
+	l := newLab(t)
+	d := l.door(t)
+	for name, c := range map[string]struct {
+		change func(*vsphere.Config)
+		in     bool
+	}{
+		"signed by the given authority": {func(*vsphere.Config) {}, true},
+		"by its fingerprint": {func(c *vsphere.Config) {
+			delete(c.Credentials, "ca.crt")
+			c.Thumbprint = d.Thumbprint()
+		}, true},
+		"by another fingerprint": {func(c *vsphere.Config) {
+			delete(c.Credentials, "ca.crt")
+			c.Thumbprint = strings.Repeat("AB:", 31) + "CD"
+		}, false},
+		"signed by nobody we trust": {func(c *vsphere.Config) { delete(c.Credentials, "ca.crt") }, false},
+		"a wrong password":          {func(c *vsphere.Config) { c.Credentials["password"] = []byte("wrong") }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			settings := config(t, d)
+			c.change(&settings)
+			p := open(t, settings, func(platform.Event) {})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err := p.Check(ctx)
+			if c.in != (err == nil) || !c.in && !errors.Is(err, platform.ErrUnreachable) {
+				t.Errorf("let in: %t; got %v", c.in, err)
+			}
+			if err != nil && strings.Contains(err.Error(), "correct horse") {
+				t.Errorf("the password is in %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,277 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vcenter
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"encoding/xml"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// Verdict is what a door does with a call.
+type Verdict int
+
+const (
+	// Pass hands the call on, and its answer back.
+	Pass Verdict = iota
+	// Drop ends the connection: the call never happens.
+	Drop
+	// Lose hands the call on, waits until whatever it began has ended, and ends the connection.
+	Lose
+	// Expire ends all sessions before it hands the call on.
+	Expire
+)
+
+// String is what a verdict does.
+func (v Verdict) String() string { return [...]string{"pass", "drop", "lose", "expire"}[v] }
+
+// Door is one way to a vCenter.
+type Door struct {
+	vcenter *VCenter
+	server  *httptest.Server
+	proxy   *httputil.ReverseProxy
+
+	mu    sync.Mutex
+	judge func(method string) Verdict
+	calls map[string]int
+}
+
+// Door opens a way to the vCenter.
+func (v *VCenter) Door() *Door {
+	d := &Door{vcenter: v, judge: func(string) Verdict { return Pass }, calls: map[string]int{}}
+	d.proxy = httputil.NewSingleHostReverseProxy(&url.URL{Scheme: v.server.URL.Scheme, Host: v.server.URL.Host})
+	d.proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { hangUp(w) }
+	d.server = httptest.NewTLSServer(d)
+	return d
+}
+
+// Close closes the door. Whoever came through it must have gone.
+func (d *Door) Close() {
+	d.server.CloseClientConnections()
+	d.server.Close()
+}
+
+// Address is host and port.
+func (d *Door) Address() string { return d.server.Listener.Addr().String() }
+
+// CA is the certificate of the door's authority in PEM.
+func (d *Door) CA() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: d.server.Certificate().Raw})
+}
+
+// Thumbprint is the SHA-256 fingerprint of the door's certificate.
+func (d *Door) Thumbprint() string { return soap.ThumbprintSHA256(d.server.Certificate()) }
+
+// Judge has every call judged by the name of its method from now on.
+func (d *Door) Judge(judge func(method string) Verdict) {
+	d.mu.Lock()
+	d.judge = judge
+	d.mu.Unlock()
+}
+
+// Shut drops every call until open is called.
+func (d *Door) Shut() (open func()) {
+	d.mu.Lock()
+	before := d.judge
+	d.judge = func(string) Verdict { return Drop }
+	d.mu.Unlock()
+	d.server.CloseClientConnections()
+	return func() { d.Judge(before) }
+}
+
+// Calls are how many calls of each method came.
+func (d *Door) Calls() map[string]int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.calls)
+}
+
+// ServeHTTP implements http.Handler.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		hangUp(w)
+		return
+	}
+	method := methodOf(body)
+	d.mu.Lock()
+	d.calls[method]++
+	judge := d.judge
+	d.mu.Unlock()
+	verdict := judge(method)
+	if verdict == Expire {
+		_ = d.vcenter.EndSessions(r.Context())
+	}
+	switch {
+	case verdict == Drop:
+		hangUp(w)
+	case verdict == Lose && !Effects(method):
+		d.pass(httptest.NewRecorder(), r, body)
+		hangUp(w)
+	case method == "WaitForUpdatesEx":
+		d.waitForUpdates(w, r, body)
+	case method == "ShutdownGuest" && d.vcenter.hears(body):
+		if verdict == Lose {
+			hangUp(w)
+			return
+		}
+		w.Header().Set("Content-Type", "text/xml; charset=utf-8")
+		_, _ = io.WriteString(w, xml.Header+`<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body><ShutdownGuestResponse xmlns="urn:vim25"/></Body></Envelope>`)
+	case Effects(method):
+		d.change(r.Context(), w, r, body, verdict)
+	case bytes.Contains(body, []byte(`type="ContainerView"`)):
+		d.vcenter.gate.RLock()
+		defer d.vcenter.gate.RUnlock()
+		d.pass(w, r, body)
+	default:
+		d.pass(w, r, body)
+	}
+}
+
+var thisPattern = regexp.MustCompile(`<_this[^>]*>([^<]+)<`)
+
+// hears lets the guest of a running virtual machine hear that it is to shut down. It does not obey: the simulator's would, at
+// once.
+func (v *VCenter) hears(body []byte) bool {
+	m := thisPattern.FindSubmatch(body)
+	if m == nil {
+		return false
+	}
+	vm, is := v.model.Map().Get(types.ManagedObjectReference{Type: "VirtualMachine", Value: string(m[1])}).(*simulator.VirtualMachine)
+	v.gate.Lock()
+	defer v.gate.Unlock()
+	if !is || vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.asked[vm.Config.InstanceUuid]++
+	return true
+}
+
+// pass hands a call on.
+func (d *Door) pass(w http.ResponseWriter, r *http.Request, body []byte) {
+	r = r.Clone(r.Context())
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	d.proxy.ServeHTTP(w, r)
+}
+
+// change hands a call on that changes something, and keeps everything else out until that has ended. The answer comes
+// before.
+func (d *Door) change(ctx context.Context, w http.ResponseWriter, r *http.Request, body []byte, verdict Verdict) {
+	d.vcenter.gate.Lock()
+	answer := httptest.NewRecorder()
+	d.pass(answer, r, body)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer d.vcenter.gate.Unlock()
+		d.await(ctx, answer.Body.Bytes())
+	}()
+	if verdict == Lose {
+		<-ended
+		hangUp(w)
+		return
+	}
+	copyAnswer(w, answer)
+}
+
+var (
+	waitPattern    = regexp.MustCompile(`<maxWaitSeconds>(\d+)</maxWaitSeconds>`)
+	versionPattern = regexp.MustCompile(`<returnval`)
+)
+
+// waitForUpdates asks again and again until there is an answer, or the caller's time is over.
+func (d *Door) waitForUpdates(w http.ResponseWriter, r *http.Request, body []byte) {
+	seconds := 0
+	if m := waitPattern.FindSubmatch(body); m != nil {
+		seconds, _ = strconv.Atoi(string(m[1]))
+	}
+	body = waitPattern.ReplaceAll(body, []byte(`<maxWaitSeconds>0</maxWaitSeconds>`))
+	for end := time.Now().Add(time.Duration(seconds) * time.Second); ; {
+		answer := httptest.NewRecorder()
+		d.vcenter.gate.RLock()
+		d.pass(answer, r, body)
+		d.vcenter.gate.RUnlock()
+		if answer.Code != http.StatusOK || versionPattern.Match(answer.Body.Bytes()) || !time.Now().Before(end) {
+			copyAnswer(w, answer)
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func copyAnswer(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes())
+}
+
+// hangUp ends the connection without an answer.
+func hangUp(w http.ResponseWriter) {
+	if hijacker, can := w.(http.Hijacker); can {
+		if connection, _, err := hijacker.Hijack(); err == nil {
+			_ = connection.Close()
+		}
+	}
+}
+
+var taskPattern = regexp.MustCompile(`<returnval[^>]*type="Task"[^>]*>([^<]+)<`)
+
+// await waits for the end of the task in an answer, if there is one.
+func (d *Door) await(ctx context.Context, answer []byte) {
+	if m := taskPattern.FindSubmatch(answer); m != nil {
+		ref := types.ManagedObjectReference{Type: "Task", Value: string(m[1])}
+		_ = object.NewTask(d.vcenter.Admin.Client, ref).Wait(context.WithoutCancel(ctx))
+	}
+}
+
+// methodOf is the name of the method that a call names.
+func methodOf(body []byte) string {
+	decoder := xml.NewDecoder(bytes.NewReader(body))
+	inside := false
+	for {
+		token, err := decoder.Token()
+		if err != nil {
+			return ""
+		}
+		if start, is := token.(xml.StartElement); is {
+			if inside {
+				return start.Name.Local
+			}
+			inside = strings.EqualFold(start.Name.Local, "Body")
+		}
+	}
+}
+
+// Effects are the methods that change something.
+func Effects(method string) bool {
+	switch method {
+	case "CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task", "ReconfigVM_Task", "CreateSnapshot_Task", "MarkAsTemplate", "ShutdownGuest":
+		return true
+	default:
+		return false
+	}
+}
