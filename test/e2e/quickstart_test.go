@@ -112,6 +112,10 @@ var _ = Describe("the quickstart", Ordered, Label("quickstart"), func() {
 		Expect(s.logs(ctx, "read-only-root")).To(ContainSubstring("read-only file system"))
 	}, SpecTimeout(5*time.Minute))
 
+	It("has a worker join that cloud-init configures instead of Ignition, and go again", func(ctx SpecContext) {
+		s.joinWithCloudInit(ctx)
+	}, SpecTimeout(30*time.Minute))
+
 	It("leaves nothing when it is taken down", func(ctx SpecContext) {
 		out, err := s.command(ctx, "quickstart", "down", "--state", s.state).CombinedOutput()
 		Expect(err).NotTo(HaveOccurred(), string(out))
