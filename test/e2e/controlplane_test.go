@@ -81,8 +81,8 @@ func replacement(machines int) {
 		plan := s.foretellRollTo(ctx, toImage, "")
 		s.rollTo(ctx, toImage, "")
 		s.expectWhole(ctx, machines, toImage, "", 3*onePlane)
-		plan.expectFulfilled(ctx)
 		AddReportEntry("replaced by another image", fmt.Sprintf("%s; %s", time.Since(began).Round(time.Second), w.stop()))
+		plan.expectFulfilled(ctx)
 		for _, m := range s.controlPlaneMachines(ctx) {
 			Expect(before).NotTo(ContainElement(m), "an old machine is still there")
 		}
@@ -98,8 +98,8 @@ func replacement(machines int) {
 		plan := s.foretellRollTo(ctx, nextImage, nextKubernetes)
 		s.rollTo(ctx, nextImage, nextKubernetes)
 		s.expectWhole(ctx, machines, nextImage, nextKubernetes, 3*onePlane)
-		plan.expectFulfilled(ctx)
 		AddReportEntry("replaced by another Kubernetes", fmt.Sprintf("%s; %s", time.Since(began).Round(time.Second), w.stop()))
+		plan.expectFulfilled(ctx)
 		Expect(workload.Create(ctx, note("after"))).To(Succeed())
 	}, SpecTimeout(3*onePlane+30*time.Minute))
 
@@ -123,8 +123,8 @@ func replacement(machines int) {
 				g.Expect(s.controlPlaneMachines(ctx)).NotTo(ContainElement(victim))
 			}).WithContext(ctx).WithTimeout(onePlane).Should(Succeed())
 			s.expectWhole(ctx, machines, nextImage, nextKubernetes, 2*onePlane)
-			plan.expectFulfilled(ctx)
 			AddReportEntry("healed", fmt.Sprintf("%s; %s", time.Since(began).Round(time.Second), w.stop()))
+			plan.expectFulfilled(ctx)
 		}, SpecTimeout(3*onePlane+10*time.Minute))
 	}
 

@@ -88,28 +88,47 @@ func (s *suite) events(ctx context.Context) []eventsv1.Event {
 
 var placeholder = regexp.MustCompile(`<new-\d+>`)
 
+// unheard is whether a step may have no event: a change of etcd whose answer is lost is not done again where the next look
+// finds it done, and only a step that is known to be done has an event. What it brought about, expectWhole has seen.
+func unheard(step string) bool { return strings.HasPrefix(step, "remove etcd member") }
+
 // expectFulfilled checks that what was foretold was done, step by step, and nothing else.
 func (f *foretold) expectFulfilled(ctx context.Context) {
 	GinkgoHelper()
-	names := map[string]string{}
-	var done, want []string
+	var last string
 	Eventually(func(g Gomega) { // events are sent in the background
-		done = nil
-		for _, e := range f.suite.events(ctx) {
-			if !f.known[e.Name] && compared(e.Note) {
-				done = append(done, e.Note)
-			}
-		}
-		g.Expect(len(done)).To(BeNumerically(">=", len(f.steps)), "foretold:\n%s\ndone:\n%s", strings.Join(f.steps, "\n"), strings.Join(done, "\n"))
+		done, want := f.compare(ctx)
+		last = strings.Join(done, "\n")
+		g.Expect(done).To(Equal(want))
 	}).WithContext(ctx).WithTimeout(time.Minute).Should(Succeed())
-	for i := range done {
-		if i < len(f.steps) {
-			want = append(want, f.named(f.steps[i], done[i], names))
-			done[i] = done[i][:min(len(done[i]), len(want[i]))] // the rest says why
+	AddReportEntry("as foretold", last)
+}
+
+// compare returns what was done, and what was foretold in the same words.
+func (f *foretold) compare(ctx context.Context) (done, want []string) {
+	GinkgoHelper()
+	for _, e := range f.suite.events(ctx) {
+		if !f.known[e.Name] && compared(e.Note) {
+			done = append(done, e.Note)
 		}
 	}
-	Expect(done).To(Equal(want))
-	AddReportEntry("as foretold", strings.Join(done, "\n"))
+	names := map[string]string{}
+	for _, step := range f.steps {
+		at := len(want)
+		if at >= len(done) {
+			if !unheard(step) {
+				want = append(want, step)
+			}
+			continue
+		}
+		named := f.named(step, done[at], names)
+		if !strings.HasPrefix(done[at], named) && unheard(step) {
+			continue
+		}
+		want = append(want, named)
+		done[at] = done[at][:min(len(done[at]), len(named))] // the rest says why
+	}
+	return done, want
 }
 
 // named is a foretold step with the names that Machines got meanwhile. A Machine gets its name where it is first spoken of.
