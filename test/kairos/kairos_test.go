@@ -6,6 +6,7 @@ package kairos_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -141,8 +142,7 @@ func keysOf(t reflect.Type, path string, keys *[]string) {
 	case reflect.Map:
 		keysOf(t.Elem(), path+"{}", keys)
 	case reflect.Struct:
-		for i := range t.NumField() {
-			field := t.Field(i)
+		for field := range t.Fields() {
 			name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 			if name == "" {
 				name = strings.ToLower(field.Name)
@@ -182,9 +182,7 @@ func fileOf(stages []schema.Stage, path string) schema.File {
 func usersOf(stages []schema.Stage) map[string]schema.User {
 	users := map[string]schema.User{}
 	for _, s := range stages {
-		for name, u := range s.Users {
-			users[name] = u
-		}
+		maps.Copy(users, s.Users)
 	}
 	return users
 }
