@@ -68,7 +68,7 @@ func timeFiles(ntp bootstrapv1.NTPSettings) []File {
 		fmt.Fprintf(&sources, "server %s iburst\n", server)
 	}
 	return []File{
-		{Path: timesyncdPath, Mode: 0o644, Data: []byte("[Time]\nNTP=\nNTP=" + strings.Join(ntp.Servers, " ") + "\nFallbackNTP=\n")},
+		{Path: timesyncdPath, Mode: 0o644, Data: []byte("[Time]\nNTP=\n" + "NTP=" + strings.Join(ntp.Servers, " ") + "\nFallbackNTP=\n")},
 		{Path: chronyPath, Mode: 0o644, Data: []byte(sources.String())},
 	}
 }

@@ -94,19 +94,19 @@ func Uses(spec bootstrapv1.IngotConfigSpec) []Use {
 	found.at(Sysctls, len(spec.Sysctls) > 0)
 	for i, module := range spec.KernelModules {
 		path := fmt.Sprintf("spec.kernelModules[%d]", i)
-		found.add(KernelModules, path, true)
-		found.add(KernelModuleParameters, path+".parameters", len(module.Parameters) > 0)
+		found.add(candidate{KernelModules, path, true})
+		found.add(candidate{KernelModuleParameters, path + ".parameters", len(module.Parameters) > 0})
 	}
 	for i, file := range spec.Files {
 		path := fmt.Sprintf("spec.files[%d]", i)
-		found.add(Files, path, true)
-		found.add(FileAppend, path+".append", ptr.Deref(file.Append, false))
-		found.add(FileContentFrom, path+".contentFrom", file.ContentFrom != (bootstrapv1.ValueSource{}))
+		found.add(candidate{Files, path, true})
+		found.add(candidate{FileAppend, path + ".append", ptr.Deref(file.Append, false)})
+		found.add(candidate{FileContentFrom, path + ".contentFrom", file.ContentFrom != (bootstrapv1.ValueSource{})})
 	}
 	for i, unit := range spec.Units {
 		path := fmt.Sprintf("spec.units[%d]", i)
-		found.add(Units, path, true)
-		found.add(UnitDropins, path+".dropins", len(unit.Dropins) > 0)
+		found.add(candidate{Units, path, true})
+		found.add(candidate{UnitDropins, path + ".dropins", len(unit.Dropins) > 0})
 	}
 	return found
 }
@@ -114,14 +114,21 @@ func Uses(spec bootstrapv1.IngotConfigSpec) []Use {
 // uses grows while a config is read.
 type uses []Use
 
-func (u *uses) add(setting Setting, path string, isUsed bool) {
-	if isUsed {
-		*u = append(*u, Use{Setting: setting, Path: path})
+// candidate is a place where a config may use a setting.
+type candidate struct {
+	setting Setting
+	path    string
+	used    bool
+}
+
+func (u *uses) add(c candidate) {
+	if c.used {
+		*u = append(*u, Use{Setting: c.setting, Path: c.path})
 	}
 }
 
 // at adds a setting that a config has once, so that its name is its path.
-func (u *uses) at(setting Setting, used bool) { u.add(setting, string(setting), used) }
+func (u *uses) at(setting Setting, used bool) { u.add(candidate{setting, string(setting), used}) }
 
 func (u *uses) kubelet(kubelet bootstrapv1.KubeletSettings) {
 	u.at(KubeletMaxPods, kubelet.MaxPods != nil)
@@ -134,17 +141,17 @@ func (u *uses) kubelet(kubelet bootstrapv1.KubeletSettings) {
 }
 
 func (u *uses) registry(path string, registry bootstrapv1.Registry) {
-	u.add(RegistryAny, path+".host", registry.Host == AnyRegistry)
+	u.add(candidate{RegistryAny, path + ".host", registry.Host == AnyRegistry})
 	for i, mirror := range registry.Mirrors {
 		at := fmt.Sprintf("%s.mirrors[%d]", path, i)
-		u.add(RegistryMirrors, at, true)
-		u.add(RegistryMirrorOverridePath, at+".overridePath", ptr.Deref(mirror.OverridePath, false))
-		u.add(RegistryMirrorAuthority, at+".certificateAuthority", mirror.CertificateAuthority != "")
-		u.add(RegistryMirrorLogin, at+".credentials", mirror.Credentials != (bootstrapv1.RegistryCredentials{}))
+		u.add(candidate{RegistryMirrors, at, true})
+		u.add(candidate{RegistryMirrorOverridePath, at + ".overridePath", ptr.Deref(mirror.OverridePath, false)})
+		u.add(candidate{RegistryMirrorAuthority, at + ".certificateAuthority", mirror.CertificateAuthority != ""})
+		u.add(candidate{RegistryMirrorLogin, at + ".credentials", mirror.Credentials != (bootstrapv1.RegistryCredentials{})})
 	}
-	u.add(RegistrySkipFallback, path+".skipFallback", ptr.Deref(registry.SkipFallback, false))
-	u.add(RegistryAuthority, path+".certificateAuthority", registry.CertificateAuthority != "")
-	u.add(RegistryLogin, path+".credentials", registry.Credentials != (bootstrapv1.RegistryCredentials{}))
+	u.add(candidate{RegistrySkipFallback, path + ".skipFallback", ptr.Deref(registry.SkipFallback, false)})
+	u.add(candidate{RegistryAuthority, path + ".certificateAuthority", registry.CertificateAuthority != ""})
+	u.add(candidate{RegistryLogin, path + ".credentials", registry.Credentials != (bootstrapv1.RegistryCredentials{})})
 }
 
 // AnyRegistry is the host of an entry for every registry that has none of its own.
