@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command ingotctl is Ingot's command line: the quickstart, tools for node images, a look at a machine's console, the plan for a
-// control plane, and its snapshots of etcd. It parses flags and prints; what it does lives in the packages that it calls.
+// control plane and its snapshots of etcd, and the configuration of machines. It parses flags and prints; what it does lives in the packages that it calls.
 package main
 
 import (
@@ -48,6 +48,6 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newQuickstartCommand(), newImageCommand(), newConsoleCommand(), newPlanCommand(), newEtcdCommand())
+	root.AddCommand(newQuickstartCommand(), newImageCommand(), newConsoleCommand(), newPlanCommand(), newRenderCommand(), newEtcdCommand())
 	return root
 }

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package machine reconciles IngotMachine: it resolves and pins the image, chooses the endpoint, has the image
-// replicated, claims addresses, takes the bootstrap data, ensures the instance, sees the Node join, and on deletion proves
-// the instance gone. It knows platforms and operating system families only through their ports. It never decides when a
+// replicated, claims addresses, takes the bootstrap data, ensures the instance, sees the Node join and compares it with what
+// was declared, and on deletion proves the instance gone. It knows platforms and operating system families only through their ports. It never decides when a
 // machine is to be replaced.
 package machine
 
@@ -17,11 +17,14 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/controllers/clustercache"
 	"sigs.k8s.io/cluster-api/util/annotations"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/cluster-api/util/paused"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
@@ -41,8 +44,12 @@ type Sessions interface {
 
 // Workload gives access to workload clusters.
 type Workload interface {
-	// GetClient returns a client of the workload cluster, or an error while it cannot be reached.
+	// GetClient returns a client of the workload cluster, or an error while it cannot be reached. It reads from a cache.
 	GetClient(ctx context.Context, cluster client.ObjectKey) (client.Client, error)
+	// Watch adds a watch to the cache of the workload cluster, once while it is connected.
+	Watch(ctx context.Context, cluster client.ObjectKey, watcher clustercache.Watcher) error
+	// GetClusterSource returns what wakes the reconciler when a connection comes or goes.
+	GetClusterSource(controllerName string, mapFunc func(ctx context.Context, cluster client.Object) []ctrl.Request, opts ...clustercache.GetClusterSourceOption) source.Source
 }
 
 // Meter is told how long machines take. Its methods must not block.
@@ -75,6 +82,7 @@ type Reconciler struct {
 	turns   *budget
 	once    sync.Once
 	wake    func(client.ObjectKey) // puts a machine into the queue; nil without a manager
+	watcher controller.Controller  // what watches of workload clusters wake; nil without a manager
 }
 
 // budget returns who has their turn to be made.
@@ -101,6 +109,7 @@ func (r *Reconciler) Turns(visit func(endpoint string, making, waiting int, long
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=ingotmachines,verbs=get;list;watch;update;patch
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=ingotmachines/status;ingotmachines/finalizers,verbs=get;update;patch
 // +kubebuilder:rbac:groups=cluster.x-k8s.io,resources=clusters;clusters/status;machines;machines/status,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cluster.x-k8s.io,resources=machines/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -134,7 +143,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 		return result, reterr
 	}
 	summarise(w.infra, outcome)
-	return result, kerrors.NewAggregate([]error{reterr, client.IgnoreNotFound(r.report(ctx, w))})
+	var unverified error
+	if w.infra.DeletionTimestamp.IsZero() {
+		unverified = r.verify(ctx, w)
+	}
+	return result, kerrors.NewAggregate([]error{reterr, unverified, client.IgnoreNotFound(r.report(ctx, w))})
 }
 
 // paused is whether the machine is not to be touched. That is written at once; that it is not paused is written with

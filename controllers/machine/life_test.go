@@ -62,7 +62,7 @@ func joins(s *story) {
 	s.settle()
 	s.expect(infrav1.NodeJoinedCondition, metav1.ConditionTrue, infrav1.NodeFoundReason)
 	s.expect(infrav1.ReadyCondition, metav1.ConditionTrue, "Ready")
-	if infra := s.now(); infra.Status.NodeOSImage != "Ingot OS v1.0.0" || infra.Status.Power != infrav1.PowerStateOn {
+	if infra := s.now(); infra.Status.NodeOSImage != s.image.Spec.NodeIdentity.OSImage || infra.Status.Power != infrav1.PowerStateOn {
 		s.Errorf("the node's OS is %q, power is %q", infra.Status.NodeOSImage, infra.Status.Power)
 	}
 	s.expectRunning()

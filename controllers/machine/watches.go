@@ -64,8 +64,10 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, opt
 		Watches(&ingotv1.NodeImage{}, handler.EnqueueRequestsFromMapFunc(r.unprovisioned)).
 		Watches(&ingotv1.ImageReplica{}, handler.EnqueueRequestsFromMapFunc(r.onReplica), builder.WithPredicates(replicaTurns())).
 		Watches(&ingotv1.PlatformEndpoint{}, handler.EnqueueRequestsFromMapFunc(r.onEndpoint)).
-		WatchesRawSource(r.platformEvents())
-	return r.watchAddresses(watches).Complete(r)
+		WatchesRawSource(r.platformEvents()).
+		WatchesRawSource(r.Workload.GetClusterSource("ingotmachine", r.onConnection))
+	r.watcher, err = r.watchAddresses(watches).Build(r)
+	return err
 }
 
 func addIndexes(ctx context.Context, mgr ctrl.Manager) error {

@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"slices"
 
+	"sigs.k8s.io/cluster-api/controllers/clustercache"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
@@ -126,4 +129,12 @@ func (s *story) GetClient(context.Context, client.ObjectKey) (client.Client, err
 		return nil, errors.New("the workload cluster does not answer")
 	}
 	return s.workload, nil
+}
+
+// Watch implements machine.Workload. A story passes by itself.
+func (s *story) Watch(context.Context, client.ObjectKey, clustercache.Watcher) error { return nil }
+
+// GetClusterSource implements machine.Workload.
+func (s *story) GetClusterSource(string, func(context.Context, client.Object) []ctrl.Request, ...clustercache.GetClusterSourceOption) source.Source {
+	return nil
 }

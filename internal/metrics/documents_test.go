@@ -104,6 +104,7 @@ func values() string {
 		values    []string
 	}{
 		{"state", "ingot_machine", metrics.MachineStates()},
+		{"state", "ingot_machine_images", metrics.ImageStates()},
 		{"state", "ingot_image_replica", metrics.ReplicaStates()},
 		{"phase", "ingot_machine_phase", metrics.Phases()},
 		{"result", "ingot_platform", metrics.Results()},

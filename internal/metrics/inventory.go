@@ -25,7 +25,7 @@ const scrapeTimeout = 5 * time.Second
 
 // families are the descriptions of what is read from the cache.
 type families struct {
-	machines, unfinished                                   *prometheus.Desc
+	machines, unfinished, images                           *prometheus.Desc
 	replicas, replicaBytes                                 *prometheus.Desc
 	up, orphans                                            *prometheus.Desc
 	capacityMemory, capacityCPUs, placedMemory, placedCPUs *prometheus.Desc
@@ -41,6 +41,8 @@ func newFamilies() families {
 			"IngotMachines by what they wait for or what is wrong with them. The endpoint is empty until one is chosen.", labelState),
 		unfinished: gauge("ingot_machine_unfinished_age_seconds",
 			"Age of the oldest machine whose Node has not joined; in state Deleting, time since the oldest deletion.", labelState),
+		images: gauge("ingot_machine_images",
+			"Machines whose Node has joined, by how what it runs compares with the pinned image: their ImageVerified condition.", labelState),
 		replicas:        gauge("ingot_image_replicas", "ImageReplicas by state.", labelState),
 		replicaBytes:    gauge("ingot_image_replica_bytes", "Room that image replicas take on the endpoint's storages."),
 		up:              gauge("ingot_endpoint_up", "1 while the endpoint can be used, else 0: its Ready condition says why."),
@@ -57,7 +59,7 @@ func newFamilies() families {
 
 func (f families) all() []*prometheus.Desc {
 	return []*prometheus.Desc{
-		f.machines, f.unfinished, f.replicas, f.replicaBytes, f.up, f.orphans, f.capacityMemory, f.capacityCPUs, f.placedMemory,
+		f.machines, f.unfinished, f.images, f.replicas, f.replicaBytes, f.up, f.orphans, f.capacityMemory, f.capacityCPUs, f.placedMemory,
 		f.placedCPUs, f.createsInFlight, f.createsWaiting, f.createsLongest,
 	}
 }
@@ -113,6 +115,7 @@ type cell struct{ endpoint, state string }
 // empty one, for machines that are on none.
 func (m *Metrics) machines(s sink, all listed) {
 	count := cells(all.endpoints.Items, MachineStates(), "")
+	images := cells(all.endpoints.Items, ImageStates(), "")
 	oldest := map[cell]float64{}
 	now := m.sources.Clock.Now()
 	for i := range all.machines.Items {
@@ -122,6 +125,9 @@ func (m *Metrics) machines(s sink, all listed) {
 		}
 		at := cell{endpoint: inventory.EndpointOf(machine), state: MachineState(machine)}
 		count[at]++
+		if verified, judged := ImageState(machine); judged {
+			images[cell{at.endpoint, verified}]++
+		}
 		switch {
 		case at.state == StateDeleting:
 			oldest[at] = max(oldest[at], now.Sub(machine.DeletionTimestamp.Time).Seconds())
@@ -130,6 +136,7 @@ func (m *Metrics) machines(s sink, all listed) {
 		}
 	}
 	s.cells(m.families.machines, count)
+	s.cells(m.families.images, images)
 	s.cells(m.families.unfinished, oldest)
 }
 

@@ -48,13 +48,20 @@ func fleet() []client.Object {
 		replica("one", "host-a", metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason, 3_000),
 		replica("two", "host-a", metav1.ConditionTrue, ingotv1.ImageReplicaReadyReason, 4_000),
 		replica("three", "host-b", metav1.ConditionFalse, ingotv1.ImageReplicaDigestMismatchReason, 0),
-		machine("ready-1", "host-a", time.Hour, func(m *infrav1.IngotMachine) { isReady(m) }),
-		machine("ready-2", "host-a", time.Hour, func(m *infrav1.IngotMachine) { isReady(m) }),
+		machine("ready-1", "host-a", time.Hour, func(m *infrav1.IngotMachine) {
+			isReady(m)
+			verified(m, metav1.ConditionTrue, infrav1.ImageParsedReason)
+		}),
+		machine("ready-2", "host-a", time.Hour, func(m *infrav1.IngotMachine) {
+			isReady(m)
+			verified(m, metav1.ConditionFalse, infrav1.KernelMismatchReason)
+		}),
 		machine("queued-1", "host-a", 4*time.Minute, waitsFor(infrav1.InstanceQueuedReason)),
 		machine("queued-2", "host-a", 9*time.Minute, waitsFor(infrav1.InstanceQueuedReason)),
 		machine("lost", "host-b", time.Hour, func(m *infrav1.IngotMachine) { isReady(m); waitsFor(infrav1.InstanceGoneReason)(m) }),
 		machine("leaving", "host-b", time.Hour, func(m *infrav1.IngotMachine) {
 			isReady(m)
+			verified(m, metav1.ConditionFalse, infrav1.KernelMismatchReason)
 			m.Finalizers, m.DeletionTimestamp = []string{infrav1.IngotMachineFinalizer}, new(metav1.NewTime(start().Add(-2*time.Minute)))
 		}),
 		machine("nowhere", "", time.Minute, waitsFor(infrav1.EndpointFullReason)),
@@ -75,6 +82,10 @@ func isReady(m *infrav1.IngotMachine) {
 	for _, condition := range []string{infrav1.NodeJoinedCondition, infrav1.ReadyCondition} {
 		conditions.Set(m, metav1.Condition{Type: condition, Status: metav1.ConditionTrue, Reason: "Fine"})
 	}
+}
+
+func verified(m *infrav1.IngotMachine, status metav1.ConditionStatus, reason string) {
+	conditions.Set(m, metav1.Condition{Type: infrav1.ImageVerifiedCondition, Status: status, Reason: reason})
 }
 
 func waitsFor(reason string) func(*infrav1.IngotMachine) {
@@ -149,6 +160,8 @@ ingot_endpoint_up{endpoint="host-a"} 1
 ingot_image_replica_bytes{endpoint="host-a"} 7000
 ingot_image_replicas{endpoint="host-a",state="Ready"} 2
 ingot_image_replicas{endpoint="host-b",state="Failed"} 1
+ingot_machine_images{endpoint="host-a",state="Mismatch"} 1
+ingot_machine_images{endpoint="host-a",state="Parsed"} 1
 ingot_machine_unfinished_age_seconds{endpoint="",state="WaitingForRoom"} 60
 ingot_machine_unfinished_age_seconds{endpoint="host-a",state="Queued"} 540
 ingot_machine_unfinished_age_seconds{endpoint="host-b",state="Deleting"} 120

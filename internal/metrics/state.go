@@ -104,6 +104,36 @@ func finished(m *infrav1.IngotMachine) bool {
 	return conditions.IsTrue(m, infrav1.NodeJoinedCondition)
 }
 
+// The states of what a Node runs: the level at which it was told that it is what was declared, or that it is not.
+const (
+	StateParsed   = "Parsed"
+	StateReported = "Reported"
+	StateMismatch = "Mismatch"
+)
+
+// ImageStates are all states of what a Node runs.
+func ImageStates() []string {
+	return []string{StateParsed, StateReported, StateMismatch, StateUnknown}
+}
+
+// ImageState is how what a machine's Node runs compares with what was declared. It is false before there is a Node, and of
+// machines that are being deleted.
+func ImageState(m *infrav1.IngotMachine) (state string, judged bool) {
+	verified := conditions.Get(m, infrav1.ImageVerifiedCondition)
+	switch {
+	case verified == nil || !m.DeletionTimestamp.IsZero():
+		return "", false
+	case verified.Status == metav1.ConditionFalse:
+		return StateMismatch, true
+	case verified.Status == metav1.ConditionTrue && verified.Reason == infrav1.ImageReportedReason:
+		return StateReported, true
+	case verified.Status == metav1.ConditionTrue:
+		return StateParsed, true
+	default:
+		return StateUnknown, true
+	}
+}
+
 // The states of an image replica that machines have no word for.
 const (
 	StateCopying = "Copying"

@@ -59,9 +59,20 @@ func TestEveryReasonHasOneState(t *testing.T) {
 		infrav1.WaitingForNodeReason:                  metrics.StateJoining,
 		infrav1.NodeUnknownReason:                     metrics.StateJoining,
 		infrav1.ScrubbingReason:                       metrics.StateJoining,
-		infrav1.ShuttingDownReason:                    metrics.StateDeleting,
-		infrav1.ReleasingReason:                       metrics.StateDeleting,
-		infrav1.ProvingAbsenceReason:                  metrics.StateDeleting,
+		// What a Node runs makes no machine unready: ImageState tells of it.
+		infrav1.ImageParsedReason:          metrics.StateUnknown,
+		infrav1.ImageReportedReason:        metrics.StateUnknown,
+		infrav1.OSMismatchReason:           metrics.StateUnknown,
+		infrav1.OSVersionMismatchReason:    metrics.StateUnknown,
+		infrav1.KernelMismatchReason:       metrics.StateUnknown,
+		infrav1.KubeletMismatchReason:      metrics.StateUnknown,
+		infrav1.ImageVersionNotToldReason:  metrics.StateUnknown,
+		infrav1.IdentityNotReportedReason:  metrics.StateUnknown,
+		infrav1.ImageDeclarationGoneReason: metrics.StateUnknown,
+
+		infrav1.ShuttingDownReason:   metrics.StateDeleting,
+		infrav1.ReleasingReason:      metrics.StateDeleting,
+		infrav1.ProvingAbsenceReason: metrics.StateDeleting,
 	}
 	written := reasons(t)
 	for name, reason := range written {
@@ -172,5 +183,33 @@ func TestReplicaState(t *testing.T) {
 				t.Errorf("%s is missing from ReplicaStates, and would not become 0", got)
 			}
 		})
+	}
+}
+
+// What cannot be told is no mismatch, and a machine that goes is nobody's trouble any more.
+func TestImageState(t *testing.T) {
+	for _, c := range []struct {
+		status metav1.ConditionStatus
+		reason string
+		want   string
+	}{
+		{metav1.ConditionTrue, infrav1.ImageParsedReason, metrics.StateParsed},
+		{metav1.ConditionTrue, infrav1.ImageReportedReason, metrics.StateReported},
+		{metav1.ConditionTrue, "FromALaterVersion", metrics.StateParsed},
+		{metav1.ConditionFalse, infrav1.OSMismatchReason, metrics.StateMismatch},
+		{metav1.ConditionUnknown, infrav1.ImageVersionNotToldReason, metrics.StateUnknown},
+	} {
+		m := &infrav1.IngotMachine{}
+		if state, judged := metrics.ImageState(m); judged {
+			t.Errorf("a machine without a Node is %s", state)
+		}
+		conditions.Set(m, metav1.Condition{Type: infrav1.ImageVerifiedCondition, Status: c.status, Reason: c.reason})
+		if got, judged := metrics.ImageState(m); got != c.want || !judged {
+			t.Errorf("%s/%s is %q, want %q", c.status, c.reason, got, c.want)
+		}
+		m.DeletionTimestamp = new(metav1.Now())
+		if state, judged := metrics.ImageState(m); judged {
+			t.Errorf("a machine that is being deleted is %s", state)
+		}
 	}
 }

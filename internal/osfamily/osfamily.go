@@ -31,6 +31,13 @@ type Family interface {
 	Channels(format ingotv1.BootstrapFormat) []delivery.Channel
 }
 
+// Reader is a Family whose bundles are not for people to read. Those of other families are text, and are shown as they are.
+type Reader interface {
+	// Readable writes a bundle of the family as text that a person can review: what is encoded is decoded. It holds every
+	// secret that the bundle holds.
+	Readable(bundle Bundle) (string, error)
+}
+
 // Input is everything that decides a node's machine configuration.
 type Input struct {
 	// Cluster describes the cluster.

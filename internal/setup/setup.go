@@ -49,6 +49,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup/store"
 	controlplanecontroller "github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/metrics"
+	osregistry "github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/registry"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/registry"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/workload"
@@ -233,7 +234,7 @@ func addInfrastructure(
 		SecretReader:     mgr.GetAPIReader(),
 		Sessions:         sessions,
 		Workload:         workloads,
-		Families:         families(),
+		Families:         osregistry.Families(),
 		Recorder:         mgr.GetEventRecorder("ingotmachine-controller"),
 		Clock:            clock.RealClock{},
 		WatchFilterValue: o.WatchFilter,
@@ -247,7 +248,7 @@ func addBootstrap(ctx context.Context, mgr ctrl.Manager, o *Options, workloads c
 	return (&bootstrapcontroller.Reconciler{
 		Client:      mgr.GetClient(),
 		Workload:    workloads,
-		Families:    families(),
+		Families:    osregistry.Families(),
 		Clock:       clock.RealClock{},
 		WatchFilter: o.WatchFilter,
 	}).SetupWithManager(ctx, mgr, controller.Options{MaxConcurrentReconciles: o.Concurrency})

@@ -34,7 +34,7 @@ func NodeImage(name string, change ...func(*ingotv1.NodeImage)) *ingotv1.NodeIma
 			Kubernetes:       ingotv1.NodeImageKubernetes{Versions: []string{KubernetesVersion}},
 			BootstrapFormats: []ingotv1.BootstrapFormat{ingotv1.BootstrapFormatIgnition},
 			Firmware:         []ingotv1.Firmware{ingotv1.FirmwareUEFI},
-			NodeIdentity:     ingotv1.NodeIdentity{OSImage: "Ingot OS " + name},
+			NodeIdentity:     ingotv1.NodeIdentity{OSImage: "Ingot OS v1.0.0 (" + name + ")"},
 			Artefacts: []ingotv1.Artefact{{
 				Platform:    ingotv1.ArtefactPlatformLibvirt,
 				Format:      ingotv1.DiskFormatQCOW2,

@@ -116,6 +116,10 @@ var _ = Describe("the quickstart", Ordered, Label("quickstart"), func() {
 		s.joinWithCloudInit(ctx)
 	}, SpecTimeout(30*time.Minute))
 
+	It("finds a node that runs another version than its image declares", func(ctx SpecContext) {
+		s.expectWrongImageFound(ctx)
+	}, SpecTimeout(20*time.Minute))
+
 	It("leaves nothing when it is taken down", func(ctx SpecContext) {
 		out, err := s.command(ctx, "quickstart", "down", "--state", s.state).CombinedOutput()
 		Expect(err).NotTo(HaveOccurred(), string(out))

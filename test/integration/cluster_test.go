@@ -32,7 +32,7 @@ import (
 // TestCluster is the life of one cluster from the template that users get, chapter by chapter. Each chapter begins where
 // the one before it ended.
 func TestCluster(t *testing.T) {
-	const first, second = "life-1", "life-2"
+	const first, second = "life-1", reportingImage
 	w := newWorld(t, "life", first, second)
 	for _, chapter := range []struct {
 		why  string
@@ -47,12 +47,17 @@ func TestCluster(t *testing.T) {
 		{"a stable cluster costs no writes and no platform calls", (*world).expectRest},
 		{"what follows from a change is told before it is made", func(w *world) { w.expectPlan(second) }},
 		{"what the manager did is told to Prometheus", (*world).expectMetrics},
+		{"a node that is changed in place is found within a minute, and replaced where a health check says so", func(w *world) {
+			w.expectChangeFound(first)
+			w.eventually("the worker is replaced", func() string { return w.running(1, first) })
+		}},
 		{"a worker moves to another image by being replaced, and leaves only when the new one is ready", func(w *world) {
 			w.expectReplacementFirst(second)
 			w.applyTemplate(first, 1, second)
 			w.eventually("the worker is replaced", func() string { return w.running(1, second) })
 			w.beforeRelease(func(string) {})
 		}},
+		{"what a machine itself reports is seen without a look at anything else", (*world).expectReportSeen},
 		{"a manager that stops in the middle of making a machine makes no second one", func(w *world) {
 			w.guests.hold(true)
 			w.applyTemplate(first, 2, second)

@@ -39,15 +39,16 @@ func (w *world) expectMetrics() {
 		}
 	}
 	for series, want := range map[string]float64{
-		fmt.Sprintf(`ingot_machines{endpoint=%q,state="Ready"}`, w.cluster):       2,
-		fmt.Sprintf(`ingot_endpoint_up{endpoint=%q}`, w.cluster):                  1,
-		fmt.Sprintf(`ingot_endpoint_placed_cpus{endpoint=%q}`, w.cluster):         4,
-		fmt.Sprintf(`ingot_image_replicas{endpoint=%q,state="Ready"}`, w.cluster): 1,
-		fmt.Sprintf(`ingot_creates_in_flight{endpoint=%q}`, w.cluster):            0,
-		fmt.Sprintf(`ingot_create_wait_seconds{endpoint=%q}`, w.cluster):          2,
-		`ingot_machine_phase_duration_seconds{phase="instance"}`:                  2,
-		`ingot_machine_phase_duration_seconds{phase="join"}`:                      2,
-		`ingot_machine_phase_duration_seconds{phase="total"}`:                     2,
+		fmt.Sprintf(`ingot_machines{endpoint=%q,state="Ready"}`, w.cluster):        2,
+		fmt.Sprintf(`ingot_machine_images{endpoint=%q,state="Parsed"}`, w.cluster): 2,
+		fmt.Sprintf(`ingot_endpoint_up{endpoint=%q}`, w.cluster):                   1,
+		fmt.Sprintf(`ingot_endpoint_placed_cpus{endpoint=%q}`, w.cluster):          4,
+		fmt.Sprintf(`ingot_image_replicas{endpoint=%q,state="Ready"}`, w.cluster):  1,
+		fmt.Sprintf(`ingot_creates_in_flight{endpoint=%q}`, w.cluster):             0,
+		fmt.Sprintf(`ingot_create_wait_seconds{endpoint=%q}`, w.cluster):           2,
+		`ingot_machine_phase_duration_seconds{phase="instance"}`:                   2,
+		`ingot_machine_phase_duration_seconds{phase="join"}`:                       2,
+		`ingot_machine_phase_duration_seconds{phase="total"}`:                      2,
 	} {
 		if got, is := value(exported, series); !is || got != want {
 			w.Errorf("%s is %v (told: %t), want %v", series, got, is, want)

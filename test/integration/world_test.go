@@ -73,6 +73,9 @@ func newWorld(t *testing.T, cluster string, images ...string) *world {
 	}))
 	for _, name := range images {
 		image := builder.NodeImage(name)
+		if name == reportingImage {
+			image.Spec.NodeIdentity.OSRelease = map[string]ingotv1.OSReleaseValue{"BUILD_ID": "abc"}
+		}
 		w.create(image)
 		w.guests.osImages[builder.Digest(name)] = image.Spec.NodeIdentity.OSImage
 	}

@@ -101,6 +101,13 @@ func TestAlertsFire(t *testing.T) {
 		{"IngotOrphans", "what is found is collected soon", []string{`ingot_orphans{endpoint="a"} 0x5 2x20 0x60`}, 60 * time.Minute, ""},
 		{"IngotOrphans", "nobody removes them", []string{`ingot_orphans{endpoint="a"} 2x60`}, 40 * time.Minute, `{endpoint="a", severity="warning"}`},
 
+		{"IngotImageMismatch", "a kubelet that reports late", []string{`ingot_machine_images{endpoint="a",state="Mismatch"} 1x2 0x60`}, 10 * time.Minute, ""},
+		{
+			"IngotImageMismatch", "a machine was changed in place",
+			[]string{`ingot_machine_images{endpoint="a",state="Mismatch"} 0x5 2x60`, `ingot_machine_images{endpoint="a",state="Parsed"} 9x60`},
+			20 * time.Minute, `{endpoint="a", severity="warning"}`,
+		},
+
 		{"IngotImageReplicaFailing", "a source that came back", []string{`ingot_image_replicas{endpoint="a",state="Failed"} 1x5 0x60`}, 12 * time.Minute, ""},
 		{
 			"IngotImageReplicaFailing", "a source that is gone",

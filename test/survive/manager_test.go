@@ -13,8 +13,12 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/cluster-api/controllers/clustercache"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/imagereplica"
@@ -239,6 +243,16 @@ type noWorkload struct{}
 // GetClient implements machine.Workload.
 func (noWorkload) GetClient(context.Context, client.ObjectKey) (client.Client, error) {
 	return nil, errNoWorkload
+}
+
+// Watch implements machine.Workload.
+func (noWorkload) Watch(context.Context, client.ObjectKey, clustercache.Watcher) error {
+	return errNoWorkload
+}
+
+// GetClusterSource implements machine.Workload.
+func (noWorkload) GetClusterSource(string, func(context.Context, client.Object) []ctrl.Request, ...clustercache.GetClusterSourceOption) source.Source {
+	return source.Func(func(context.Context, workqueue.TypedRateLimitingInterface[ctrl.Request]) error { return nil })
 }
 
 func quiet(ctx context.Context) context.Context { return log.IntoContext(ctx, logr.Discard()) }

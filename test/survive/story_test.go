@@ -285,7 +285,7 @@ func (s *story) join() {
 	patch(s, s.machineNow(), func(m *clusterv1.Machine) { m.Spec.ProviderID = s.now().Spec.ProviderID })
 	patchStatus(s, s.machineNow(), func(m *clusterv1.Machine) {
 		m.Status.NodeRef.Name = s.name
-		m.Status.NodeInfo = &corev1.NodeSystemInfo{OSImage: "Ingot OS v1.0.0"}
+		m.Status.NodeInfo = &corev1.NodeSystemInfo{OSImage: s.image.Spec.NodeIdentity.OSImage, KubeletVersion: builder.KubernetesVersion}
 	})
 }
 

@@ -197,7 +197,24 @@ type NodeSettings struct {
 	// kubelet are settings of the kubelet that most operating systems have.
 	// +optional
 	Kubelet KubeletSettings `json:"kubelet,omitempty,omitzero"`
+
+	// identityReport says whether the machine itself reports on each boot what its root is, as the Node's annotation
+	// ingot.dev/node-identity. NodeImage.spec.nodeIdentity.osRelease is compared with it. Only images that tell their version
+	// in no other way need it; they must have curl. Unset means None.
+	// +optional
+	IdentityReport IdentityReport `json:"identityReport,omitempty"`
 }
+
+// IdentityReport says what a machine reports of its root.
+// +kubebuilder:validation:Enum=None;OSRelease
+type IdentityReport string
+
+const (
+	// IdentityReportNone reports nothing.
+	IdentityReportNone IdentityReport = "None"
+	// IdentityReportOSRelease reports fields of os-release.
+	IdentityReportOSRelease IdentityReport = "OSRelease"
+)
 
 // Arg is one command line flag.
 type Arg struct {

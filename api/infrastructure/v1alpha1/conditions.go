@@ -34,9 +34,17 @@ const (
 	// NodeJoinedCondition is True once the Node with the machine's provider ID exists in the workload cluster and no
 	// bootstrap secret is left with the instance.
 	NodeJoinedCondition = "NodeJoined"
+	// ImageVerifiedCondition is True while the Node is what the pinned NodeImage and the Machine declare, False while it is
+	// not, and Unknown where that cannot be told. It is judged again whenever the Node changes, and Ready does not depend on
+	// it: what follows from a mismatch is for MachineImageVerifiedCondition.
+	ImageVerifiedCondition = "ImageVerified"
 	// DeletingCondition is True while the machine is being deleted; its reason says what is waited for.
 	DeletingCondition = "Deleting"
 )
+
+// MachineImageVerifiedCondition is ImageVerifiedCondition as a condition of the Machine, where MachineHealthChecks and
+// readiness gates see it. A Machine has it once its image was found to be another one, or where its readiness gates name it.
+const MachineImageVerifiedCondition = "ingot.dev/ImageVerified"
 
 // Reasons of IngotMachine's conditions.
 const (
@@ -118,6 +126,29 @@ const (
 	NodeUnknownReason = "WorkloadClusterUnreachable"
 	// ScrubbingReason says that the Node joined and bootstrap secrets are being removed from the platform.
 	ScrubbingReason = "ScrubbingBootstrapData"
+
+	// ImageParsedReason says that what the kubelet reports is what was declared.
+	ImageParsedReason = "Parsed"
+	// ImageReportedReason says that what the kubelet reports, and what the machine itself reports of its root, is what was
+	// declared.
+	ImageReportedReason = "Reported"
+	// OSMismatchReason says that the Node runs another operating system than declared; the message has both.
+	OSMismatchReason = "OSMismatch"
+	// OSVersionMismatchReason says that the Node runs another version of the operating system than declared; the message has
+	// both.
+	OSVersionMismatchReason = "OSVersionMismatch"
+	// KernelMismatchReason says that the Node runs another kernel than declared; the message has both.
+	KernelMismatchReason = "KernelMismatch"
+	// KubeletMismatchReason says that the Node runs another kubelet than declared; the message has both.
+	KubeletMismatchReason = "KubeletMismatch"
+	// ImageVersionNotToldReason says that nothing that the Node reports tells the version of its image; the message says
+	// what would.
+	ImageVersionNotToldReason = "VersionNotTold"
+	// IdentityNotReportedReason says that the machine has not reported on this boot what its root is; the message says what
+	// makes it.
+	IdentityNotReportedReason = "IdentityNotReported"
+	// ImageDeclarationGoneReason says that the pinned NodeImage does not exist any more, so that nobody knows what was declared.
+	ImageDeclarationGoneReason = "DeclarationGone"
 
 	// ShuttingDownReason says that the guest was asked to shut down and has time for it.
 	ShuttingDownReason = "ShuttingDown"

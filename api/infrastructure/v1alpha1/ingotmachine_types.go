@@ -513,7 +513,7 @@ type IngotMachineStatus struct {
 	NodeOSImage string `json:"nodeOSImage,omitempty"`
 
 	// conditions report on the machine. Known types: Ready, ImageResolved, Placed, ImageReplicated,
-	// AddressesClaimed, BootstrapAvailable, InstanceReady, NodeJoined, Deleting, Paused.
+	// AddressesClaimed, BootstrapAvailable, InstanceReady, NodeJoined, ImageVerified, Deleting, Paused.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -538,6 +538,7 @@ type IngotMachineStatus struct {
 // +kubebuilder:printcolumn:name="Address",type="string",JSONPath=".status.addresses[?(@.type==\"InternalIP\")].address",description="Address"
 // +kubebuilder:printcolumn:name="Ready",type="string",JSONPath=".status.conditions[?(@.type==\"Ready\")].status",description="Whether everything is in order"
 // +kubebuilder:printcolumn:name="Reason",type="string",JSONPath=".status.conditions[?(@.type==\"Ready\")].reason",description="Why it is not ready"
+// +kubebuilder:printcolumn:name="Verified",type="string",JSONPath=".status.conditions[?(@.type==\"ImageVerified\")].status",description="Whether the Node is what was declared"
 // +kubebuilder:printcolumn:name="OS on Node",type="string",priority=1,JSONPath=".status.nodeOSImage",description="What the Node reports"
 // +kubebuilder:printcolumn:name="ProviderID",type="string",priority=1,JSONPath=".spec.providerID",description="Identity"
 // +kubebuilder:printcolumn:name="Age",type="date",JSONPath=".metadata.creationTimestamp",description="Time since creation"

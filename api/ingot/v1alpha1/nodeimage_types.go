@@ -7,6 +7,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// NodeIdentityAnnotation is the annotation of a Node in which the machine itself says, on each boot, what its root is: words
+// like VERSION_ID=5.0 from its os-release, after boot= with the ID of the boot that they were read in. An IngotConfig asks
+// for it with spec.node.identityReport.
+const NodeIdentityAnnotation = "ingot.dev/node-identity"
+
 // OSFamily names an operating system whose machine configuration format Ingot knows. ContainerOptimizedOS, RancherOS and
 // K3OS are known by name, so that whoever asks for them reads why they are refused and what to take instead.
 // +kubebuilder:validation:Enum=Generic;Talos;Flatcar;FedoraCoreOS;Bottlerocket;Kairos;CloudInit;ContainerOptimizedOS;RancherOS;K3OS
@@ -263,7 +268,8 @@ type NodeImageKubernetes struct {
 	Range string `json:"range,omitempty"`
 }
 
-// NodeIdentity is what a Node reports when it runs an image. Empty fields are not compared.
+// NodeIdentity is what a Node reports when it runs an image. Empty fields are not compared. IngotMachine's condition
+// ImageVerified is what comes of it.
 // +kubebuilder:validation:MinProperties=1
 type NodeIdentity struct {
 	// osImage is the exact value of Node.status.nodeInfo.osImage, which is PRETTY_NAME of the image's os-release.
@@ -277,7 +283,22 @@ type NodeIdentity struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	KernelVersion string `json:"kernelVersion,omitempty"`
+
+	// osRelease are fields of the image's os-release by which its version is known where osImage does not tell it, for
+	// example VERSION_ID and BUILD_ID of Photon. They are compared with what the machine itself reports on each boot, so its
+	// IngotConfig must ask for that: spec.node.identityReport is OSRelease. Known fields are ID, VERSION_ID, BUILD_ID,
+	// VARIANT_ID, IMAGE_ID, IMAGE_VERSION and OSTREE_VERSION.
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=7
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k in ['ID', 'VERSION_ID', 'BUILD_ID', 'VARIANT_ID', 'IMAGE_ID', 'IMAGE_VERSION', 'OSTREE_VERSION'])",message="osRelease has the fields ID, VERSION_ID, BUILD_ID, VARIANT_ID, IMAGE_ID, IMAGE_VERSION and OSTREE_VERSION: machines report no others"
+	OSRelease map[string]OSReleaseValue `json:"osRelease,omitempty"`
 }
+
+// OSReleaseValue is a value as os-release has it, without quotes.
+// +kubebuilder:validation:MaxLength=128
+// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._~^+:-]+$`
+type OSReleaseValue string
 
 // Artefact is one file that holds an image for one platform.
 // +kubebuilder:validation:XValidation:rule="self.platform != 'libvirt' || self.format in ['qcow2', 'raw']",message="format must be qcow2 or raw for platform libvirt: convert the artefact"

@@ -7,6 +7,8 @@
 package cloudinit
 
 import (
+	"fmt"
+
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
@@ -24,6 +26,7 @@ const guestInfoKey = "guestinfo.userdata"
 var (
 	_ osfamily.Family   = Family{}
 	_ osfamily.Declarer = Family{}
+	_ osfamily.Reader   = Family{}
 )
 
 // New returns the family.
@@ -56,6 +59,35 @@ func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
 	return kubeadm.Render(in, check(in), ingotv1.BootstrapFormatCloudConfig, func(node kubeadm.Node) ([]byte, error) {
 		return configuration(node, in.Config.SelfUpdate).Encode()
 	})
+}
+
+// Readable implements osfamily.Reader.
+func (Family) Readable(bundle osfamily.Bundle) (string, error) {
+	config, err := cloudconfig.Decode(bundle.Data)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("\n==> cloud-init keeps packages=%t reads once=%t\n", config.KeepPackages, config.ReadOnce) + kubeadm.Readable(node(config)), nil
+}
+
+// Read reads the node back from a bundle.
+func Read(data []byte) (kubeadm.Node, error) {
+	config, err := cloudconfig.Decode(data)
+	if err != nil {
+		return kubeadm.Node{}, err
+	}
+	return node(config), nil
+}
+
+func node(config cloudconfig.Config) kubeadm.Node {
+	node := kubeadm.Node{Hostname: config.Hostname}
+	for _, f := range config.Files {
+		node.Files = append(node.Files, kubeadm.File(f))
+	}
+	for _, u := range config.Units {
+		node.Units = append(node.Units, kubeadm.Unit(u))
+	}
+	return node
 }
 
 // check refuses to restore. cloud-init can fetch files, but it compares no digest, and goes on when it cannot fetch: the

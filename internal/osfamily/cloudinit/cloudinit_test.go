@@ -4,7 +4,6 @@
 package cloudinit_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +34,7 @@ func suite() osfamilytest.Suite {
 }
 
 func nodeSuite() kubeadmtest.Suite {
-	return kubeadmtest.Suite{Family: cloudinit.New(), Select: selectCloudInit, Read: read, Refuses: refused()}
+	return kubeadmtest.Suite{Family: cloudinit.New(), Select: selectCloudInit, Read: cloudinit.Read, Refuses: refused()}
 }
 
 func selectCloudInit(spec *bootstrapv1.IngotConfigSpec) {
@@ -95,31 +94,8 @@ func fileOf(t *testing.T, node kubeadm.Node, path string) kubeadm.File {
 	return kubeadm.File{}
 }
 
-func read(data []byte) (kubeadm.Node, error) {
-	config, err := cloudconfig.Decode(data)
-	if err != nil {
-		return kubeadm.Node{}, err
-	}
-	node := kubeadm.Node{Hostname: config.Hostname}
-	for _, f := range config.Files {
-		node.Files = append(node.Files, kubeadm.File(f))
-	}
-	for _, u := range config.Units {
-		node.Units = append(node.Units, kubeadm.Unit(u))
-	}
-	return node, nil
-}
-
 func readable(data []byte) (string, error) {
-	config, err := cloudconfig.Decode(data)
-	if err != nil {
-		return "", err
-	}
-	var out strings.Builder
-	fmt.Fprintf(&out, "\n==> cloud-init keeps packages=%t reads once=%t\n", config.KeepPackages, config.ReadOnce)
-	node, err := read(data)
-	out.WriteString(kubeadmtest.Readable(node))
-	return out.String(), err
+	return cloudinit.New().Readable(osfamily.Bundle{Data: data})
 }
 
 // selfUpdateOff asks for cloud-init itself, and for what the guard rails of the node leave out.
@@ -128,6 +104,6 @@ func selfUpdateOff(data []byte) bool {
 	if err != nil || !config.KeepPackages {
 		return false
 	}
-	node, err := read(data)
+	node, err := cloudinit.Read(data)
 	return err == nil && kubeadmtest.SelfUpdateOff(node)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/firstboot"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudinit"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm/kubeadmtest"
 )
@@ -46,7 +47,7 @@ func TestRealCloudInitMakesTheNode(t *testing.T) {
 	for _, name := range []string{"init-vip-default-interface", "control-plane-full", "worker-self-update-allowed", "settings-init", "settings-worker"} {
 		t.Run(name, func(t *testing.T) {
 			data := nodeSuite().Render(t, nodeSuite().Input(t, name))
-			node, err := read(data)
+			node, err := cloudinit.Read(data)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,6 +30,7 @@ type Family struct{}
 var (
 	_ osfamily.Family   = Family{}
 	_ osfamily.Declarer = Family{}
+	_ osfamily.Reader   = Family{}
 )
 
 // New returns the family.
@@ -48,6 +49,11 @@ func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 
 // Declarations implements osfamily.Declarer.
 func (Family) Declarations(in osfamily.Input) []osfamily.Declaration { return kubeadm.Declarations(in) }
+
+// Readable implements osfamily.Reader.
+func (Family) Readable(bundle osfamily.Bundle) (string, error) {
+	return ignitionnode.Readable(bundle.Data)
+}
 
 // Render implements osfamily.Family.
 func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {

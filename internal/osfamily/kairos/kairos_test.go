@@ -51,7 +51,7 @@ func refused() map[string]string {
 	return map[string]string{
 		"init": role, "init-full": role, "init-no-taints": role, "init-vip-default-interface": role, "init-restore": role,
 		"init-restore-own-authority": role, "init-defaults-of-kubeadm": role, "control-plane": role, "control-plane-full": role,
-		"worker-full": "spec.joinTimeoutSeconds",
+		"worker-full": "spec.joinTimeoutSeconds", "worker-identity-report": "spec.node.identityReport",
 	}
 }
 

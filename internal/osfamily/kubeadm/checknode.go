@@ -28,6 +28,11 @@ func checkNode(report *osfamily.Report, node bootstrapv1.NodeSettings) {
 			checkTaint(report, fmt.Sprintf("spec.node.taints[%d]", i), taint)
 		}
 	}
+	switch node.IdentityReport {
+	case "", bootstrapv1.IdentityReportNone, bootstrapv1.IdentityReportOSRelease:
+	default:
+		report.Errorf("spec.node.identityReport", "%q is neither None nor OSRelease", node.IdentityReport)
+	}
 	checkArgs(report, "spec.node.kubeletExtraArgs", node.KubeletExtraArgs)
 	for i, arg := range node.KubeletExtraArgs {
 		path := fmt.Sprintf("spec.node.kubeletExtraArgs[%d]", i)

@@ -11,10 +11,10 @@ import (
 	"slices"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	kubeadmv1 "sigs.k8s.io/cluster-api/bootstrap/kubeadm/pkg/types/upstreamv1beta4"
 	"sigs.k8s.io/yaml"
 
@@ -34,23 +34,27 @@ const (
 
 // declaredFields are the fields of kubeadm's ClusterConfiguration that Ingot speaks of, by their paths. The others are
 // decided once, when the cluster is made.
-var declaredFields = [][]string{
-	{"kubernetesVersion"},
-	{"imageRepository"},
-	{"encryptionAlgorithm"},
-	{"apiServer", "certSANs"},
-	{"apiServer", "extraArgs"},
-	{"apiServer", "extraEnvs"},
-	{"controllerManager", "extraArgs"},
-	{"controllerManager", "extraEnvs"},
-	{"scheduler", "extraArgs"},
-	{"scheduler", "extraEnvs"},
-	{"etcd", "local", "extraArgs"},
-	{"etcd", "local", "extraEnvs"},
+func declaredFields() [][]string {
+	return [][]string{
+		{"kubernetesVersion"},
+		{"imageRepository"},
+		{"encryptionAlgorithm"},
+		{"apiServer", "certSANs"},
+		{"apiServer", "extraArgs"},
+		{"apiServer", "extraEnvs"},
+		{"controllerManager", "extraArgs"},
+		{"controllerManager", "extraEnvs"},
+		{"scheduler", "extraArgs"},
+		{"scheduler", "extraEnvs"},
+		{"etcd", "local", "extraArgs"},
+		{"etcd", "local", "extraEnvs"},
+	}
 }
 
-// keptFields are those of them that stay as they are where Ingot says nothing: kubeadm fills in its own.
-var keptFields = []string{"imageRepository", "encryptionAlgorithm"}
+// isKept is whether a field stays as it is where Ingot says nothing: kubeadm fills in its own.
+func isKept(path []string) bool {
+	return path[0] == "imageRepository" || path[0] == "encryptionAlgorithm"
+}
 
 // Declarations are what kubeadm join reads from its cluster: the static Pods of a control plane node follow from a
 // ConfigMap that kubeadm init wrote. A node gets the kube-proxy of its own version: images may carry no other.
@@ -63,7 +67,7 @@ func Declarations(in osfamily.Input) []osfamily.Declaration {
 	}}
 	if skipped := in.Config.ControlPlane.SkipPhases; !slices.Contains(skipped, proxyPhase) && !slices.Contains(skipped, addonPhases) {
 		declarations = append(declarations, osfamily.Declaration{
-			GroupVersionKind: appsv1.SchemeGroupVersion.WithKind("DaemonSet"),
+			GroupVersionKind: schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "DaemonSet"},
 			Namespace:        metav1.NamespaceSystem,
 			Name:             proxyName,
 			Declare:          func(object map[string]any) error { return declareProxy(in, object) },
@@ -90,7 +94,7 @@ func declareConfiguration(in osfamily.Input, object map[string]any) error {
 		return err
 	}
 	changed := false
-	for _, path := range declaredFields {
+	for _, path := range declaredFields() {
 		done, err := declareField(current, wanted, path)
 		if err != nil {
 			return fmt.Errorf("field %s of its key %s: %w", strings.Join(path, "."), clusterConfigurationKey, err)
@@ -117,7 +121,7 @@ func declareField(current, wanted map[string]any, path []string) (bool, error) {
 	switch {
 	case err != nil:
 		return false, err
-	case !ok && (!found || slices.Contains(keptFields, path[0])):
+	case !ok && (!found || isKept(path)):
 		return false, nil
 	case !ok:
 		unstructured.RemoveNestedField(current, path...)
@@ -151,7 +155,7 @@ func declareProxy(in osfamily.Input, object map[string]any) error {
 	if err := unstructured.SetNestedSlice(object, containers, "spec", "template", "spec", "containers"); err != nil {
 		return err
 	}
-	return unstructured.SetNestedField(object, map[string]any{"type": string(appsv1.OnDeleteDaemonSetStrategyType)}, "spec", "updateStrategy")
+	return unstructured.SetNestedField(object, map[string]any{"type": "OnDelete"}, "spec", "updateStrategy")
 }
 
 // proxyImage is the image that kubeadm of the version would run, from where the current one is.

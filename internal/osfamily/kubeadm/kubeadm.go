@@ -151,6 +151,9 @@ func compose(in osfamily.Input) (Node, error) {
 	if wantsVIP(in) {
 		addVIP(&node, in)
 	}
+	if reportsIdentity(in.Config.Node) {
+		addIdentity(&node)
+	}
 	if in.Config.SelfUpdate != bootstrapv1.SelfUpdateAllowed {
 		node.Units = append(node.Units, guardRails()...)
 	}

@@ -55,6 +55,8 @@ func Cases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 		func(in *osfamily.Input) { in.Machine.ProviderID = "" })
 	add("worker-self-update-allowed", "opting out of the guard rails is explicit", bootstrapv1.RoleWorker,
 		func(in *osfamily.Input) { in.Config.SelfUpdate = bootstrapv1.SelfUpdateAllowed })
+	add("worker-identity-report", "a machine whose osImage has no version reports its os-release itself", bootstrapv1.RoleWorker,
+		func(in *osfamily.Input) { in.Config.Node.IdentityReport = bootstrapv1.IdentityReportOSRelease })
 	add("worker-ipv6", "an IPv6 endpoint needs brackets", bootstrapv1.RoleWorker,
 		func(in *osfamily.Input) { in.Cluster.EndpointHost = "2001:db8::10" })
 	add("init-no-taints", "an empty list of taints makes the control plane schedulable", bootstrapv1.RoleInit,
@@ -103,6 +105,8 @@ func BrokenCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 		func(in *osfamily.Input) { in.Config.Node.Labels = map[string]string{"example.com/rack": "a b"} })
 	add("a taint without effect", "spec.node.taints[0].effect", bootstrapv1.RoleWorker,
 		func(in *osfamily.Input) { in.Config.Node.Taints = &[]corev1.Taint{{Key: "a"}} })
+	add("a report of something unknown", "spec.node.identityReport", bootstrapv1.RoleWorker,
+		func(in *osfamily.Input) { in.Config.Node.IdentityReport = "Digest" })
 	add("a kubelet flag of Ingot", "spec.node.kubeletExtraArgs[0]", bootstrapv1.RoleWorker,
 		func(in *osfamily.Input) {
 			in.Config.Node.KubeletExtraArgs = []bootstrapv1.Arg{{Name: "provider-id", Value: "x"}}
@@ -152,15 +156,7 @@ func FullWorker(selectFamily func(*bootstrapv1.IngotConfigSpec)) osfamily.Input 
 const restorePath = "spec.restoreFrom"
 
 // sampleAuthority is a certificate that never changes. It signed nothing.
-const sampleAuthority = `-----BEGIN CERTIFICATE-----
-MIIBHDCBz6ADAgECAgEBMAUGAytlcDAVMRMwEQYDVQQDEwppbmdvdCB0ZXN0MCAX
-DTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjAVMRMwEQYDVQQDEwppbmdv
-dCB0ZXN0MCowBQYDK2VwAyEADIz5pXOEb3Cs1ulHatf9DbyAvu+0MsWOZpeFGF9x
-bPmjQjBAMA4GA1UdDwEB/wQEAwICBDAPBgNVHRMBAf8EBTADAQH/MB0GA1UdDgQW
-BBT9gnmWRaonRuW1TGufnX6uyJFEPTAFBgMrZXADQQBhpo6cX9kHHbTEIJoC2aF0
-FUXsfgBuAQS/7lH52J6a/NOiG+hOdk0vqOmpYDIUX4SUyLmBh42twAZe4GbHA4UP
------END CERTIFICATE-----
-`
+const sampleAuthority = osfamily.PlaceholderAuthority
 
 // restoring makes the input restore what the two kinds of files of a snapshot stand for.
 func restoring(in *osfamily.Input, authority string) {

@@ -15,6 +15,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/fake"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
 // guests boot as soon as they are started: they take an address and join as Nodes.
@@ -76,7 +77,8 @@ func (g *guests) boot(ctx context.Context, uuid string) {
 	err := g.client.Create(ctx, node)
 	if err == nil {
 		node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
-		node.Status.NodeInfo.OSImage = "Ingot OS " + imageName
+		node.Status.NodeInfo.OSImage = builder.NodeImage(imageName).Spec.NodeIdentity.OSImage
+		node.Status.NodeInfo.KubeletVersion = builder.KubernetesVersion
 		err = g.client.Status().Update(ctx, node)
 	}
 	if err != nil && ctx.Err() == nil {

@@ -7,15 +7,13 @@
 package ignitionnodetest
 
 import (
-	"encoding/json"
-	"fmt"
-	"strings"
 	"testing"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignitionnode"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm/kubeadmtest"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/osfamilytest"
@@ -45,9 +43,9 @@ func (s Suite) Port() osfamilytest.Suite {
 		Format:   ingotv1.BootstrapFormatIgnition,
 		Select:   s.selectFamily,
 		Validate: ignition.Validate,
-		Readable: Readable,
+		Readable: ignitionnode.Readable,
 		SelfUpdateOff: func(data []byte) bool {
-			node, err := Read(data)
+			node, err := ignitionnode.Read(data)
 			return err == nil && s.SelfUpdateOff(node)
 		},
 		Testdata: "testdata",
@@ -57,7 +55,7 @@ func (s Suite) Port() osfamilytest.Suite {
 
 // Node is the family as a kubeadm node.
 func (s Suite) Node() kubeadmtest.Suite {
-	return kubeadmtest.Suite{Family: s.Family, Select: s.selectFamily, Read: Read}
+	return kubeadmtest.Suite{Family: s.Family, Select: s.selectFamily, Read: ignitionnode.Read}
 }
 
 func (s Suite) selectFamily(spec *bootstrapv1.IngotConfigSpec) { spec.Ignition.Variant = s.Variant }
@@ -70,74 +68,4 @@ func Run(t *testing.T, s Suite) {
 	port.Testdata = "testdata/additions"
 	osfamilytest.RunCases(t, port, s.Cases(t), s.brokenSysexts(t))
 	s.checkLaw(t)
-}
-
-// Read reads the node back from a bundle. The host name stays the file that it is.
-func Read(data []byte) (kubeadm.Node, error) {
-	config, err := ignition.Decode(data)
-	if err != nil {
-		return kubeadm.Node{}, err
-	}
-	node := kubeadm.Node{Fetch: kubeadm.Fetch{Authority: strings.Join(config.Authorities, ""), Patience: config.FetchTimeout}}
-	for _, f := range config.Folders {
-		node.Fetch.Folders = append(node.Fetch.Folders, kubeadm.Folder(f))
-	}
-	for _, f := range config.Files {
-		if f.Remote == (ignition.Remote{}) {
-			node.Files = append(node.Files, kubeadm.File{Path: f.Path, Mode: f.Mode, Data: f.Data, Append: f.Append})
-		} else if f.Remote.SHA512 != "" {
-			node.Fetch.Files = append(node.Fetch.Files, kubeadm.RemoteFile{Path: f.Path, Mode: f.Mode, URL: f.Remote.URL, SHA512: f.Remote.SHA512})
-		}
-	}
-	for _, u := range config.Units {
-		node.Units = append(node.Units, kubeadm.Unit(u))
-	}
-	return node, nil
-}
-
-// Readable writes the node as a person would look at it on the machine, and what is no part of a node as it stands in the
-// bundle.
-func Readable(data []byte) (string, error) {
-	node, err := Read(data)
-	if err != nil {
-		return "", err
-	}
-	config, err := ignition.Decode(data)
-	if err != nil {
-		return "", err
-	}
-	var out strings.Builder
-	out.WriteString(kubeadmtest.Readable(node))
-	for _, f := range config.Files {
-		if f.Remote.SHA256 != "" {
-			fmt.Fprintf(&out, "\n==> file %s %04o\nfrom %s\nsha256 %s\n", f.Path, f.Mode, f.Remote.URL, f.Remote.SHA256)
-		}
-	}
-	for _, l := range config.Links {
-		fmt.Fprintf(&out, "\n==> link %s -> %s\n", l.Path, l.Target)
-	}
-	rest, err := restOf(data)
-	out.WriteString(rest)
-	return out.String(), err
-}
-
-// restOf is what only additions write.
-func restOf(data []byte) (string, error) {
-	var tree map[string]map[string]any
-	if err := json.Unmarshal(data, &tree); err != nil {
-		return "", err
-	}
-	delete(tree, "ignition")
-	delete(tree, "systemd")
-	for _, known := range []string{"files", "directories", "links"} {
-		delete(tree["storage"], known)
-	}
-	if len(tree["storage"]) == 0 {
-		delete(tree, "storage")
-	}
-	if len(tree) == 0 {
-		return "", nil
-	}
-	text, err := json.MarshalIndent(tree, "", "  ")
-	return "\n==> beside it\n" + string(text) + "\n", err
 }
