@@ -50,7 +50,7 @@ import (
 func TestStories(t *testing.T) {
 	log.SetLogger(testLogger(t))
 	config := startAPIServer(t)
-	for _, chapter := range []map[string]func(*story){waitStories(), publishStories(), tokenStories(), leaveStories(), crashStories(), restoreStories(), settingsStories(), secretStories(), declareStories()} {
+	for _, chapter := range []map[string]func(*story){waitStories(), publishStories(), tokenStories(), leaveStories(), crashStories(), restoreStories(), settingsStories(), secretStories(), previewStories(), declareStories()} {
 		for name, tell := range chapter {
 			t.Run(name, func(t *testing.T) { tell(newStory(t, config)) })
 		}
