@@ -18,9 +18,6 @@ func check(in osfamily.Input) osfamily.Report {
 		report.Errorf("spec.role", "Bottlerocket runs workers only, because upstream supports no control plane on it: "+
 			"give the control plane another operating system, for example Talos or Flatcar")
 	}
-	if in.Config.Node.IdentityReport == bootstrapv1.IdentityReportOSRelease {
-		report.Errorf("spec.node.identityReport", "is not rendered for images of the family Bottlerocket: remove it")
-	}
 	if in.Config.JoinTimeoutSeconds != nil {
 		report.Errorf("spec.joinTimeoutSeconds", "is for kubeadm, which Bottlerocket does not run: remove it")
 	}

@@ -16,5 +16,6 @@ func Support() portable.Support {
 	for _, setting := range []portable.Setting{portable.RegistryLogin, portable.RegistryMirrorLogin} {
 		table[setting] = portable.Refused("Ingot writes no credentials for it yet, and spec.bottlerocket.settings must not hold them")
 	}
+	table[portable.IdentityReport] = portable.Refused("the Node's osImage says the version of Bottlerocket already")
 	return table
 }

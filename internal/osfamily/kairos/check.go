@@ -19,9 +19,6 @@ func check(in osfamily.Input) osfamily.Report {
 	if in.Role == bootstrapv1.RoleInit || in.Role == bootstrapv1.RoleControlPlane {
 		report.Errorf("spec.role", "Kairos runs workers only, because Ingot drives no control plane of k3s or k0s: let another provider run the control plane")
 	}
-	if in.Config.Node.IdentityReport == bootstrapv1.IdentityReportOSRelease {
-		report.Errorf("spec.node.identityReport", "is not rendered for images of the family Kairos: remove it")
-	}
 	if in.Config.JoinTimeoutSeconds != nil {
 		report.Errorf("spec.joinTimeoutSeconds", "is for kubeadm, which Kairos does not run: remove it")
 	}

@@ -12,5 +12,6 @@ func Support() portable.Support {
 	for _, setting := range []portable.Setting{portable.RegistryLogin, portable.RegistryMirrorLogin, portable.FileContentFrom} {
 		table[setting] = portable.Refused("Ingot writes no secrets for it yet, and spec.kairos.cloudConfig must not hold them")
 	}
+	table[portable.IdentityReport] = portable.Refused("Ingot renders no report for it: declare nodeIdentity.osImage in the NodeImage")
 	return table
 }

@@ -28,6 +28,9 @@ const (
 	KubeletShutdown         Setting = "spec.node.kubelet.shutdownGracePeriodSeconds"
 	KubeletShutdownCritical Setting = "spec.node.kubelet.shutdownGracePeriodCriticalPodsSeconds"
 
+	// IdentityReport is that the machine reports what its root is.
+	IdentityReport Setting = "spec.node.identityReport"
+
 	// RegistryAny is an entry for every registry that has none of its own.
 	RegistryAny                Setting = "spec.registries[].host: *"
 	RegistryMirrors            Setting = "spec.registries[].mirrors"
@@ -62,7 +65,7 @@ const (
 func All() []Setting {
 	return []Setting{
 		KubeletMaxPods, KubeletPodPidsLimit, KubeletSystemReserved, KubeletKubeReserved, KubeletEvictionHard,
-		KubeletShutdown, KubeletShutdownCritical,
+		KubeletShutdown, KubeletShutdownCritical, IdentityReport,
 		RegistryAny, RegistryMirrors, RegistryMirrorOverridePath, RegistryMirrorAuthority, RegistryMirrorLogin,
 		RegistrySkipFallback, RegistryAuthority, RegistryLogin,
 		TrustBundle, NTPServers, HTTPProxy, HTTPSProxy, NoProxy,
@@ -83,6 +86,7 @@ type Use struct {
 func Uses(spec bootstrapv1.IngotConfigSpec) []Use {
 	var found uses
 	found.kubelet(spec.Node.Kubelet)
+	found.at(IdentityReport, spec.Node.IdentityReport != "" && spec.Node.IdentityReport != bootstrapv1.IdentityReportNone)
 	for i, registry := range spec.Registries {
 		found.registry(fmt.Sprintf("spec.registries[%d]", i), registry)
 	}
