@@ -18,7 +18,8 @@ import (
 )
 
 // RestoreKey is the key of the Secret that IngotConfig.spec.restoreFrom names. Its value is a Restore as Encode writes
-// it. The Secret carries the label cluster.x-k8s.io/cluster-name, so that it moves with its cluster.
+// it. clusterctl moves the Secret with its cluster by its owner, which a Secret made by hand needs as well, or the label
+// clusterctl.cluster.x-k8s.io/move.
 const RestoreKey = "restore.json"
 
 // RestoreFolder is where etcd's data lies on a control plane node.
