@@ -89,7 +89,7 @@ var _ = Describe("an image whose config refers to remote files", Ordered, func()
 		Expect(console).NotTo(MatchRegexp(`eth\d\s+UP`))
 		Expect(console).To(ContainSubstring("nameserver 10.0.2.3"))
 		Expect(console).NotTo(ContainSubstring("c2VjcmV0"), "a signature is a secret")
-	}, SpecTimeout(10*time.Minute))
+	}, SpecTimeout(40*time.Minute)) // the first spec's time is also that of BeforeAll
 
 	It("powers off when it cannot fetch them", func(ctx SpecContext) {
 		console := bootOnce(ctx, image, remoteConfig{address: "https://backup.invalid/db", content: content, unit: lookAround, seconds: 10})
