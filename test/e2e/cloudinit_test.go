@@ -12,6 +12,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
@@ -47,16 +48,25 @@ func (s *suite) joinWithCloudInit(ctx context.Context) {
 		return strings.Join(s.virsh(ctx, "vol-list", "ingot"), "\n")
 	}).WithContext(ctx).WithTimeout(2*time.Minute).ShouldNot(ContainSubstring("bootstrap"), "what it joined with is taken away")
 	Expect(s.management().Delete(ctx, &clusterv1.MachineDeployment{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "cloud-init"}})).To(Succeed())
-	Eventually(func() int { return len(s.virsh(ctx, "list", "--all", "--uuid")) }).WithContext(ctx).WithTimeout(5 * time.Minute).Should(Equal(vms))
+	Eventually(func(g Gomega) {
+		g.Expect(s.virsh(ctx, "list", "--all", "--uuid")).To(HaveLen(vms))
+		g.Expect(apierrors.IsNotFound(s.management().Get(ctx, client.ObjectKeyFromObject(&joined), &clusterv1.Machine{}))).To(BeTrue())
+	}).WithContext(ctx).WithTimeout(5 * time.Minute).Should(Succeed())
+}
+
+// workers are the quickstart's own.
+func (s *suite) workers(ctx context.Context) *clusterv1.MachineDeployment {
+	GinkgoHelper()
+	workers := &clusterv1.MachineDeployment{}
+	Expect(s.management().Get(ctx, client.ObjectKey{Namespace: "default", Name: "quickstart-md-0"}, workers)).To(Succeed())
+	return workers
 }
 
 // cloudInitTemplate is the template of the quickstart's workers with the other flavor.
 func (s *suite) cloudInitTemplate(ctx context.Context) *infrav1.IngotMachineTemplate {
 	GinkgoHelper()
-	workers := &clusterv1.MachineDeployment{}
-	Expect(s.management().Get(ctx, client.ObjectKey{Namespace: "default", Name: "quickstart-md-0"}, workers)).To(Succeed())
 	template := &infrav1.IngotMachineTemplate{}
-	Expect(s.management().Get(ctx, client.ObjectKey{Namespace: "default", Name: workers.Spec.Template.Spec.InfrastructureRef.Name}, template)).To(Succeed())
+	Expect(s.management().Get(ctx, client.ObjectKey{Namespace: "default", Name: s.workers(ctx).Spec.Template.Spec.InfrastructureRef.Name}, template)).To(Succeed())
 	next := &infrav1.IngotMachineTemplate{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "cloud-init"}, Spec: *template.Spec.DeepCopy()}
 	next.Spec.Template.Spec.Image.Name = cloudInitImage
 	return next

@@ -12,7 +12,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,10 +29,7 @@ const (
 func (s *suite) expectWrongImageFound(ctx context.Context) {
 	GinkgoHelper()
 	c := s.management()
-	workers := &clusterv1.MachineDeploymentList{}
-	Expect(c.List(ctx, workers)).To(Succeed())
-	Expect(workers.Items).To(HaveLen(1))
-	md := &workers.Items[0]
+	md := s.workers(ctx)
 	template := &infrav1.IngotMachineTemplate{}
 	Expect(c.Get(ctx, client.ObjectKey{Namespace: md.Namespace, Name: md.Spec.Template.Spec.InfrastructureRef.Name}, template)).To(Succeed())
 	image := &ingotv1.NodeImage{}
