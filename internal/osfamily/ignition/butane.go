@@ -4,6 +4,7 @@
 package ignition
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,6 @@ import (
 	"github.com/coreos/butane/config/common"
 	fcos "github.com/coreos/butane/config/fcos/v1_5"
 	flatcar "github.com/coreos/butane/config/flatcar/v1_1"
-	"github.com/coreos/ignition/v2/config/v3_4"
 	"github.com/coreos/ignition/v2/config/v3_4/types"
 	"github.com/coreos/vcontext/path"
 	"github.com/coreos/vcontext/report"
@@ -63,9 +63,10 @@ func Translate(snippet string, dialect Dialect) (Addition, []Problem) {
 	if problems := problemsOf(found, err); len(problems) > 0 {
 		return Addition{}, problems
 	}
-	config, found, err := v3_4.Parse(data)
-	if problems := problemsOf(found, err); len(problems) > 0 {
-		return Addition{}, problems
+	// Butane has judged what it wrote as Ignition does, and that takes most of the time: it is only read here.
+	var config types.Config
+	if err := json.Unmarshal(data, &config); err != nil {
+		return Addition{}, []Problem{{Message: messageOf(err)}}
 	}
 	addition := Addition{config: config}
 	problems := checkSources(config)
@@ -102,6 +103,24 @@ func checkYAML(snippet string) (Problem, bool) {
 		}
 	}
 	return Problem{}, true
+}
+
+// Weight is how many keys, values, lists and mappings a snippet has: the time that Translate takes grows with it. It is 0 for
+// what is no YAML, which Translate refuses at once.
+func Weight(snippet string) int {
+	var document yaml.Node
+	if err := yaml.Unmarshal([]byte(snippet), &document); err != nil {
+		return 0
+	}
+	return weightOf(&document)
+}
+
+func weightOf(node *yaml.Node) int {
+	weight := 1
+	for _, child := range node.Content { // what an alias stands for is no child of it
+		weight += weightOf(child)
+	}
+	return weight
 }
 
 func lineOfAlias(node *yaml.Node) int {
