@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,35 @@ type Rendering struct {
 	Bundle osfamily.Bundle
 	// Report is what the family found.
 	Report osfamily.Report
+}
+
+// What stands for a machine and a cluster that nobody knows yet. The address is for documents, the version the oldest that is
+// rendered for.
+const (
+	AnyMachine    = "any-machine"
+	AnyCluster    = "any-cluster"
+	AnyProviderID = "ingot://00000000-0000-0000-0000-000000000000"
+	AnyHost       = "192.0.2.1"
+	AnyPort       = 6443
+	AnyVersion    = "v1.31.0"
+)
+
+// VersionPath is where families see the version of Kubernetes that is not theirs to set.
+const VersionPath = "Machine.spec.version"
+
+// Family is the family that renders a config; nil where the config names none that is known.
+func (p Preview) Family(spec bootstrapv1.IngotConfigSpec) osfamily.Family {
+	name, _ := familyOf(spec)
+	return p.Families[name]
+}
+
+// AnySubject is whatever machine is made from a config. The version is that of Kubernetes; empty means that it is not known.
+func AnySubject(spec bootstrapv1.IngotConfigSpec, version string) Subject {
+	s := Subject{Config: &bootstrapv1.IngotConfig{Spec: spec}, Machine: &clusterv1.Machine{}, Cluster: &clusterv1.Cluster{}, ProviderID: AnyProviderID}
+	s.Machine.Name, s.Machine.Spec.Version = AnyMachine, cmp.Or(version, AnyVersion)
+	s.Cluster.Name = AnyCluster
+	s.Cluster.Spec.ControlPlaneEndpoint = clusterv1.APIEndpoint{Host: AnyHost, Port: AnyPort}
+	return s
 }
 
 // Look finds a Machine and what belongs to it. The note says what is not there yet.

@@ -38,6 +38,13 @@ type Reader interface {
 	Readable(bundle Bundle) (string, error)
 }
 
+// Weigher is a Family that can tell, without rendering it, that a config takes long to render.
+type Weigher interface {
+	// Weigh reports an Error where a config should not be rendered while somebody waits. It looks at no more than the size of
+	// things, is quick, and judges nothing else. The reconciler renders such a config all the same.
+	Weigh(config bootstrapv1.IngotConfigSpec) Report
+}
+
 // Input is everything that decides a node's machine configuration.
 type Input struct {
 	// Cluster describes the cluster.

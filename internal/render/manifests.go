@@ -19,15 +19,6 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 )
 
-// What stands for what a file does not say. The address is for documents, the version the oldest that is rendered for.
-const (
-	placeholderName       = "any-machine"
-	placeholderProviderID = "ingot://00000000-0000-0000-0000-000000000000"
-	placeholderHost       = "192.0.2.1"
-	placeholderPort       = 6443
-	placeholderVersion    = "v1.31.0"
-)
-
 // FromManifests renders for everything in a file that machines are made from. No cluster is asked, so neither defaults nor
 // admission apply; fields that no kind has are findings.
 func FromManifests(preview controller.Preview, objects []*unstructured.Unstructured) (Report, error) {
@@ -117,19 +108,19 @@ func (f *file) render(j job) error {
 	}
 	notes = append(notes, more...)
 	machine := &clusterv1.Machine{}
-	machine.Namespace, machine.Name = j.object.GetNamespace(), cmp.Or(j.name, placeholderName)
-	machine.Spec.Version = cmp.Or(j.version, placeholderVersion)
+	machine.Namespace, machine.Name = j.object.GetNamespace(), cmp.Or(j.name, controller.AnyMachine)
+	machine.Spec.Version = cmp.Or(j.version, controller.AnyVersion)
 	if j.name == "" {
-		notes = append(notes, placeholderName+" stands for the name of the machine")
+		notes = append(notes, controller.AnyMachine+" stands for the name of the machine")
 	}
 	if j.version == "" {
-		notes = append(notes, placeholderVersion+" stands for the Kubernetes version, which the file does not name")
+		notes = append(notes, controller.AnyVersion+" stands for the Kubernetes version, which the file does not name")
 	}
 	config := &bootstrapv1.IngotConfig{Spec: j.spec}
 	config.Spec.Role = j.role
 	subject := controller.Subject{Config: config, Machine: machine, Cluster: cluster}
 	if j.infra == "" || j.infra == "IngotMachineTemplate" || j.infra == "IngotMachine" {
-		subject.ProviderID = cmp.Or(j.identity, placeholderProviderID)
+		subject.ProviderID = cmp.Or(j.identity, controller.AnyProviderID)
 	}
 	rendering := f.preview.Render(subject)
 	rendering.Report = append(j.findings, rendering.Report...)
@@ -149,7 +140,7 @@ func (f *file) clusterOf(j job) (*clusterv1.Cluster, []string, error) {
 			return nil, nil, err
 		}
 	} else {
-		cluster.Name = cmp.Or(j.cluster, "any-cluster")
+		cluster.Name = cmp.Or(j.cluster, controller.AnyCluster)
 		notes = append(notes, "the file has no Cluster for it: "+cluster.Name+", with the networks that are the default, stands for it")
 	}
 	infra := &infrav1.IngotCluster{}
@@ -160,8 +151,8 @@ func (f *file) clusterOf(j job) (*clusterv1.Cluster, []string, error) {
 		cluster.Spec.ControlPlaneEndpoint = clusterv1.APIEndpoint{Host: infra.Spec.ControlPlaneEndpoint.Host, Port: infra.Spec.ControlPlaneEndpoint.Port}
 	}
 	if !cluster.Spec.ControlPlaneEndpoint.IsValid() {
-		cluster.Spec.ControlPlaneEndpoint = clusterv1.APIEndpoint{Host: placeholderHost, Port: placeholderPort}
-		notes = append(notes, placeholderHost+" stands for the control plane endpoint, which the file does not name")
+		cluster.Spec.ControlPlaneEndpoint = clusterv1.APIEndpoint{Host: controller.AnyHost, Port: controller.AnyPort}
+		notes = append(notes, controller.AnyHost+" stands for the control plane endpoint, which the file does not name")
 	}
 	return cluster, notes, nil
 }

@@ -57,6 +57,10 @@ type Options struct {
 	RestoreAddress string
 	// AmbientCredentials lets control planes keep snapshots in buckets under the identity of the manager.
 	AmbientCredentials bool
+	// WebhookPort is where what people write is judged before it is stored; 0 means nowhere. It is served by every replica.
+	WebhookPort int
+	// WebhookCerts is a folder with tls.crt and tls.key for it. What changes there is taken up.
+	WebhookCerts string
 	// Manager holds the TLS and diagnostics options that all Cluster API managers share.
 	Manager flags.ManagerOptions
 }
@@ -82,6 +86,8 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.RestoreURL, "restore-url", noURL, "Address under which Machines reach --restore-bind-address, such as https://10.0.0.5:9444; none means that no snapshot is restored.")
 	fs.StringVar(&o.RestoreAddress, "restore-bind-address", ":9444", "Address where Machines fetch restored snapshots, with TLS. Nothing listens there without --restore-url.")
 	fs.BoolVar(&o.AmbientCredentials, "snapshot-ambient-credentials", false, "Let control planes without credentials use the manager's own cloud identity for their buckets.")
+	fs.IntVar(&o.WebhookPort, "webhook-port", 0, "Port where webhooks judge configs before they are stored; 0 means that none is served.")
+	fs.StringVar(&o.WebhookCerts, "webhook-cert-dir", "/tmp/k8s-webhook-server/serving-certs", "Folder with tls.crt and tls.key for --webhook-port.")
 	flags.AddManagerOptions(fs, &o.Manager)
 }
 
@@ -95,6 +101,9 @@ func (o *Options) Validate() error {
 		if !slices.Contains(known, Role(role)) {
 			return fmt.Errorf("--role %q is unknown: use one of %v", role, known)
 		}
+	}
+	if o.WebhookPort < 0 || o.WebhookPort > 65535 {
+		return fmt.Errorf("--webhook-port %d is not a port", o.WebhookPort)
 	}
 	if o.Concurrency < 1 {
 		return fmt.Errorf("--concurrency %d is too small: use at least 1", o.Concurrency)

@@ -32,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
@@ -48,6 +49,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup/rehearsal"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/backup/store"
 	controlplanecontroller "github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/admission"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/metrics"
 	osregistry "github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/registry"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/registry"
@@ -102,7 +104,30 @@ func Start(ctx context.Context, config *rest.Config, options *Options, open sess
 	if err := addControllers(ctx, mgr, options, sessions, measured); err != nil {
 		return err
 	}
+	if err := addWebhooks(mgr, options); err != nil {
+		return err
+	}
 	return mgr.Start(ctx)
+}
+
+// addWebhooks serves what judges the kinds of each role.
+func addWebhooks(mgr ctrl.Manager, o *Options) error {
+	if o.WebhookPort == 0 {
+		return nil
+	}
+	if err := mgr.AddReadyzCheck("webhook", mgr.GetWebhookServer().StartedChecker()); err != nil {
+		return err
+	}
+	preview := bootstrapcontroller.Preview{Families: osregistry.Families()}
+	if o.runs(RoleBootstrap) {
+		if err := admission.AddBootstrap(mgr, preview); err != nil {
+			return err
+		}
+	}
+	if o.runs(RoleControlPlane) {
+		return admission.AddControlPlane(mgr, preview)
+	}
+	return nil
 }
 
 func newManager(config *rest.Config, options *Options) (ctrl.Manager, error) {
@@ -110,13 +135,14 @@ func newManager(config *rest.Config, options *Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, serving, err := flags.GetManagerOptions(options.Manager)
+	tls, serving, err := flags.GetManagerOptions(options.Manager)
 	if err != nil {
 		return nil, err
 	}
 	settings := ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       *serving,
+		WebhookServer:                 webhook.NewServer(webhook.Options{Port: options.WebhookPort, CertDir: options.WebhookCerts, TLSOpts: tls}),
 		HealthProbeBindAddress:        options.HealthAddress,
 		LeaderElection:                options.LeaderElect,
 		LeaderElectionID:              electionID(options.Roles),

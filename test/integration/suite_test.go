@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/klog/v2/textlogger"
+	"k8s.io/apimachinery/pkg/types"
 	utilyaml "sigs.k8s.io/cluster-api/util/yaml"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -92,7 +93,30 @@ func (s *suite) start(ctx context.Context, programs *components.Builder) (stop f
 	if err := s.buildRepository(ctx, programs); err != nil {
 		return stop, err
 	}
-	return stop, s.installProviders(ctx)
+	if err := managementplane.InstallCertManagerKinds(ctx, management.Config); err != nil {
+		return stop, err
+	}
+	if err := s.installProviders(ctx); err != nil {
+		return stop, err
+	}
+	return stop, s.redirectWebhooks(ctx)
+}
+
+// redirectWebhooks has the API server call the managers that the tests run.
+func (s *suite) redirectWebhooks(ctx context.Context) error {
+	c, err := builder.NewClient(s.management.Config)
+	if err != nil {
+		return err
+	}
+	urls := map[types.NamespacedName]string{}
+	for _, service := range repository.WebhookServices() {
+		port, err := s.management.Port(ctx, service.Namespace)
+		if err != nil {
+			return err
+		}
+		urls[service] = fmt.Sprintf("https://127.0.0.1:%d", port)
+	}
+	return managementplane.RedirectWebhooks(ctx, c, urls, s.management.CABundle)
 }
 
 // installProviders installs what clusterctl installs of Ingot's release, except that the managers are run by the tests: as

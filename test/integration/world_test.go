@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -166,7 +167,17 @@ func (w *world) startRole(role, account string) (halt func()) {
 	options := &setup.Options{}
 	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
 	options.AddFlags(flags)
-	if err := flags.Parse([]string{"--role=" + role, "--health-addr=0", "--diagnostics-address=0", "--insecure-diagnostics"}); err != nil {
+	args := []string{"--role=" + role, "--health-addr=0", "--diagnostics-address=0", "--insecure-diagnostics"}
+	webhooks := ""
+	if role != string(setup.RoleInfrastructure) {
+		port, err := shared.management.Port(w.Context(), "ingot-"+role+"-system")
+		if err != nil {
+			w.Fatal(err)
+		}
+		webhooks = fmt.Sprintf("127.0.0.1:%d", port)
+		args = append(args, fmt.Sprintf("--webhook-port=%d", port), "--webhook-cert-dir="+shared.management.ServingDir)
+	}
+	if err := flags.Parse(args); err != nil {
 		w.Fatal(err)
 	}
 	config := rest.CopyConfig(shared.management.Config)
@@ -174,6 +185,9 @@ func (w *world) startRole(role, account string) (halt func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- setup.Start(ctx, config, options, w.open) }()
+	if webhooks != "" {
+		w.awaitListener(webhooks)
+	}
 	return func() {
 		cancel()
 		select {
@@ -185,6 +199,18 @@ func (w *world) startRole(role, account string) (halt func()) {
 			w.Errorf("the manager of role %s does not end", role)
 		}
 	}
+}
+
+// awaitListener waits until somebody listens on an address. Nobody could write configs before.
+func (w *world) awaitListener(address string) {
+	w.Helper()
+	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(50 * time.Millisecond) {
+		if conn, err := (&net.Dialer{}).DialContext(w.Context(), "tcp", address); err == nil {
+			_ = conn.Close()
+			return
+		}
+	}
+	w.Fatalf("nobody listens on %s", address)
 }
 
 // haltManager ends the manager, if one runs.

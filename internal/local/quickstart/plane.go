@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -26,6 +27,9 @@ import (
 
 // managerName is the name of the manager's process and program.
 const managerName = "ingot-manager"
+
+// webhookPort is the name under which the port of the manager's webhooks is kept.
+const webhookPort = managerName + "-webhook"
 
 const (
 	// stopGrace is how long the manager may take to end.
@@ -122,7 +126,14 @@ func (q *quickstart) initProviders(ctx context.Context) error {
 	if err := repository.Init(ctx, q.clusterctl, q.plane.Kubeconfig); err != nil {
 		return err
 	}
+	port, err := q.plane.Port(ctx, webhookPort)
+	if err != nil {
+		return err
+	}
 	urls := map[types.NamespacedName]string{managementplane.CoreService(): q.plane.CoreURL()}
+	for _, service := range repository.WebhookServices() {
+		urls[service] = fmt.Sprintf("https://127.0.0.1:%d", port)
+	}
 	if err := managementplane.RedirectWebhooks(ctx, q.management, urls, q.plane.CABundle); err != nil {
 		return err
 	}
@@ -160,6 +171,10 @@ func (q *quickstart) startManager(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	webhooks, err := q.plane.Port(ctx, webhookPort)
+	if err != nil {
+		return err
+	}
 	restores := fmt.Sprintf("%s:%d", q.host.Host, restore)
 	manager, err := process.Start(process.Spec{
 		Name: managerName,
@@ -172,6 +187,8 @@ func (q *quickstart) startManager(ctx context.Context) error {
 			"--restore-directory", q.path("restored"),
 			"--restore-bind-address", restores,
 			"--restore-url", "https://" + restores,
+			"--webhook-port", strconv.Itoa(webhooks),
+			"--webhook-cert-dir", q.plane.ServingDir,
 			"--diagnostics-address", "0", // no metrics: nobody scrapes them here
 			"--insecure-diagnostics",
 		},

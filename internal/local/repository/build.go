@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
 	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
 	"sigs.k8s.io/cluster-api/cmd/clusterctl/client/config"
 	"sigs.k8s.io/yaml"
@@ -96,6 +97,17 @@ type role struct {
 func (r role) label() string      { return r.name + "-" + providerName }
 func (r role) components() string { return r.name + "-components.yaml" }
 
+// WebhookServices are the Services that Ingot's webhook configurations name. Where the managers run as processes, the API
+// server must be told so, by managementplane.RedirectWebhooks.
+func WebhookServices() []types.NamespacedName {
+	var services []types.NamespacedName
+	for _, name := range []string{"bootstrap", "control-plane"} {
+		prefix := providerName + "-" + name
+		services = append(services, types.NamespacedName{Namespace: prefix + "-system", Name: prefix + "-webhook-service"})
+	}
+	return services
+}
+
 func roles() []role {
 	return []role{
 		{name: "infrastructure", kind: clusterctlv1.InfrastructureProviderType},
@@ -118,8 +130,7 @@ type provider struct {
 }
 
 // certManagerSettings keep clusterctl from installing cert-manager. It still insists on the kinds, which
-// managementplane.InstallCertManagerKinds provides: Ingot has no webhooks, and a local management plane gives Cluster
-// API's webhooks their certificates itself.
+// managementplane.InstallCertManagerKinds provides: a local management plane gives all webhooks its own certificates.
 type certManagerSettings struct {
 	ExternallyProvisioned string `json:"externallyProvisioned"`
 }

@@ -31,6 +31,7 @@ var (
 	_ osfamily.Family   = Family{}
 	_ osfamily.Declarer = Family{}
 	_ osfamily.Reader   = Family{}
+	_ osfamily.Weigher  = Family{}
 )
 
 // New returns the family.
@@ -53,6 +54,11 @@ func (Family) Declarations(in osfamily.Input) []osfamily.Declaration { return ku
 // Readable implements osfamily.Reader.
 func (Family) Readable(bundle osfamily.Bundle) (string, error) {
 	return ignitionnode.Readable(bundle.Data)
+}
+
+// Weigh implements osfamily.Weigher.
+func (Family) Weigh(config bootstrapv1.IngotConfigSpec) osfamily.Report {
+	return ignitionnode.Weigh(config)
 }
 
 // Render implements osfamily.Family.

@@ -29,6 +29,7 @@ var (
 	_ osfamily.Family   = Family{}
 	_ osfamily.Declarer = Family{}
 	_ osfamily.Reader   = Family{}
+	_ osfamily.Weigher  = Family{}
 )
 
 // New returns the family.
@@ -54,6 +55,11 @@ func (Family) Declarations(in osfamily.Input) []osfamily.Declaration { return ku
 // Readable implements osfamily.Reader.
 func (Family) Readable(bundle osfamily.Bundle) (string, error) {
 	return ignitionnode.Readable(bundle.Data)
+}
+
+// Weigh implements osfamily.Weigher.
+func (Family) Weigh(config bootstrapv1.IngotConfigSpec) osfamily.Report {
+	return ignitionnode.Weigh(config)
 }
 
 // Render implements osfamily.Family.
