@@ -128,6 +128,7 @@ func (w *world) stores(t *testing.T) {
 
 // letsLive does to objects that are refused today all that controllers and people do to objects that they do not change.
 func (w *world) letsLive(t *testing.T, old map[string]*unstructured.Unstructured) {
+	t.Helper()
 	for kind, object := range old {
 		w.change(t, kind, object, `{"metadata":{"labels":{"a":"b"},"finalizers":["ingot.dev/test"]}}`)
 		if kind == "IngotControlPlane" {
