@@ -7,13 +7,13 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/node"
 )
 
 // check finds what is wrong whatever makes the node, and what Bottlerocket cannot do. The node joins a control plane that
 // kubeadm, or something like it, made, with the same token.
 func check(in osfamily.Input) osfamily.Report {
-	report := kubeadm.Check(in, ingotv1.OSFamilyBottlerocket, Support())
+	report := node.Check(in, ingotv1.OSFamilyBottlerocket, Support())
 	if in.Role == bootstrapv1.RoleInit || in.Role == bootstrapv1.RoleControlPlane {
 		report.Errorf("spec.role", "Bottlerocket runs workers only, because upstream supports no control plane on it: "+
 			"give the control plane another operating system, for example Talos or Flatcar")

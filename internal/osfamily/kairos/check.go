@@ -10,12 +10,12 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/node"
 )
 
 // check finds what is wrong whatever makes the node, and what Kairos cannot do.
 func check(in osfamily.Input) osfamily.Report {
-	report := kubeadm.Check(in, ingotv1.OSFamilyKairos, Support())
+	report := node.Check(in, ingotv1.OSFamilyKairos, Support())
 	if in.Role == bootstrapv1.RoleInit || in.Role == bootstrapv1.RoleControlPlane {
 		report.Errorf("spec.role", "Kairos runs workers only, because Ingot drives no control plane of k3s or k0s: let another provider run the control plane")
 	}

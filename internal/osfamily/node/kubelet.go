@@ -1,18 +1,16 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package kubeadm
+package node
 
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
@@ -33,7 +31,7 @@ func checkNode(report *osfamily.Report, node bootstrapv1.NodeSettings) {
 	default:
 		report.Errorf("spec.node.identityReport", "%q is neither None nor OSRelease", node.IdentityReport)
 	}
-	checkArgs(report, "spec.node.kubeletExtraArgs", node.KubeletExtraArgs)
+	CheckArgs(report, "spec.node.kubeletExtraArgs", node.KubeletExtraArgs)
 	for i, arg := range node.KubeletExtraArgs {
 		path := fmt.Sprintf("spec.node.kubeletExtraArgs[%d]", i)
 		switch arg.Name {
@@ -94,38 +92,8 @@ func checkTaint(report *osfamily.Report, path string, taint corev1.Taint) {
 	}
 }
 
-func checkControlPlane(report *osfamily.Report, settings bootstrapv1.ControlPlaneSettings) {
-	for _, pod := range staticPods(settings) {
-		checkArgs(report, pod.path+".extraArgs", pod.settings.ExtraArgs)
-		for i, env := range pod.settings.ExtraEnvs {
-			if errs := validation.IsEnvVarName(env.Name); len(errs) > 0 {
-				report.Errorf(fmt.Sprintf("%s.extraEnvs[%d].name", pod.path, i), "%q is not a variable name: %s", env.Name, errs[0])
-			}
-		}
-		if request := pod.settings.CPURequest; request != "" {
-			if !regexp.MustCompile(`^[0-9]+m?$`).MatchString(request) {
-				report.Errorf(pod.path+".cpuRequest", "%q is not a CPU quantity: write it like 500m or 2", request)
-			} else if _, err := resource.ParseQuantity(request); err != nil {
-				report.Errorf(pod.path+".cpuRequest", "%q is not a CPU quantity: %v", request, err)
-			}
-		}
-	}
-	switch settings.KeyAlgorithm {
-	case "", "RSA-2048", "RSA-3072", "RSA-4096", "ECDSA-P256", "ECDSA-P384":
-	default:
-		report.Errorf("spec.controlPlane.keyAlgorithm", "%q is not known: use RSA-2048, RSA-3072, RSA-4096, ECDSA-P256 or ECDSA-P384", settings.KeyAlgorithm)
-	}
-	for i, san := range settings.CertSANs {
-		if _, err := netip.ParseAddr(san); err == nil {
-			continue
-		}
-		if len(validation.IsDNS1123Subdomain(san)) > 0 && len(validation.IsWildcardDNS1123Subdomain(san)) > 0 {
-			report.Errorf(fmt.Sprintf("spec.controlPlane.certSANs[%d]", i), "%q is neither an IP address nor a DNS name", san)
-		}
-	}
-}
-
-func checkArgs(report *osfamily.Report, path string, args []bootstrapv1.Arg) {
+// CheckArgs finds names of flags that are none.
+func CheckArgs(report *osfamily.Report, path string, args []bootstrapv1.Arg) {
 	for i, arg := range args {
 		if !regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`).MatchString(arg.Name) {
 			report.Errorf(fmt.Sprintf("%s[%d].name", path, i), "%q is not a flag: write it without leading dashes", arg.Name)

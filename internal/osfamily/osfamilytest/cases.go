@@ -57,6 +57,8 @@ func Cases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 		func(in *osfamily.Input) { in.Config.SelfUpdate = bootstrapv1.SelfUpdateAllowed })
 	add("worker-identity-report", "a machine whose osImage has no version reports its os-release itself", bootstrapv1.RoleWorker,
 		func(in *osfamily.Input) { in.Config.Node.IdentityReport = bootstrapv1.IdentityReportOSRelease })
+	reporting, silent := &cases[len(cases)-1], input(bootstrapv1.RoleWorker)
+	reporting.Setting, reporting.Without = settings.IdentityReport, &silent
 	add("worker-ipv6", "an IPv6 endpoint needs brackets", bootstrapv1.RoleWorker,
 		func(in *osfamily.Input) { in.Cluster.EndpointHost = "2001:db8::10" })
 	add("init-no-taints", "an empty list of taints makes the control plane schedulable", bootstrapv1.RoleInit,
