@@ -38,6 +38,7 @@ func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
 	report := check(in)
 	settings := userSettings(&report, in.Config)
+	checkPortable(&report, settings, in)
 	translateArgs(&report, &settings, in.Config)
 	if report.Err() != nil {
 		return osfamily.Bundle{}, report

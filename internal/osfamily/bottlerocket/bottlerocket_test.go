@@ -50,9 +50,13 @@ func refused() map[string]string {
 	return map[string]string{
 		"init": role, "init-full": role, "init-no-taints": role, "init-vip-default-interface": role, "init-restore": role,
 		"init-restore-own-authority": role, "init-defaults-of-kubeadm": role, "control-plane": role, "control-plane-full": role,
-		"worker-full": "spec.joinTimeoutSeconds", "worker-identity-report": "spec.node.identityReport",
+		"worker-full": "spec.joinTimeoutSeconds",
+		// Its mirrors have no path; those of the suite have.
+		"setting-registry-mirrors": mirrorURL, "setting-registry-any": mirrorURL, "setting-registry-mirror-credentials": mirrorURL,
 	}
 }
+
+const mirrorURL = "spec.registries[0].mirrors[0].url"
 
 func ownCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilytest.Case {
 	var cases []osfamilytest.Case
@@ -97,6 +101,7 @@ func ownCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilytest.Ca
 		in.Cluster.ServiceCIDRs, in.Cluster.ServiceDomain = nil, ""
 	})
 
+	cases = append(cases, portableCases(selectFamily)...)
 	flags := "spec.node.kubeletExtraArgs[0]"
 	add("a kubelet flag without a setting", "", flags, worker(), args("feature-gates", "A=true"))
 	add("a number that is none", "", flags, worker(), args("max-pods", "many"))
@@ -117,6 +122,72 @@ func ownCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilytest.Ca
 	add("an authority that is none", "", "join.caCert", worker(), func(in *osfamily.Input) { in.Join.CACert = []byte("rubbish") })
 	add("a release that nobody knows", "", "spec.bottlerocket.release", worker(), func(in *osfamily.Input) { in.Config.Bottlerocket.Release = "1.9" })
 	add("a release to come", "", "spec.bottlerocket.release", worker(), func(in *osfamily.Input) { in.Config.Bottlerocket.Release = "1.58" })
+	return cases
+}
+
+// portableCases are what the suite cannot know: what Bottlerocket takes of mirrors, and where the user's own settings meet the
+// portable ones.
+func portableCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilytest.Case {
+	var cases []osfamilytest.Case
+	add := func(name, why, path string, change func(*osfamily.Input)) {
+		in := osfamilytest.Worker(selectFamily)
+		in.Secrets = osfamily.Secrets{"registry": {"password": []byte("correct horse")}}
+		change(&in)
+		cases = append(cases, osfamilytest.Case{Name: name, Why: why, Path: path, Input: in})
+	}
+	login := func(user string) bootstrapv1.RegistryCredentials {
+		return bootstrapv1.RegistryCredentials{
+			Username: user, PasswordFrom: bootstrapv1.ValueSource{Secret: bootstrapv1.SecretKeyReference{Name: "registry", Key: "password"}},
+		}
+	}
+	add("worker-registries", "mirrors in their order, one for all that have none, and who pulls", "", func(in *osfamily.Input) {
+		in.Config.Registries = []bootstrapv1.Registry{
+			{Host: "docker.io", Credentials: login("hub"), Mirrors: []bootstrapv1.RegistryMirror{
+				{URL: "https://mirror.example.com", Credentials: login("robot")}, {URL: "http://192.0.2.20:5000"},
+			}},
+			{Host: "quay.io", Mirrors: []bootstrapv1.RegistryMirror{{URL: "https://mirror.example.com", Credentials: login("robot")}}},
+			{Host: "*", Mirrors: []bootstrapv1.RegistryMirror{{URL: "https://any.example.com"}}},
+		}
+	})
+	add("worker-portable-and-settings", "portable settings join those of the user in the same groups", "", func(in *osfamily.Input) {
+		in.Config.Sysctls = map[string]bootstrapv1.SysctlValue{"vm.max_map_count": "262144"}
+		in.Config.KernelModules = []bootstrapv1.KernelModule{{Name: "nvme_tcp"}}
+		in.Config.AdditionalTrustBundle = osfamily.PlaceholderAuthority
+		in.Config.Proxy = bootstrapv1.ProxySettings{HTTPSProxy: "http://proxy.example.com:3128", NoProxy: []string{".example.com"}}
+		in.Config.Bottlerocket.Settings = "[settings.kernel.modules.sctp]\nallowed = false\n[settings.kernel.sysctl]\n\"vm.swappiness\" = \"1\"\n" +
+			"[settings.network]\nhosts = [[\"192.0.2.20\", [\"mirror\"]]]\n[settings.pki.other]\ndata = \"aGVsbG8=\"\ntrusted = true\n"
+	})
+	twice := func(name, path, settings string, change func(*bootstrapv1.IngotConfigSpec)) {
+		add(name+" that the settings say as well", "", path, func(in *osfamily.Input) {
+			change(&in.Config)
+			in.Config.Bottlerocket.Settings = settings
+		})
+	}
+	twice("a number of Pods", "spec.node.kubelet.maxPods", "[settings.kubernetes]\nmax-pods = 1\n", func(c *bootstrapv1.IngotConfigSpec) { c.Node.Kubelet.MaxPods = new(int32(2)) })
+	twice("time servers", "spec.ntp.servers", "[settings.ntp]\ntime-servers = [\"a\"]\n", func(c *bootstrapv1.IngotConfigSpec) { c.NTP.Servers = []string{"b"} })
+	twice("a proxy", "spec.proxy.httpsProxy", "[settings.network]\nno-proxy = [\"a\"]\n", func(c *bootstrapv1.IngotConfigSpec) { c.Proxy.HTTPSProxy = "http://proxy.example.com:3128" })
+	twice("a sysctl", "spec.sysctls[vm.swappiness]", "[settings.kernel.sysctl]\n\"vm.swappiness\" = \"1\"\n",
+		func(c *bootstrapv1.IngotConfigSpec) {
+			c.Sysctls = map[string]bootstrapv1.SysctlValue{"vm.swappiness": "2"}
+		})
+	twice("a module", "spec.kernelModules[0]", "[settings.kernel.modules.sctp]\nallowed = false\n",
+		func(c *bootstrapv1.IngotConfigSpec) { c.KernelModules = []bootstrapv1.KernelModule{{Name: "sctp"}} })
+	twice("mirrors", "spec.registries", "[[settings.container-registry.mirrors]]\nregistry = \"*\"\nendpoint = [\"https://a.example.com\"]\n",
+		func(c *bootstrapv1.IngotConfigSpec) {
+			c.Registries = []bootstrapv1.Registry{{Host: "quay.io", Mirrors: []bootstrapv1.RegistryMirror{{URL: "https://b.example.com"}}}}
+		})
+	add("a sysctl with slashes", "", "spec.sysctls[net/ipv4/conf/eth0.1/rp_filter]", func(in *osfamily.Input) {
+		in.Config.Sysctls = map[string]bootstrapv1.SysctlValue{"net/ipv4/conf/eth0.1/rp_filter": "1"}
+	})
+	add("a signal that Bottlerocket does not know", "", "spec.node.kubelet.evictionHard[containerfs.available]", func(in *osfamily.Input) {
+		in.Config.Node.Kubelet.EvictionHard = map[string]string{"containerfs.available": "5%"}
+	})
+	add("two who pull from one server", "", "spec.registries[1].mirrors[0].credentials", func(in *osfamily.Input) {
+		in.Config.Registries = []bootstrapv1.Registry{
+			{Host: "docker.io", Mirrors: []bootstrapv1.RegistryMirror{{URL: "https://mirror.example.com", Credentials: login("a")}}},
+			{Host: "quay.io", Mirrors: []bootstrapv1.RegistryMirror{{URL: "https://mirror.example.com", Credentials: login("b")}}},
+		}
+	})
 	return cases
 }
 

@@ -54,6 +54,9 @@ func compose(s *settings, in osfamily.Input) error {
 		k.CloudProvider = new("")
 	}
 	s.network().Hostname = in.Machine.Name
+	if err := addPortable(s, in); err != nil {
+		return err
+	}
 	if in.Config.SelfUpdate != bootstrapv1.SelfUpdateAllowed {
 		addGuardRails(s)
 	}

@@ -5,17 +5,24 @@ package bottlerocket
 
 import portable "github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 
-// Support is what Bottlerocket makes of the portable settings. It has words of its own for many of them, which the user
-// writes until the family does; it writes no files and runs no units of anybody else.
+// Support is what Bottlerocket makes of the portable settings, each by a setting of its own. It writes no files and runs no
+// units of anybody else.
 func Support() portable.Support {
-	table := portable.RefusesAll("write it in spec.bottlerocket.settings, as far as Bottlerocket has it")
-	const closed = "Bottlerocket lets nobody write files or units: use a bootstrap container in spec.bottlerocket.settings"
+	table := portable.RendersAll()
+	const (
+		closed  = "Bottlerocket lets nobody write files or units: use a bootstrap container in spec.bottlerocket.settings"
+		trusted = "an authority that Bottlerocket trusts, it trusts for everything: use additionalTrustBundle"
+	)
 	for _, setting := range []portable.Setting{portable.Files, portable.FileAppend, portable.FileContentFrom, portable.Units, portable.UnitDropins} {
 		table[setting] = portable.Refused(closed)
 	}
-	for _, setting := range []portable.Setting{portable.RegistryLogin, portable.RegistryMirrorLogin} {
-		table[setting] = portable.Refused("Ingot writes no credentials for it yet, and spec.bottlerocket.settings must not hold them")
+	for _, setting := range []portable.Setting{portable.RegistryAuthority, portable.RegistryMirrorAuthority} {
+		table[setting] = portable.Refused(trusted)
 	}
+	table[portable.RegistryMirrorOverridePath] = portable.Refused("Bottlerocket documents mirrors without a path only: give the mirror a name of its own")
+	table[portable.RegistrySkipFallback] = portable.Refused("Bottlerocket asks the registry itself when no mirror answers: close the way to it in the network")
+	table[portable.HTTPProxy] = portable.Refused("Bottlerocket has a proxy for https only: use httpsProxy")
+	table[portable.KernelModuleParameters] = portable.Refused("Bottlerocket takes none: use settings.boot.kernel-parameters in spec.bottlerocket.settings")
 	table[portable.IdentityReport] = portable.Refused("the Node's osImage says the version of Bottlerocket already")
 	return table
 }

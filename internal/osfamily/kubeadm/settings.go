@@ -12,6 +12,7 @@ import (
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/node"
 )
 
 // Paths of settings. Files that are sorted win over those of the image.
@@ -27,14 +28,8 @@ const (
 	systemctl   = "/usr/bin/systemctl"
 )
 
-// defaultServiceCIDR and defaultServiceDomain are kubeadm's.
-const (
-	defaultServiceCIDR   = "10.96.0.0/12"
-	defaultServiceDomain = "cluster.local"
-)
-
 // addSettings writes the portable settings as files and units that every systemd has. Without settings it adds nothing.
-func addSettings(node *Node, in osfamily.Input) error {
+func addSettings(out *Node, in osfamily.Input) error {
 	patch, err := kubeletPatchFiles(in.Config.Node.Kubelet)
 	if err != nil {
 		return err
@@ -43,8 +38,8 @@ func addSettings(node *Node, in osfamily.Input) error {
 	if err != nil {
 		return err
 	}
-	node.Files = append(node.Files, slices.Concat(patch, registries, trustFiles(in.Config), timeFiles(in.Config.NTP), kernelFiles(in.Config))...)
-	node.Units = append(node.Units, slices.Concat(runtimeUnits(in), settingsUnits(in.Config))...)
+	out.Files = append(out.Files, slices.Concat(patch, registries, trustFiles(in.Config), timeFiles(in.Config.NTP), kernelFiles(in.Config))...)
+	out.Units = append(out.Units, slices.Concat(runtimeUnits(in), settingsUnits(in.Config))...)
 	return nil
 }
 
@@ -115,24 +110,12 @@ func runtimeUnits(in osfamily.Input) []Unit {
 
 // proxyEnvironment is a drop-in that leaves the cluster itself out of the proxy.
 func proxyEnvironment(in osfamily.Input) string {
-	direct := slices.Concat(in.Config.Proxy.NoProxy, []string{"localhost", "127.0.0.1", "::1", in.Cluster.EndpointHost}, in.Cluster.PodCIDRs)
-	if services := in.Cluster.ServiceCIDRs; len(services) > 0 {
-		direct = append(direct, services...)
-	} else {
-		direct = append(direct, defaultServiceCIDR)
-	}
-	domain := in.Cluster.ServiceDomain
-	if domain == "" {
-		domain = defaultServiceDomain
-	}
-	direct = append(direct, ".svc", "."+domain)
-
 	var out strings.Builder
 	out.WriteString("[Service]\n")
 	for _, variable := range []struct{ name, value string }{
 		{"HTTP_PROXY", in.Config.Proxy.HTTPProxy},
 		{"HTTPS_PROXY", in.Config.Proxy.HTTPSProxy},
-		{"NO_PROXY", strings.Join(unique(direct), ",")},
+		{"NO_PROXY", strings.Join(node.Direct(in), ",")},
 	} {
 		if variable.value != "" {
 			fmt.Fprintf(&out, "Environment=\"%s=%s\"\n", variable.name, variable.value)
@@ -178,17 +161,6 @@ WantedBy=multi-user.target
 RequiredBy=ingot-bootstrap.service
 `, strings.Join(commands, "\nExecStart=")),
 	}}
-}
-
-// unique keeps the first of each.
-func unique(list []string) []string {
-	var out []string
-	for _, entry := range list {
-		if !slices.Contains(out, entry) {
-			out = append(out, entry)
-		}
-	}
-	return out
 }
 
 // ended ends a text with a line break.
