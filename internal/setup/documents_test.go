@@ -28,7 +28,7 @@ type column struct {
 
 // What the page says of a family is what the family's own table says.
 func TestSettingsPageSaysWhatFamiliesRender(t *testing.T) {
-	columns := []column{{"Generic", kubeadm.Support()}, {"Flatcar", kubeadm.Support()}, {"FedoraCoreOS", kubeadm.Support()}, {"CloudInit", kubeadm.Support()}, {"Bottlerocket", bottlerocket.Support()}, {"Kairos", kairos.Support()}}
+	columns := []column{{"Generic", kubeadm.Support()}, {"Flatcar", kubeadm.Support()}, {"FedoraCoreOS", kubeadm.Support()}, {"CloudInit", kubeadm.Support()}, {"Bottlerocket", bottlerocket.Support()}, {"Kairos with k3s", kairos.Support("k3s")}, {"Kairos with k0s", kairos.Support("k0s")}}
 	var want strings.Builder
 	want.WriteString("| Setting |")
 	for _, c := range columns {

@@ -15,7 +15,9 @@ import (
 	"testing"
 
 	sdkschema "github.com/kairos-io/kairos-sdk/schema"
+	"github.com/mudler/yip/pkg/plugins"
 	"github.com/mudler/yip/pkg/schema"
+	"github.com/sirupsen/logrus"
 	"github.com/twpayne/go-vfs/v4/vfst"
 )
 
@@ -36,6 +38,9 @@ func bundles(t *testing.T) []bundle {
 	}
 	var all []bundle
 	for _, path := range paths {
+		if strings.HasPrefix(filepath.Base(path), "setting-") {
+			continue // holds what one setting adds; worker-portable has them all
+		}
 		_, text, _ := strings.Cut(read(t, path), "\n")
 		b := bundle{name: strings.TrimSuffix(filepath.Base(path), ".golden"), distribution: filepath.Base(filepath.Dir(path)), text: text}
 		sum := sha256.Sum256([]byte(text))
@@ -119,6 +124,42 @@ func TestYipReadsWhatTheUserAdds(t *testing.T) {
 				t.Errorf("the step arrives as %+v", s)
 			}
 		}
+	}
+}
+
+// yip executes templates in what it writes, and makes folders with the mode of the file. What is on the disk in the end must be
+// what the config says.
+func TestYipWritesFilesAsTheyAre(t *testing.T) {
+	written := 0
+	for _, b := range bundles(t) {
+		if b.name != "worker-portable" {
+			continue
+		}
+		fs, cleanup, err := vfst.NewTestFS(map[string]any{"/etc/opt": &vfst.Dir{Perm: 0o755}, "/etc/systemd/system/multipathd.service.d": &vfst.Dir{Perm: 0o755}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(cleanup)
+		log := logrus.New()
+		log.SetOutput(t.Output())
+		for _, s := range load(t, b.text).Stages["initramfs"] {
+			if err := plugins.EnsureFiles(log, s, fs, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for path, want := range map[string]string{
+			"/etc/opt/braces.conf": "a {{ .Values.node.hostname }} {{{b}}} {{- c -}}\n# $x %h\n",
+			"/etc/opt/key":         "\x00\xff{{{\n",
+			"/etc/systemd/system/multipathd.service.d/10-a.conf": "[Service]\nNice=5\n",
+		} {
+			if got, err := fs.ReadFile(path); err != nil || string(got) != want {
+				t.Errorf("%s/%s holds %q (%v), want %q", b.distribution, path, got, err, want)
+			}
+			written++
+		}
+	}
+	if written != 6 {
+		t.Errorf("%d files were looked at, want 6", written)
 	}
 }
 

@@ -78,31 +78,14 @@ func checkKernel(report *osfamily.Report, k *kernel, config bootstrapv1.IngotCon
 	}
 }
 
-// checkRegistries refuses mirrors with a path, and two credentials for one server: Bottlerocket finds them by its name alone.
+// checkRegistries refuses mirrors with a path.
 func checkRegistries(report *osfamily.Report, in osfamily.Input) {
-	known := map[string]bootstrapv1.RegistryCredentials{}
-	check := func(at, server string, credentials bootstrapv1.RegistryCredentials) {
-		if credentials == (bootstrapv1.RegistryCredentials{}) {
-			return
-		}
-		if other, said := known[server]; said && other != credentials {
-			report.Errorf(at+".credentials", "%s has other credentials elsewhere, and Bottlerocket knows one for each server", server)
-		}
-		known[server] = credentials
-	}
+	portable.CheckServers(report, in.Config.Registries)
 	for i, registry := range in.Config.Registries {
-		at := fmt.Sprintf("spec.registries[%d]", i)
-		check(at, registry.Host, registry.Credentials)
 		for j, mirror := range registry.Mirrors {
-			address, err := url.Parse(mirror.URL)
-			if err != nil {
-				continue // said already
+			if address, err := url.Parse(mirror.URL); err == nil && address.Path != "" {
+				report.Errorf(fmt.Sprintf("spec.registries[%d].mirrors[%d].url", i, j), "has a path, and Bottlerocket documents mirrors without one only: give the mirror a name of its own")
 			}
-			at := fmt.Sprintf("%s.mirrors[%d]", at, j)
-			if address.Path != "" {
-				report.Errorf(at+".url", "has a path, and Bottlerocket documents mirrors without one only: give the mirror a name of its own")
-			}
-			check(at, address.Host, mirror.Credentials)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // check finds what is wrong whatever makes the node, and what Kairos cannot do.
 func check(in osfamily.Input) osfamily.Report {
-	report := node.Check(in, ingotv1.OSFamilyKairos, Support())
+	report := node.Check(in, ingotv1.OSFamilyKairos, Support(in.Config.Kairos.Distribution))
 	if in.Role == bootstrapv1.RoleInit || in.Role == bootstrapv1.RoleControlPlane {
 		report.Errorf("spec.role", "Kairos runs workers only, because Ingot drives no control plane of k3s or k0s: let another provider run the control plane")
 	}
@@ -31,6 +31,7 @@ func check(in osfamily.Input) osfamily.Report {
 		checkAuthority(&report, in)
 	}
 	checkArgs(&report, in)
+	checkPortable(&report, in)
 	return report
 }
 

@@ -46,6 +46,11 @@ func compose(config *document, in osfamily.Input) error {
 	if in.Config.SelfUpdate != bootstrapv1.SelfUpdateAllowed {
 		ours = append(ours, guardRail())
 	}
+	settings, err := settingStages(in)
+	if err != nil {
+		return err
+	}
+	ours = append(ours, settings...)
 	stages := map[string][]stage{initramfs: ours}
 	for name, list := range config.Stages {
 		stages[name] = append(stages[name], list...)
@@ -119,7 +124,7 @@ func kubeletArgs(in osfamily.Input) []string {
 	for _, arg := range in.Config.Node.KubeletExtraArgs {
 		args = append(args, arg.Name+"="+arg.Value)
 	}
-	return args
+	return append(args, kubeletSettings(in.Config.Node.Kubelet)...)
 }
 
 func labels(in map[string]string) []string {

@@ -37,6 +37,7 @@ func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
 	report := check(in)
 	config := userConfig(&report, in.Config)
+	checkOverwritten(&report, config, in)
 	if report.Err() != nil {
 		return osfamily.Bundle{}, report
 	}

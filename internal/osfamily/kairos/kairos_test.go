@@ -38,10 +38,13 @@ func suite(distribution bootstrapv1.KairosDistribution) osfamilytest.Suite {
 		Readable:      func(data []byte) (string, error) { return string(data), nil },
 		SelfUpdateOff: selfUpdateOff,
 		Refuses:       refused(),
-		Support:       kairos.Support(),
+		Support:       kairos.Support(distribution),
 		Testdata:      "testdata/" + string(distribution),
 	}
 	s.Own = ownCases(s.Select)
+	if distribution == bootstrapv1.KairosDistributionK3s {
+		s.Own = append(s.Own, registryCases(s.Select)...)
+	}
 	return s
 }
 
@@ -52,7 +55,87 @@ func refused() map[string]string {
 		"init": role, "init-full": role, "init-no-taints": role, "init-vip-default-interface": role, "init-restore": role,
 		"init-restore-own-authority": role, "init-defaults-of-kubeadm": role, "control-plane": role, "control-plane-full": role,
 		"worker-full": "spec.joinTimeoutSeconds", "worker-identity-report": "spec.node.identityReport",
+		"setting-eviction-hard": "spec.node.kubelet.evictionHard[nodefs.available]", // in percent
 	}
+}
+
+// portableCases are what the suite cannot know: what does not survive the way to the machine, and what is written already.
+func portableCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilytest.Case {
+	var cases []osfamilytest.Case
+	add := func(name, why, path string, change func(*osfamily.Input)) {
+		in := osfamilytest.Worker(selectFamily)
+		in.Secrets = osfamily.Secrets{"registry": {"password": []byte("correct horse")}, "agent": {"key": {0, 0xff, '{', '{', '{', '\n'}}}
+		change(&in)
+		cases = append(cases, osfamilytest.Case{Name: name, Why: why, Path: path, Input: in})
+	}
+	key := func(name, key string) bootstrapv1.ValueSource {
+		return bootstrapv1.ValueSource{Secret: bootstrapv1.SecretKeyReference{Name: name, Key: key}}
+	}
+	add("worker-portable", "every portable setting at once, and files that hold what yip would take for templates", "", func(in *osfamily.Input) {
+		in.Config.Node.Kubelet = bootstrapv1.KubeletSettings{
+			MaxPods: new(int32(200)), PodPidsLimit: new(int64(4096)),
+			SystemReserved: map[string]string{"cpu": "250m", "memory": "512Mi"}, KubeReserved: map[string]string{"cpu": "100m"},
+			EvictionHard: map[string]string{"memory.available": "200Mi", "nodefs.available": "2Gi"},
+		}
+		in.Config.AdditionalTrustBundle = osfamily.PlaceholderAuthority
+		in.Config.NTP.Servers = []string{"ntp1.example.com", "192.0.2.123"}
+		in.Config.Proxy = bootstrapv1.ProxySettings{HTTPSProxy: "http://proxy.example.com:3128", NoProxy: []string{".example.com"}}
+		in.Config.Sysctls = map[string]bootstrapv1.SysctlValue{"vm.max_map_count": "262144"}
+		in.Config.KernelModules = []bootstrapv1.KernelModule{{Name: "nvme_tcp", Parameters: []string{"wq_unbound=Y"}}}
+		in.Config.Files = []bootstrapv1.File{
+			{Path: "/etc/opt/braces.conf", Content: new("a {{ .Values.node.hostname }} {{{b}}} {{- c -}}\n# $x %h\n")},
+			{Path: "/etc/opt/key", ContentFrom: key("agent", "key")},
+		}
+		in.Config.Units = []bootstrapv1.Unit{
+			{Name: "hello.service", Contents: "[Service]\nExecStart=/usr/bin/true\n[Install]\nWantedBy=multi-user.target\n", Enabled: new(true)},
+			{Name: "multipathd.service", Enabled: new(true), Dropins: []bootstrapv1.UnitDropin{{Name: "10-a.conf", Contents: "[Service]\nNice=5\n"}}},
+		}
+	})
+	add("a file that is written twice", "", configPath, func(in *osfamily.Input) {
+		in.Config.Sysctls = map[string]bootstrapv1.SysctlValue{"vm.swappiness": "1"}
+		in.Config.Kairos.CloudConfig = "stages: {boot: [{files: [{path: /etc/sysctl.d/99-z-ingot.conf, content: a}]}]}\n"
+	})
+	add("a file that is further configuration", "", "spec.files[0].path", func(in *osfamily.Input) {
+		in.Config.Files = []bootstrapv1.File{{Path: "/oem/99_mine.yaml", Content: new("a")}}
+	})
+	add("a file below what cannot be written", "", "spec.files[0].path", func(in *osfamily.Input) {
+		in.Config.Files = []bootstrapv1.File{{Path: "/usr/lib/a", Content: new("a")}}
+	})
+	add("a file of a portable setting", "", "spec.files[0].path", func(in *osfamily.Input) {
+		in.Config.NTP.Servers = []string{"ntp.example.com"}
+		in.Config.Files = []bootstrapv1.File{{Path: "/etc/chrony/sources.d/ingot.sources", Content: new("a")}}
+	})
+	for _, name := range []string{"k3s-agent.service", "k0sworker.service", "cos-setup-reconcile.timer"} {
+		add("the unit "+name, "", "spec.units[0].name", func(in *osfamily.Input) { in.Config.Units = []bootstrapv1.Unit{{Name: name, Enabled: new(true)}} })
+	}
+	return cases
+}
+
+// registryCases are for k3s. Of k0s nothing is known that holds for every version.
+func registryCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilytest.Case {
+	var cases []osfamilytest.Case
+	add := func(name, why, path string, change func(*osfamily.Input)) {
+		in := osfamilytest.Worker(selectFamily)
+		in.Secrets = osfamily.Secrets{"registry": {"password": []byte("correct horse")}}
+		change(&in)
+		cases = append(cases, osfamilytest.Case{Name: name, Why: why, Path: path, Input: in})
+	}
+	add("worker-registries", "k3s takes the path of a mirror for the root of its API", "", func(in *osfamily.Input) {
+		login := bootstrapv1.RegistryCredentials{Username: "robot", PasswordFrom: bootstrapv1.ValueSource{Secret: bootstrapv1.SecretKeyReference{Name: "registry", Key: "password"}}}
+		in.Config.Registries = []bootstrapv1.Registry{
+			{Host: "docker.io", Credentials: login, Mirrors: []bootstrapv1.RegistryMirror{
+				{URL: "https://mirror.example.com/hub", Credentials: login, CertificateAuthority: osfamily.PlaceholderAuthority},
+				{URL: "https://mirror.example.com/v2/hub", OverridePath: new(true)},
+				{URL: "http://192.0.2.20:5000"},
+			}},
+			{Host: "*", Mirrors: []bootstrapv1.RegistryMirror{{URL: "https://any.example.com"}}},
+		}
+	})
+	add("a list of registries that is written twice", "", configPath, func(in *osfamily.Input) {
+		in.Config.Registries = []bootstrapv1.Registry{{Host: "docker.io", Mirrors: []bootstrapv1.RegistryMirror{{URL: "https://mirror.example.com"}}}}
+		in.Config.Kairos.CloudConfig = "write_files: [{path: /etc/rancher/k3s/registries.yaml, content: a}]\n"
+	})
+	return cases
 }
 
 func ownCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilytest.Case {
@@ -66,6 +149,7 @@ func ownCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilytest.Ca
 		selectFamily(spec)
 		spec.JoinTimeoutSeconds = nil
 	})
+	cases = append(cases, portableCases(selectFamily)...)
 	add("worker-every-option", "every portable option that Kairos has", "", full, func(*osfamily.Input) {})
 	add("worker-cloud-config", "what the user adds comes beside, and in lists after, what Ingot sets", "", worker(), func(in *osfamily.Input) {
 		in.Config.Kairos.CloudConfig = everything

@@ -3,15 +3,28 @@
 
 package kairos
 
-import portable "github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
+import (
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	portable "github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
+)
 
-// Support is what the family makes of the portable settings: nothing yet. Most of them can be written in the words of
-// Kairos.
-func Support() portable.Support {
-	table := portable.RefusesAll("write it in spec.kairos.cloudConfig")
-	for _, setting := range []portable.Setting{portable.RegistryLogin, portable.RegistryMirrorLogin, portable.FileContentFrom} {
-		table[setting] = portable.Refused("Ingot writes no secrets for it yet, and spec.kairos.cloudConfig must not hold them")
+// Support is what the family makes of the portable settings on images that carry a distribution.
+func Support(distribution bootstrapv1.KairosDistribution) portable.Support {
+	table := portable.RendersAll()
+	for _, setting := range []portable.Setting{portable.KubeletShutdown, portable.KubeletShutdownCritical} {
+		table[setting] = portable.Refused("it has no flag of the kubelet, and k3s and k0s take nothing else in every version")
 	}
+	table[portable.RegistrySkipFallback] = portable.Refused("k3s knows it for all registries at once: write disable-default-registry-endpoint into /etc/rancher/k3s/config.yaml by spec.files")
+	table[portable.FileAppend] = portable.Refused("files are written anew at every boot: write the whole file")
 	table[portable.IdentityReport] = portable.Refused("Ingot renders no report for it: declare nodeIdentity.osImage in the NodeImage")
+	if distribution == bootstrapv1.KairosDistributionK3s {
+		return table
+	}
+	for _, setting := range []portable.Setting{
+		portable.RegistryAny, portable.RegistryMirrors, portable.RegistryMirrorOverridePath, portable.RegistryMirrorAuthority, portable.RegistryMirrorLogin,
+		portable.RegistrySkipFallback, portable.RegistryAuthority, portable.RegistryLogin,
+	} {
+		table[setting] = portable.Refused("where k0s' containerd looks for registries depends on its version: write its files by spec.files")
+	}
 	return table
 }

@@ -21,7 +21,7 @@ import (
 // Check finds what package node finds, and what kubeadm could not work with.
 func Check(in osfamily.Input, family ingotv1.OSFamily, support settings.Support) osfamily.Report {
 	report := node.Check(in, family, support)
-	checkReadOnly(&report, in.Config.Files)
+	node.CheckReadOnly(&report, in.Config.Files)
 	if isControlPlane(in.Role) {
 		checkCertificates(&report, in.Certificates)
 		checkControlPlane(&report, in.Config.ControlPlane)

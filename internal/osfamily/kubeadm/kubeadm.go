@@ -14,6 +14,7 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/node"
 )
 
 // Paths on the node that more than one file speaks of.
@@ -39,16 +40,7 @@ type Node struct {
 }
 
 // File is a file.
-type File struct {
-	// Path is absolute. Missing parent directories get mode 0755.
-	Path string
-	// Mode holds the permission bits.
-	Mode fs.FileMode
-	// Data is the content.
-	Data []byte
-	// Append adds Data to what the image has at the path instead of replacing it.
-	Append bool
-}
+type File = node.File
 
 // Unit is a systemd unit.
 type Unit struct {

@@ -17,17 +17,6 @@ import (
 // Support is what files and units of a node can do. A family takes out what its format or its images cannot.
 func Support() settings.Support { return settings.RendersAll() }
 
-// checkReadOnly refuses files where an image that is not changed has its programs.
-func checkReadOnly(report *osfamily.Report, files []bootstrapv1.File) {
-	for i, file := range files {
-		for _, folder := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/efi"} {
-			if settings.Below(file.Path, folder) {
-				report.Errorf(fmt.Sprintf("spec.files[%d].path", i), "%s is read-only on an image that is not changed: build the file into the image, or choose a path below /etc, /opt or /var", folder)
-			}
-		}
-	}
-}
-
 // checkTaken refuses files and units of the user that would replace those of the node, or be replaced by them.
 func checkTaken(report *osfamily.Report, node Node, config bootstrapv1.IngotConfigSpec) {
 	taken := []string{"/etc/hostname"}

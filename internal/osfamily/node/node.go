@@ -7,6 +7,7 @@
 package node
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -144,4 +145,15 @@ func isHost(host string) bool {
 // systemd splits it at white space.
 func isFlagValue(value string) bool {
 	return !strings.ContainsAny(value, " \t\r\n\v\f\"'\\") && !slices.Contains([]byte(value), 0)
+}
+
+// CheckReadOnly refuses files where an image that is not changed has its programs.
+func CheckReadOnly(report *osfamily.Report, files []bootstrapv1.File) {
+	for i, file := range files {
+		for _, folder := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/efi"} {
+			if settings.Below(file.Path, folder) {
+				report.Errorf(fmt.Sprintf("spec.files[%d].path", i), "%s is read-only on an image that is not changed: build the file into the image, or choose a path below /etc, /opt or /var", folder)
+			}
+		}
+	}
 }

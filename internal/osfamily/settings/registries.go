@@ -153,6 +153,35 @@ func isAddress(address string) bool {
 	return isServer(parsed.Hostname())
 }
 
+// CheckServers refuses two logins, or two authorities, for one server. It is for families that find them by the name of the
+// server alone.
+func CheckServers(report *osfamily.Report, registries []bootstrapv1.Registry) {
+	logins, authorities := map[string]bootstrapv1.RegistryCredentials{}, map[string]string{}
+	check := func(at, server, authority string, login bootstrapv1.RegistryCredentials) {
+		if login != (bootstrapv1.RegistryCredentials{}) {
+			if other, said := logins[server]; said && other != login {
+				report.Errorf(at+".credentials", "%s has other credentials elsewhere, and nodes of this family know one for each server", server)
+			}
+			logins[server] = login
+		}
+		if authority != "" {
+			if other, said := authorities[server]; said && other != authority {
+				report.Errorf(at+".certificateAuthority", "%s has another authority elsewhere, and nodes of this family know one for each server", server)
+			}
+			authorities[server] = authority
+		}
+	}
+	for i, registry := range registries {
+		at := fmt.Sprintf("spec.registries[%d]", i)
+		check(at, registry.Host, registry.CertificateAuthority, registry.Credentials)
+		for j, mirror := range registry.Mirrors {
+			if address, err := url.Parse(mirror.URL); err == nil {
+				check(fmt.Sprintf("%s.mirrors[%d]", at, j), address.Host, mirror.CertificateAuthority, mirror.Credentials)
+			}
+		}
+	}
+}
+
 func isRegistryHost(host string) bool {
 	name, port, hasPort := strings.Cut(host, ":")
 	return (!hasPort || isPort(port)) && len(validation.IsDNS1123Subdomain(name)) == 0
