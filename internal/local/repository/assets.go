@@ -25,11 +25,15 @@ const metadataFile = "metadata.yaml"
 // kustomizations are the release assets that kustomize makes: file name -> folder in the checkout.
 func kustomizations() map[string]string {
 	return map[string]string{
-		"infrastructure-components.yaml": "config/infrastructure",
-		"bootstrap-components.yaml":      "config/bootstrap",
-		"control-plane-components.yaml":  "config/control-plane",
-		"cluster-template.yaml":          "templates/libvirt",
-		"cluster-template-emulated.yaml": "templates/emulated",
+		"infrastructure-components.yaml":       "config/infrastructure",
+		"bootstrap-components.yaml":            "config/bootstrap",
+		"control-plane-components.yaml":        "config/control-plane",
+		"cluster-template.yaml":                "templates/libvirt",
+		"cluster-template-emulated.yaml":       "templates/emulated",
+		"cluster-template-flatcar.yaml":        "templates/flatcar",
+		"cluster-template-fedora-coreos.yaml":  "templates/fedora-coreos",
+		"cluster-template-cloud-init.yaml":     "templates/cloud-init",
+		"cluster-template-kairos-workers.yaml": "templates/kairos-workers",
 	}
 }
 

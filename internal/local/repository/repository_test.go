@@ -23,9 +23,13 @@ import (
 	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/bootstrap/controller"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/managementplane"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/repository"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/registry"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/render"
 )
 
 // TestClusterctl takes the road that users take, with clusterctl's own library over a local repository: what it
@@ -60,7 +64,7 @@ func TestClusterctl(t *testing.T) {
 	})
 
 	plane.removeCoreWebhooks(t)
-	for _, flavor := range []string{"", "emulated"} {
+	for _, flavor := range flavors() {
 		t.Run("the API server accepts every object of flavour "+strconv.Quote(flavor), func(t *testing.T) {
 			rendered, err := repository.Generate(t.Context(), config, cluster(flavor))
 			if err != nil {
@@ -107,6 +111,44 @@ func TestGenerate(t *testing.T) {
 			t.Errorf("INGOT_WORKER_CPUS was taken from the environment:\n%s", rendered)
 		}
 	})
+}
+
+// TestFlavorsAreRendered: what a flavour generates must become the machine configuration of the family that it is for.
+func TestFlavorsAreRendered(t *testing.T) {
+	config := buildRepository(t)
+	families := map[string]ingotv1.OSFamily{
+		"": ingotv1.OSFamilyGeneric, "emulated": ingotv1.OSFamilyGeneric, "flatcar": ingotv1.OSFamilyFlatcar,
+		"fedora-coreos": ingotv1.OSFamilyFedoraCoreOS, "cloud-init": ingotv1.OSFamilyCloudInit, "kairos-workers": ingotv1.OSFamilyKairos,
+	}
+	for _, flavor := range flavors() {
+		t.Run("flavour "+strconv.Quote(flavor), func(t *testing.T) {
+			generated, err := repository.Generate(t.Context(), config, cluster(flavor))
+			if err != nil {
+				t.Fatal(err)
+			}
+			objects, err := decode(generated)
+			if err != nil {
+				t.Fatal(err)
+			}
+			report, err := render.FromManifests(controller.Preview{Families: registry.Families()}, objects)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := report.Err(); err != nil {
+				t.Error(err)
+			}
+			for _, m := range report.Machines {
+				if m.Family != families[flavor] || m.Config == "" {
+					t.Errorf("%s (%s) is of the family %q, and has %d bytes: %v", m.Object, m.Role, m.Family, len(m.Config), m.Findings)
+				}
+			}
+		})
+	}
+}
+
+// flavors are those of the cluster templates.
+func flavors() []string {
+	return []string{"", "emulated", "flatcar", "fedora-coreos", "cloud-init", "kairos-workers"}
 }
 
 func TestBuild(t *testing.T) {
@@ -160,6 +202,11 @@ func cluster(flavor string) repository.Cluster {
 			"CONTROL_PLANE_ENDPOINT_HOST": "192.0.2.10",
 			"INGOT_IMAGE":                 "ingot-os-v1.0.0",
 			"INGOT_ENDPOINT":              "local",
+
+			"INGOT_KUBERNETES_SYSEXT_URL":    "https://mirror.example.com/kubernetes-x86-64.raw",
+			"INGOT_KUBERNETES_SYSEXT_SHA256": strings.Repeat("a0", 32),
+			"INGOT_KEEPALIVED_SYSEXT_URL":    "https://mirror.example.com/keepalived-x86-64.raw",
+			"INGOT_KEEPALIVED_SYSEXT_SHA256": strings.Repeat("b1", 32),
 		},
 	}
 }
