@@ -53,27 +53,8 @@ func registryFiles(in osfamily.Input) ([]file, error) {
 	}
 	out := k3sRegistries{Configs: map[string]k3sServer{}, Mirrors: map[string]k3sMirror{}}
 	var files []file
-	server := func(name, authority string, credentials bootstrapv1.RegistryCredentials) error {
-		config := out.Configs[name]
-		if authority != "" && config.TLS == nil {
-			config.TLS = &k3sTLS{CAFile: fmt.Sprintf("%singot-registry-%d.pem", registriesFolder, len(files))}
-			files = append(files, newFile(config.TLS.CAFile, 0o644, []byte(strings.TrimRight(authority, "\n")+"\n")))
-		}
-		if credentials != (bootstrapv1.RegistryCredentials{}) {
-			ref := credentials.PasswordFrom.Secret
-			password, read := in.Secrets.Value(ref)
-			if !read {
-				return fmt.Errorf("key %q of Secret %q was not read", ref.Key, ref.Name)
-			}
-			config.Auth = &k3sAuth{Username: credentials.Username, Password: string(password)}
-		}
-		if config != (k3sServer{}) {
-			out.Configs[name] = config
-		}
-		return nil
-	}
 	for _, registry := range in.Config.Registries {
-		if err := server(registry.Host, registry.CertificateAuthority, registry.Credentials); err != nil {
+		if err := out.server(&files, in.Secrets, registry.Host, registry.CertificateAuthority, registry.Credentials); err != nil {
 			return nil, err
 		}
 		var mirror k3sMirror
@@ -83,7 +64,7 @@ func registryFiles(in osfamily.Input) ([]file, error) {
 				return nil, err
 			}
 			mirror.Endpoint = append(mirror.Endpoint, endpoint(m, address))
-			if err := server(address.Host, m.CertificateAuthority, m.Credentials); err != nil {
+			if err := out.server(&files, in.Secrets, address.Host, m.CertificateAuthority, m.Credentials); err != nil {
 				return nil, err
 			}
 		}
@@ -99,6 +80,27 @@ func registryFiles(in osfamily.Input) ([]file, error) {
 		return nil, err
 	}
 	return append(files, newFile(registriesFolder+"registries.yaml", 0o600, text)), nil
+}
+
+// server adds what is said of one server. Its authority becomes a file.
+func (r k3sRegistries) server(files *[]file, secrets osfamily.Secrets, name, authority string, credentials bootstrapv1.RegistryCredentials) error {
+	config := r.Configs[name]
+	if authority != "" && config.TLS == nil {
+		config.TLS = &k3sTLS{CAFile: fmt.Sprintf("%singot-registry-%d.pem", registriesFolder, len(*files))}
+		*files = append(*files, newFile(config.TLS.CAFile, 0o644, []byte(strings.TrimRight(authority, "\n")+"\n")))
+	}
+	if credentials != (bootstrapv1.RegistryCredentials{}) {
+		ref := credentials.PasswordFrom.Secret
+		password, read := secrets.Value(ref)
+		if !read {
+			return fmt.Errorf("key %q of Secret %q was not read", ref.Key, ref.Name)
+		}
+		config.Auth = &k3sAuth{Username: credentials.Username, Password: string(password)}
+	}
+	if config != (k3sServer{}) {
+		r.Configs[name] = config
+	}
+	return nil
 }
 
 // endpoint is a mirror as k3s takes it: with a path it is the root of the API as it is, without one k3s adds /v2.
