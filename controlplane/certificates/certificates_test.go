@@ -6,6 +6,7 @@ package certificates_test
 import (
 	"bytes"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,18 +28,18 @@ func owner() metav1.OwnerReference {
 	return metav1.OwnerReference{APIVersion: "controlplane.cluster.x-k8s.io/v1alpha1", Kind: "IngotControlPlane", Name: "demo-cp", UID: "1"}
 }
 
-// made returns a complete set of Secrets, and the client that holds them.
+// made returns a complete set of Secrets, that of Talos included, and the client that holds them.
 func made(t *testing.T, algorithm bootstrapv1.KeyAlgorithm, existing ...client.Object) (certificates.Secrets, client.Client) {
 	t.Helper()
 	c := fake.NewClientBuilder().WithObjects(existing...).Build()
-	found, err := certificates.Look(t.Context(), c, cluster())
+	found, err := certificates.Look(t.Context(), c, cluster(), certificates.PurposesFor(bootstrapv1.IngotConfigSpec{Talos: &bootstrapv1.TalosConfig{}}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := found.Create(t.Context(), c, cluster(), owner(), algorithm); err != nil {
 		t.Fatal(err)
 	}
-	if found, err = certificates.Look(t.Context(), c, cluster()); err != nil {
+	if found, err = certificates.Look(t.Context(), c, cluster(), certificates.PurposesFor(bootstrapv1.IngotConfigSpec{Talos: &bootstrapv1.TalosConfig{}})); err != nil {
 		t.Fatal(err)
 	}
 	return found, c
@@ -86,6 +87,47 @@ func TestExistingSecretsAreKept(t *testing.T) {
 	}
 }
 
+// A control plane of kubeadm has no use for the Secret of Talos, and one of Talos is not complete without it.
+func TestOnlyTalosNeedsItsSecret(t *testing.T) {
+	t.Parallel()
+	if purposes := certificates.PurposesFor(bootstrapv1.IngotConfigSpec{}); slices.Contains(purposes, certificates.Talos) {
+		t.Errorf("a control plane of kubeadm asks for %v", purposes)
+	}
+	all, _ := made(t, "ECDSA-P256")
+	var objects []client.Object
+	for purpose, s := range all {
+		if purpose != certificates.Talos {
+			objects = append(objects, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name}, Data: s.Data})
+		}
+	}
+	// What an interrupted pass left is completed, and what is there stays.
+	found, _ := made(t, "ECDSA-P256", objects...)
+	talos := found[certificates.Talos]
+	if talos.Name != "demo-talos" || talos.Type != clusterv1.ClusterSecretType || talos.Labels[clusterv1.ClusterNameLabel] != "demo" || len(talos.OwnerReferences) != 1 {
+		t.Errorf("the Secret of Talos is not like the others: %+v", talos.ObjectMeta)
+	}
+	if !bytes.Equal(found[secret.ClusterCA].Data[secret.TLSCrtDataName], all[secret.ClusterCA].Data[secret.TLSCrtDataName]) {
+		t.Error("an authority was made again")
+	}
+}
+
+// Two passes at the same time make one Secret: the second finds that of the first and keeps it.
+func TestTheFirstSecretOfTalosStays(t *testing.T) {
+	t.Parallel()
+	first, c := made(t, "ECDSA-P256")
+	stale := certificates.Secrets{certificates.Talos: nil}
+	if err := stale.Create(t.Context(), c, cluster(), owner(), ""); err != nil {
+		t.Fatal(err)
+	}
+	now, err := certificates.Look(t.Context(), c, cluster(), []secret.Purpose{certificates.Talos})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(now[certificates.Talos].Data["machine-token"], first[certificates.Talos].Data["machine-token"]) {
+		t.Error("the Secret was overwritten, and every machine shut out")
+	}
+}
+
 func TestInvalid(t *testing.T) {
 	t.Parallel()
 	good, _ := made(t, "ECDSA-P256")
@@ -125,6 +167,14 @@ func TestInvalid(t *testing.T) {
 		"service account key that is none": {
 			why: "the API server would not start", purpose: secret.ServiceAccount,
 			data: map[string][]byte{"tls.key": []byte("rubbish")}, says: "tls.key cannot be read",
+		},
+		"a Secret of Talos without one of its keys": {
+			why: "machines would come up and never find each other", purpose: certificates.Talos,
+			data: map[string][]byte{"cluster-secret": nil}, says: "it has no cluster-secret",
+		},
+		"a Secret of Talos with the key of another authority": {
+			why: "nobody could talk to the machines", purpose: certificates.Talos,
+			data: map[string][]byte{"ca.key": other[certificates.Talos].Data["ca.key"]}, says: "ca.crt and ca.key are not a pair",
 		},
 		"service account keys that do not belong together": {
 			why: "every token would be refused", purpose: secret.ServiceAccount,

@@ -226,7 +226,7 @@ func (r *Reconciler) gatherConfigs(ctx context.Context, reader client.Reader, s 
 func (r *Reconciler) gatherSecrets(ctx context.Context, _ client.Reader, s *snapshot) error {
 	now := r.Clock.Now()
 	cluster := client.ObjectKeyFromObject(s.cluster)
-	found, err := certificates.Look(ctx, r.APIReader, cluster)
+	found, err := certificates.Look(ctx, r.APIReader, cluster, certificates.PurposesFor(s.cp.Spec.Config))
 	if err != nil {
 		return err
 	}

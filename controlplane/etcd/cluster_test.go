@@ -84,14 +84,14 @@ func (m *members) makeCertificates() {
 	m.Helper()
 	key := client.ObjectKey{Namespace: "default", Name: "demo"}
 	api := fake.NewClientBuilder().Build()
-	found, err := certificates.Look(m.Context(), api, key)
+	found, err := certificates.Look(m.Context(), api, key, certificates.Purposes())
 	if err != nil {
 		m.Fatal(err)
 	}
 	if err := found.Create(m.Context(), api, key, metav1.OwnerReference{}, "ECDSA-P256"); err != nil {
 		m.Fatal(err)
 	}
-	if found, err = certificates.Look(m.Context(), api, key); err != nil {
+	if found, err = certificates.Look(m.Context(), api, key, certificates.Purposes()); err != nil {
 		m.Fatal(err)
 	}
 	m.authority = found[secret.EtcdCA]

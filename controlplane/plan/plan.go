@@ -115,7 +115,7 @@ func (p *Plan) holdLoss(w World) {
 // planMachine makes a Machine. What an interrupted attempt left is used where it still is what is wanted now, and
 // deleted otherwise.
 func (p *Plan) planMachine(w World, role bootstrapv1.Role) {
-	if p.holdTemplate(w) {
+	if p.holdTemplate(w) || p.holdTalos(w) {
 		return
 	}
 	begun, snapshot := Leftover{Name: w.NextName}, ""

@@ -37,11 +37,11 @@ const (
 )
 
 // IngotConfigSpec describes how a node comes up: portable settings, and exactly one operating system block.
-// +kubebuilder:validation:XValidation:rule="[has(self.ignition), has(self.cloudInit), has(self.bottlerocket), has(self.kairos)].exists_one(x, x)",message="exactly one operating system block must be set: ignition, cloudInit, bottlerocket or kairos"
+// +kubebuilder:validation:XValidation:rule="[has(self.ignition), has(self.cloudInit), has(self.talos), has(self.bottlerocket), has(self.kairos)].exists_one(x, x)",message="exactly one operating system block must be set: ignition, cloudInit, talos, bottlerocket or kairos"
 // +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom) || !has(self.role) || self.role == 'Init'",message="restoreFrom is for the first control plane node, whose role is Init: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.bottlerocket) || !has(self.role) || self.role == 'Worker'",message="Bottlerocket runs workers only, upstream supports no control plane on it: give the control plane another operating system, for example Talos or Flatcar"
 // +kubebuilder:validation:XValidation:rule="!has(self.kairos) || !has(self.role) || self.role == 'Worker'",message="Kairos runs workers only, because Ingot drives no control plane of k3s or k0s: let another provider run the control plane"
-// +kubebuilder:validation:XValidation:rule="!has(self.joinTimeoutSeconds) || !(has(self.bottlerocket) || has(self.kairos))",message="joinTimeoutSeconds is for kubeadm, which neither Bottlerocket nor Kairos runs: remove it"
+// +kubebuilder:validation:XValidation:rule="!has(self.joinTimeoutSeconds) || !(has(self.talos) || has(self.bottlerocket) || has(self.kairos))",message="joinTimeoutSeconds is for kubeadm, which neither Talos nor Bottlerocket nor Kairos runs: remove it"
 type IngotConfigSpec struct {
 	// role is what the node does. IngotControlPlane sets it on the configs that it makes. Unset means Worker for a
 	// worker Machine and ControlPlane for a control plane Machine. Do not set it.
@@ -135,6 +135,11 @@ type IngotConfigSpec struct {
 	// example Photon, a bootc derivative, or a distribution turned read-only. It has no fields; write cloudInit: {}.
 	// +optional
 	CloudInit *CloudInitConfig `json:"cloudInit,omitempty"`
+
+	// talos renders for images of Talos Linux that are on the machine's disk when it starts. Workers of it join control planes
+	// of it only. No field is required; write talos: {}.
+	// +optional
+	Talos *TalosConfig `json:"talos,omitempty"`
 
 	// bottlerocket renders for images of Bottlerocket that run on vSphere. Workers only. No field is required; write
 	// bottlerocket: {}.
@@ -427,6 +432,31 @@ type Sysext struct {
 
 // CloudInitConfig renders for images that run cloud-init on first boot. It has no fields yet.
 type CloudInitConfig struct{}
+
+// TalosContract is a release of Talos whose documents can be written.
+// +kubebuilder:validation:Enum="1.12";"1.13";"1.14"
+type TalosContract string
+
+// TalosConfig renders for images of Talos Linux.
+type TalosConfig struct {
+	// contract is the release of Talos whose documents are written, 1.12 to 1.14. Unset means that of the machine's NodeImage.
+	// Talos reads documents of its own release and of older ones, never of a newer one. Set it to keep patches that were
+	// written for an older release, or where another provider makes the machines, so that Ingot knows no image of them.
+	// +optional
+	Contract TalosContract `json:"contract,omitempty"`
+
+	// patches are strategic merge patches of Talos in YAML, applied one after another to what Ingot writes. Each may hold
+	// several documents. JSON patches are not accepted: Talos knows none for several documents. They may neither replace what
+	// is Ingot's, which is the cluster, its secrets, the machine's name and its image, nor turn a guard rail off, unless
+	// selfUpdate is Allowed. They must not hold secrets: whoever may read the config may read them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=32768
+	Patches []string `json:"patches,omitempty"`
+}
 
 // BottlerocketRelease is a release of Bottlerocket.
 // +kubebuilder:validation:Enum="1.50";"1.51";"1.52";"1.53";"1.54";"1.55";"1.56";"1.57"

@@ -130,6 +130,8 @@ const (
 	ForeignMachinesReason = "ForeignMachines"
 	// TemplateMissingReason says that the infrastructure machine template does not exist.
 	TemplateMissingReason = "InfrastructureTemplateMissing"
+	// OSNotDrivenReason says that no Machine is made, because this version drives no control plane of its operating system.
+	OSNotDrivenReason = "OperatingSystemNotDriven"
 	// EtcdHealthyReason says that all members are healthy.
 	EtcdHealthyReason = "Healthy"
 	// EtcdNotAskedReason says that there is no etcd to ask.

@@ -39,6 +39,7 @@ type IngotControlPlaneSpec struct {
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!has(self.role)",message="role belongs to one machine: remove it"
 	// +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom)",message="restoreFrom belongs to one machine: remove it"
+	// +kubebuilder:validation:XValidation:rule="has(self.talos) == has(oldSelf.talos)",message="a control plane of Talos and one of kubeadm are never one and the same, not even for a while: make another Cluster"
 	// +kubebuilder:validation:XValidation:rule="!has(self.bottlerocket)",message="upstream supports no control plane on Bottlerocket: give the control plane another operating system, for example Talos or Flatcar, and Bottlerocket to workers"
 	// +kubebuilder:validation:XValidation:rule="!has(self.kairos)",message="Ingot drives no control plane of k3s or k0s: let another provider run it, and give Kairos to workers"
 	Config bootstrapv1.IngotConfigSpec `json:"config,omitempty,omitzero"`
