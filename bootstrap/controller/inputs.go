@@ -21,9 +21,11 @@ import (
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talossecrets"
 )
 
 // certificates reads what the role needs of the cluster's authorities. A worker gets no private key: it recognises the
@@ -58,6 +60,11 @@ func (r *Reconciler) certificates(ctx context.Context, w *world, in *osfamily.In
 		}
 		in.Join.CACertHashes, in.Join.CACert = pins, pairs[secret.ClusterCA].Cert
 	}
+	if w.config.Spec.Talos != nil {
+		if outcome := r.talos(ctx, w, in); !outcome.Done() {
+			return outcome
+		}
+	}
 	if w.role() != bootstrapv1.RoleWorker {
 		in.Certificates = &osfamily.Certificates{
 			ClusterCA:      pairs[secret.ClusterCA],
@@ -67,6 +74,28 @@ func (r *Reconciler) certificates(ctx context.Context, w *world, in *osfamily.In
 		}
 	}
 	return flow.Advance(bootstrapv1.CertificatesAvailableReason, "")
+}
+
+// talos reads what a cluster of Talos has beside its authorities. A worker gets no private key of it.
+func (r *Reconciler) talos(ctx context.Context, w *world, in *osfamily.Input) flow.Outcome {
+	name := secret.Name(w.cluster.Name, talossecrets.Purpose)
+	found, err := r.getSecret(ctx, client.ObjectKey{Namespace: w.cluster.Namespace, Name: name})
+	if err != nil {
+		return flow.Fail(clusterv1.InternalErrorReason, fmt.Sprintf("reading Secret %s failed; trying again", name), err)
+	}
+	if found == nil {
+		return flow.Wait(bootstrapv1.WaitingForCertificatesReason, fmt.Sprintf(
+			"Secret %s does not exist yet: the provider of a control plane of Talos makes it, and machines of Talos join no other", name), secretRetry)
+	}
+	secrets, err := talossecrets.Read(found.Data, r.Clock.Now())
+	if err != nil {
+		return flow.Wait(bootstrapv1.WaitingForCertificatesReason, fmt.Sprintf("Secret %s cannot be used, %v: replace it", name, err), secretRetry)
+	}
+	if w.role() == bootstrapv1.RoleWorker {
+		secrets = secrets.ForWorker()
+	}
+	in.Talos = &secrets
+	return flow.Advance("", "")
 }
 
 func keyPair(s *corev1.Secret) osfamily.KeyPair {
@@ -144,25 +173,48 @@ func (r *Reconciler) secrets(ctx context.Context, w *world) (osfamily.Secrets, f
 	return read, flow.Advance("", "")
 }
 
-// providerID reads the machine's identity where Ingot provides the infrastructure: it is chosen before anything else
-// happens to the machine. Other providers tell the Node themselves, or choose it at a time that is no business of
-// ours; for them the answer is empty, always, so that what is rendered does not depend on who was faster.
-func (r *Reconciler) providerID(ctx context.Context, w *world) (string, flow.Outcome) {
+// infrastructure is what the infrastructure machine tells.
+type infrastructure struct {
+	providerID string
+	image      osfamily.Image
+}
+
+// infrastructure reads the machine's identity, and for families that write by release what it is cast from, where Ingot
+// provides the infrastructure: both are chosen before bootstrap data are asked for. Other providers tell the Node themselves, or
+// choose it at a time that is no business of ours; for them the answer is empty, always, so that what is rendered does not
+// depend on who was faster.
+func (r *Reconciler) infrastructure(ctx context.Context, w *world, family osfamily.Family) (infrastructure, flow.Outcome) {
+	var found infrastructure
 	ref := w.machine.Spec.InfrastructureRef
 	if ref.APIGroup != infrav1.GroupVersion.Group || ref.Kind != "IngotMachine" {
-		return "", flow.Advance("", "")
+		return found, flow.Advance("", "")
 	}
 	waiting := flow.Wait(bootstrapv1.WaitingForProviderIDReason, fmt.Sprintf("IngotMachine %s has no provider ID yet", ref.Name), identityRetry)
 	machine, err := external.GetObjectFromContractVersionedRef(ctx, r.Client, ref, w.machine.Namespace)
 	if apierrors.IsNotFound(err) {
-		return "", waiting
+		return found, waiting
 	}
 	if err != nil {
-		return "", flow.Fail(clusterv1.InternalErrorReason, fmt.Sprintf("reading IngotMachine %s failed; trying again", ref.Name), err)
+		return found, flow.Fail(clusterv1.InternalErrorReason, fmt.Sprintf("reading IngotMachine %s failed; trying again", ref.Name), err)
 	}
-	id, _, err := unstructured.NestedString(machine.Object, "spec", "providerID")
-	if err != nil || id == "" {
-		return "", waiting
+	if found.providerID, _, err = unstructured.NestedString(machine.Object, "spec", "providerID"); err != nil || found.providerID == "" {
+		return found, waiting
 	}
-	return id, flow.Advance("", "")
+	if _, byRelease := family.(osfamily.Releaser); !byRelease {
+		return found, flow.Advance("", "")
+	}
+	name, _, err := unstructured.NestedString(machine.Object, "spec", "pinnedImage", "name")
+	if err != nil || name == "" {
+		return found, flow.Wait(bootstrapv1.WaitingForImageReason, fmt.Sprintf("IngotMachine %s has no image yet, whose release decides what is written", ref.Name), identityRetry)
+	}
+	image := &ingotv1.NodeImage{}
+	switch err := r.Client.Get(ctx, client.ObjectKey{Name: name}, image); {
+	case apierrors.IsNotFound(err):
+		return found, flow.Wait(bootstrapv1.WaitingForImageReason, fmt.Sprintf(
+			"NodeImage %s, which IngotMachine %s is pinned to, does not exist: create it again, or delete the Machine", name, ref.Name), secretRetry)
+	case err != nil:
+		return found, flow.Fail(clusterv1.InternalErrorReason, fmt.Sprintf("reading NodeImage %s failed; trying again", name), err)
+	}
+	found.image.OSVersion = image.Spec.OS.Version
+	return found, flow.Advance("", "")
 }

@@ -35,6 +35,8 @@ type Subject struct {
 	Cluster *clusterv1.Cluster
 	// ProviderID is the machine's identity; empty where there is none.
 	ProviderID string
+	// Image is what the machine is cast from, as far as it matters to the family.
+	Image osfamily.Image
 }
 
 // Rendering is what came of it.
@@ -50,7 +52,7 @@ type Rendering struct {
 }
 
 // What stands for a machine and a cluster that nobody knows yet. The address is for documents, the version the oldest that is
-// rendered for.
+// rendered for, or one that all releases of an operating system run where a family writes by release.
 const (
 	AnyMachine    = "any-machine"
 	AnyCluster    = "any-cluster"
@@ -58,6 +60,8 @@ const (
 	AnyHost       = "192.0.2.1"
 	AnyPort       = 6443
 	AnyVersion    = "v1.31.0"
+
+	anyVersionByRelease = "v1.35.0"
 )
 
 // VersionPath is where families see the version of Kubernetes that is not theirs to set.
@@ -69,10 +73,33 @@ func (p Preview) Family(spec bootstrapv1.IngotConfigSpec) osfamily.Family {
 	return p.Families[name]
 }
 
-// AnySubject is whatever machine is made from a config. The version is that of Kubernetes; empty means that it is not known.
-func AnySubject(spec bootstrapv1.IngotConfigSpec, version string) Subject {
-	s := Subject{Config: &bootstrapv1.IngotConfig{Spec: spec}, Machine: &clusterv1.Machine{}, Cluster: &clusterv1.Cluster{}, ProviderID: AnyProviderID}
-	s.Machine.Name, s.Machine.Spec.Version = AnyMachine, cmp.Or(version, AnyVersion)
+// AnyVersion is the version of Kubernetes that stands for one that nobody knows.
+func (p Preview) AnyVersion(spec bootstrapv1.IngotConfigSpec) string {
+	if _, byRelease := p.Family(spec).(osfamily.Releaser); byRelease {
+		return anyVersionByRelease
+	}
+	return AnyVersion
+}
+
+// AnyImages are what machines of a config may be cast from, the newest first. One of them says nothing where the family does
+// not write by release.
+func (p Preview) AnyImages(spec bootstrapv1.IngotConfigSpec) []osfamily.Image {
+	releaser, byRelease := p.Family(spec).(osfamily.Releaser)
+	if !byRelease {
+		return []osfamily.Image{{}}
+	}
+	var images []osfamily.Image
+	for _, release := range releaser.Releases() {
+		images = append(images, osfamily.Image{OSVersion: release})
+	}
+	return images
+}
+
+// AnySubject is whatever machine is made from a config and an image. The version is that of Kubernetes; empty means that it is
+// not known.
+func (p Preview) AnySubject(spec bootstrapv1.IngotConfigSpec, image osfamily.Image, version string) Subject {
+	s := Subject{Config: &bootstrapv1.IngotConfig{Spec: spec}, Machine: &clusterv1.Machine{}, Cluster: &clusterv1.Cluster{}, ProviderID: AnyProviderID, Image: image}
+	s.Machine.Name, s.Machine.Spec.Version = AnyMachine, cmp.Or(version, p.AnyVersion(spec))
 	s.Cluster.Name = AnyCluster
 	s.Cluster.Spec.ControlPlaneEndpoint = clusterv1.APIEndpoint{Host: AnyHost, Port: AnyPort}
 	return s
@@ -94,11 +121,11 @@ func (p Preview) Look(ctx context.Context, key client.ObjectKey) (subject Subjec
 	if err := p.Client.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: w.machine.Spec.ClusterName}, w.cluster); err != nil {
 		return Subject{}, "", err
 	}
-	id, outcome := (&Reconciler{Client: p.Client}).providerID(ctx, w)
+	infra, outcome := (&Reconciler{Client: p.Client}).infrastructure(ctx, w, p.Family(w.config.Spec))
 	if !outcome.Done() {
 		note = outcome.Message()
 	}
-	return Subject{Config: w.config, Machine: w.machine, Cluster: w.cluster, ProviderID: id}, note, nil
+	return Subject{Config: w.config, Machine: w.machine, Cluster: w.cluster, ProviderID: infra.providerID, Image: infra.image}, note, nil
 }
 
 // Render renders for a machine, with placeholders for all that is secret.
@@ -112,7 +139,7 @@ func (p Preview) Render(s Subject) Rendering {
 	}
 	var in osfamily.Input
 	describe(w, &in)
-	in.Machine.ProviderID = s.ProviderID
+	in.Machine.ProviderID, in.Image = s.ProviderID, s.Image
 	in.Secrets = referred(s.Config.Spec)
 	r.Family = family
 	r.Bundle, r.Report = family.Render(osfamily.WithPlaceholders(in))

@@ -109,26 +109,30 @@ func (r *Reconciler) createData(ctx context.Context, w *world, in *osfamily.Inpu
 	if !outcome.Done() {
 		return outcome
 	}
-	if in.Machine.ProviderID, outcome = r.providerID(ctx, w); !outcome.Done() {
+	infra, outcome := r.infrastructure(ctx, w, family)
+	if !outcome.Done() {
 		return outcome
 	}
+	in.Machine.ProviderID, in.Image = infra.providerID, infra.image
 	if in.Restore, outcome = r.restore(ctx, w); !outcome.Done() {
 		return outcome
 	}
 	if in.Secrets, outcome = r.secrets(ctx, w); !outcome.Done() {
 		return outcome
 	}
-	token, err := newToken(w.config.UID)
-	if err != nil {
-		return flow.Fail(clusterv1.InternalErrorReason, "making a token failed", err)
+	if w.joinsByToken() {
+		token, err := newToken(w.config.UID)
+		if err != nil {
+			return flow.Fail(clusterv1.InternalErrorReason, "making a token failed", err)
+		}
+		in.Join.Token = token
 	}
-	in.Join.Token = token
 
 	bundle, report := family.Render(*in)
 	if err := report.Err(); err != nil {
 		return flow.Stall(bootstrapv1.RenderFailedReason, err.Error())
 	}
-	w.data = dataSecretFor(w, bundle, family.Name(), token)
+	w.data = dataSecretFor(w, bundle, family.Name(), in.Join.Token)
 	switch err := r.Client.Create(ctx, w.data); {
 	case apierrors.IsAlreadyExists(err):
 		return flow.Fail(clusterv1.InternalErrorReason, "somebody else made the Secret at the same time; trying again", err)
@@ -139,7 +143,16 @@ func (r *Reconciler) createData(ctx context.Context, w *world, in *osfamily.Inpu
 	return flow.Advance("", "")
 }
 
+// dataSecretFor is the Secret with a bundle, and with the token that is in it where there is one.
 func dataSecretFor(w *world, bundle osfamily.Bundle, family ingotv1.OSFamily, token string) *corev1.Secret {
+	data := map[string][]byte{
+		valueKey:  bundle.Data,
+		formatKey: []byte(bundle.Format),
+		familyKey: []byte(family),
+	}
+	if token != "" {
+		data[tokenKey] = []byte(token)
+	}
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:       w.config.Namespace,
@@ -148,12 +161,7 @@ func dataSecretFor(w *world, bundle osfamily.Bundle, family ingotv1.OSFamily, to
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(w.config, bootstrapv1.GroupVersion.WithKind("IngotConfig"))},
 		},
 		Type: clusterv1.ClusterSecretType,
-		Data: map[string][]byte{
-			valueKey:  bundle.Data,
-			formatKey: []byte(bundle.Format),
-			familyKey: []byte(family),
-			tokenKey:  []byte(token),
-		},
+		Data: data,
 	}
 }
 
@@ -190,6 +198,8 @@ func familyOf(spec bootstrapv1.IngotConfigSpec) (name ingotv1.OSFamily, block st
 	switch {
 	case spec.CloudInit != nil:
 		return ingotv1.OSFamilyCloudInit, "spec.cloudInit"
+	case spec.Talos != nil:
+		return ingotv1.OSFamilyTalos, "spec.talos"
 	case spec.Bottlerocket != nil:
 		return ingotv1.OSFamilyBottlerocket, "spec.bottlerocket"
 	case spec.Kairos != bootstrapv1.KairosConfig{}:

@@ -42,6 +42,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/flatcar"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kairos"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talos"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
@@ -50,7 +51,7 @@ import (
 func TestStories(t *testing.T) {
 	log.SetLogger(testLogger(t))
 	config := startAPIServer(t)
-	for _, chapter := range []map[string]func(*story){waitStories(), publishStories(), tokenStories(), leaveStories(), crashStories(), restoreStories(), settingsStories(), secretStories(), previewStories(), declareStories()} {
+	for _, chapter := range []map[string]func(*story){waitStories(), publishStories(), tokenStories(), leaveStories(), crashStories(), restoreStories(), settingsStories(), secretStories(), previewStories(), declareStories(), talosStories()} {
 		for name, tell := range chapter {
 			t.Run(name, func(t *testing.T) { tell(newStory(t, config)) })
 		}
@@ -126,7 +127,7 @@ func testScheme(t *testing.T) *runtime.Scheme {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, clusterv1.AddToScheme, bootstrapv1.AddToScheme, infrav1.AddToScheme,
+		clientgoscheme.AddToScheme, clusterv1.AddToScheme, bootstrapv1.AddToScheme, infrav1.AddToScheme, ingotv1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
@@ -150,6 +151,7 @@ func (s *story) newReconciler(c client.Client) *controller.Reconciler {
 			ingotv1.OSFamilyGeneric: generic.New(), ingotv1.OSFamilyCloudInit: cloudinit.New(),
 			ingotv1.OSFamilyBottlerocket: bottlerocket.New(), ingotv1.OSFamilyKairos: kairos.New(),
 			ingotv1.OSFamilyFlatcar: flatcar.New(), ingotv1.OSFamilyFedoraCoreOS: fedoracoreos.New(),
+			ingotv1.OSFamilyTalos: talos.New(),
 		},
 		Clock: s.clock,
 	}

@@ -65,6 +65,10 @@ func tokenID(uid types.UID) string {
 	return string(id)
 }
 
+// joinsByToken is whether the machine joins by a token of its own. Machines of Talos share one, which is among the secrets of
+// their cluster.
+func (w *world) joinsByToken() bool { return w.config.Spec.Talos == nil }
+
 // loan is the token of a config.
 type loan struct {
 	id, secret string
@@ -123,7 +127,7 @@ func (r *Reconciler) keepToken(ctx context.Context, w *world) flow.Outcome {
 		}
 		controllerutil.RemoveFinalizer(w.config, bootstrapv1.IngotConfigFinalizer)
 		return flow.Advance("", "")
-	case w.leaving() || w.role() == bootstrapv1.RoleInit:
+	case w.leaving() || w.role() == bootstrapv1.RoleInit || !w.joinsByToken():
 		return flow.Advance("", "")
 	}
 	if outcome := r.lend(ctx, w); !outcome.Done() {
@@ -135,7 +139,7 @@ func (r *Reconciler) keepToken(ctx context.Context, w *world) flow.Outcome {
 // lend makes sure that the token is in the workload cluster and good for a while. Whoever removed it, the same token
 // comes back, because the machine knows no other. The first node brings its own.
 func (r *Reconciler) lend(ctx context.Context, w *world) flow.Outcome {
-	if w.role() == bootstrapv1.RoleInit {
+	if w.role() == bootstrapv1.RoleInit || !w.joinsByToken() {
 		return flow.Advance("", "")
 	}
 	workload, err := r.Workload.GetUncachedClient(ctx, w.clusterKey())

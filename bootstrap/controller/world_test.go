@@ -32,7 +32,7 @@ func (s *story) begin(role bootstrapv1.Role, change ...func(*bootstrapv1.IngotCo
 			InfrastructureRef: clusterv1.ContractVersionedObjectReference{APIGroup: infrav1.GroupVersion.Group, Kind: "IngotCluster", Name: clusterName},
 		},
 	})
-	s.create(infraMachine())
+	s.create(s.infraMachine())
 	config := &bootstrapv1.IngotConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: machineName, Labels: map[string]string{clusterv1.ClusterNameLabel: clusterName}},
 		Spec:       bootstrapv1.IngotConfigSpec{Role: role, Ignition: bootstrapv1.IgnitionConfig{Variant: bootstrapv1.IgnitionVariantGeneric}},
@@ -57,11 +57,12 @@ func newMachine() *clusterv1.Machine {
 	}
 }
 
-func infraMachine() *infrav1.IngotMachine {
+// infraMachine is cast from an image of its own, which has the name of the namespace.
+func (s *story) infraMachine() *infrav1.IngotMachine {
 	return &infrav1.IngotMachine{
 		ObjectMeta: metav1.ObjectMeta{Name: machineName},
 		Spec: infrav1.IngotMachineSpec{
-			Image:     infrav1.ImageReference{Name: "ingot-os-1"},
+			Image:     infrav1.ImageReference{Name: s.namespace},
 			Resources: infrav1.MachineResources{CPUs: 2, Memory: resource.MustParse("4Gi")},
 			Networks:  []infrav1.MachineNetwork{{Name: "default"}},
 			Platform:  infrav1.MachinePlatform{Libvirt: infrav1.LibvirtMachine{EndpointName: "local"}},

@@ -102,8 +102,9 @@ func (s Secrets) purposes() []secret.Purpose {
 }
 
 // Create makes the Secrets that are missing from s, owned by owner. A Secret that somebody else made meanwhile is left
-// as it is. algorithm empty means what kubeadm makes by default.
-func (s Secrets) Create(ctx context.Context, writer client.Writer, cluster client.ObjectKey, owner metav1.OwnerReference, algorithm bootstrapv1.KeyAlgorithm) error {
+// as it is. algorithm empty means what kubeadm makes by default. now is when what is
+// made begins to be good.
+func (s Secrets) Create(ctx context.Context, writer client.Writer, cluster client.ObjectKey, owner metav1.OwnerReference, algorithm bootstrapv1.KeyAlgorithm, now time.Time) error {
 	all := secret.NewCertificatesForInitialControlPlane(&kubeadmv1.ClusterConfiguration{
 		EncryptionAlgorithm: kubeadmv1.EncryptionAlgorithmType(algorithm),
 	})
@@ -114,7 +115,7 @@ func (s Secrets) Create(ctx context.Context, writer client.Writer, cluster clien
 		made := &corev1.Secret{}
 		var err error
 		if purpose == Talos {
-			made, err = newTalos(cluster, owner)
+			made, err = newTalos(cluster, owner, now)
 		} else if err = all.GetByPurpose(purpose).Generate(); err == nil {
 			made = all.GetByPurpose(purpose).AsSecret(cluster, owner)
 		}
@@ -130,8 +131,8 @@ func (s Secrets) Create(ctx context.Context, writer client.Writer, cluster clien
 
 // newTalos makes the Secret of Talos as Cluster API makes the others. One write makes all of it: a Secret with a part of it
 // is never seen.
-func newTalos(cluster client.ObjectKey, owner metav1.OwnerReference) (*corev1.Secret, error) {
-	secrets, err := talossecrets.New(time.Now())
+func newTalos(cluster client.ObjectKey, owner metav1.OwnerReference, now time.Time) (*corev1.Secret, error) {
+	secrets, err := talossecrets.New(now)
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func made(t *testing.T, algorithm bootstrapv1.KeyAlgorithm, existing ...client.O
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := found.Create(t.Context(), c, cluster(), owner(), algorithm); err != nil {
+	if err := found.Create(t.Context(), c, cluster(), owner(), algorithm, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if found, err = certificates.Look(t.Context(), c, cluster(), certificates.PurposesFor(bootstrapv1.IngotConfigSpec{Talos: &bootstrapv1.TalosConfig{}})); err != nil {
@@ -116,7 +116,7 @@ func TestTheFirstSecretOfTalosStays(t *testing.T) {
 	t.Parallel()
 	first, c := made(t, "ECDSA-P256")
 	stale := certificates.Secrets{certificates.Talos: nil}
-	if err := stale.Create(t.Context(), c, cluster(), owner(), ""); err != nil {
+	if err := stale.Create(t.Context(), c, cluster(), owner(), "", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	now, err := certificates.Look(t.Context(), c, cluster(), []secret.Purpose{certificates.Talos})

@@ -35,7 +35,7 @@ func (r *Reconciler) apply(ctx context.Context, s *snapshot) error {
 func (r *Reconciler) carryOut(ctx context.Context, s *snapshot, step plan.Step) error {
 	switch step := step.(type) {
 	case plan.CreateCertificates:
-		return s.certificates.Create(ctx, r.Client, client.ObjectKeyFromObject(s.cluster), controllerRef(s.cp), keyAlgorithm(s.cp))
+		return s.certificates.Create(ctx, r.Client, client.ObjectKeyFromObject(s.cluster), controllerRef(s.cp), keyAlgorithm(s.cp), r.Clock.Now())
 	case plan.WriteKubeconfig:
 		return r.writeKubeconfig(ctx, s)
 	case plan.CreateInfraMachine:

@@ -88,7 +88,7 @@ func (m *members) makeCertificates() {
 	if err != nil {
 		m.Fatal(err)
 	}
-	if err := found.Create(m.Context(), api, key, metav1.OwnerReference{}, "ECDSA-P256"); err != nil {
+	if err := found.Create(m.Context(), api, key, metav1.OwnerReference{}, "ECDSA-P256", time.Now()); err != nil {
 		m.Fatal(err)
 	}
 	if found, err = certificates.Look(m.Context(), api, key, certificates.Purposes()); err != nil {

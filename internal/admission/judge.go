@@ -69,10 +69,25 @@ func weigh(preview controller.Preview, config bootstrapv1.IngotConfigSpec) osfam
 	return nil
 }
 
+// dryRun is what the newest release finds that accepts the config: which one the machine is cast from is not known.
 func dryRun(preview controller.Preview, s subject, role bootstrapv1.Role) osfamily.Report {
 	config := *s.config.DeepCopy()
 	config.Role = role
-	rendering := preview.Render(controller.AnySubject(config, s.version))
+	var first osfamily.Report
+	for i, image := range preview.AnyImages(config) {
+		report := dryRunFrom(preview, preview.AnySubject(config, image, s.version))
+		if report.Err() == nil {
+			return report
+		}
+		if i == 0 {
+			first = report
+		}
+	}
+	return first
+}
+
+func dryRunFrom(preview controller.Preview, subject controller.Subject) osfamily.Report {
+	rendering := preview.Render(subject)
 	report := slices.Clone(rendering.Report)
 	if size := len(rendering.Bundle.Data); size > mostBytes {
 		report.Errorf("spec", "has %d bytes as a machine configuration, and a Secret holds %d: build large files into the image", size, mostBytes)

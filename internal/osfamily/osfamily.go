@@ -14,6 +14,7 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/delivery"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talossecrets"
 )
 
 // Family is one operating system family.
@@ -45,18 +46,30 @@ type Weigher interface {
 	Weigh(config bootstrapv1.IngotConfigSpec) Report
 }
 
+// Releaser is a Family that writes something else for each release of its operating system, so that it must know what the
+// machine is cast from.
+type Releaser interface {
+	// Releases are versions of the operating system, one of each release that is written for, the newest first.
+	Releases() []string
+}
+
 // Input is everything that decides a node's machine configuration.
 type Input struct {
 	// Cluster describes the cluster.
 	Cluster Cluster
 	// Machine describes the machine.
 	Machine Machine
+	// Image is what is known of the image that the machine is cast from.
+	Image Image
 	// Role is what the node does; never empty.
 	Role bootstrapv1.Role
 	// Config is the user's description of the node.
 	Config bootstrapv1.IngotConfigSpec
 	// Certificates are the cluster's authorities; nil for workers, who join by the authority's public key hash.
 	Certificates *Certificates
+	// Talos are the secrets that a cluster of Talos has beside its authorities; nil for other families. A worker's hold no
+	// private key.
+	Talos *talossecrets.Secrets
 	// Join is how the node finds and trusts the cluster. For RoleInit only Token is set: the token that the node makes.
 	Join Join
 	// Restore is what the machine fetches before it makes the cluster; nil where nothing is restored. It goes with RoleInit
@@ -100,6 +113,12 @@ type Machine struct {
 	ProviderID string
 }
 
+// Image is what is known of an image. It is the zero value where another provider makes the machine.
+type Image struct {
+	// OSVersion is the version of its operating system, as NodeImage.spec.os.version has it.
+	OSVersion string
+}
+
 // Certificates are the authorities of a cluster, PEM encoded. They are secret.
 type Certificates struct {
 	ClusterCA      KeyPair
@@ -116,7 +135,7 @@ type KeyPair struct {
 
 // Join is how a node finds and trusts its cluster. It is secret.
 type Join struct {
-	// Token is a bootstrap token in the form abcdef.0123456789abcdef.
+	// Token is a bootstrap token in the form abcdef.0123456789abcdef. It is empty for families whose nodes join without one.
 	Token string
 	// CACertHashes are public key pins of the cluster authority in the form sha256:<hex>.
 	CACertHashes []string

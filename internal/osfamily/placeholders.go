@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talossecrets"
 )
 
 // PlaceholderToken stands for a bootstrap token, and has its form.
@@ -36,13 +37,19 @@ func WithPlaceholders(in Input) Input {
 		in.Join.CACert = []byte(PlaceholderAuthority)
 	}
 	in.Secrets = placeholderSecrets(in.Secrets)
-	in.Certificates, in.Restore = nil, nil
+	in.Certificates, in.Restore, in.Talos = nil, nil, nil
+	if in.Config.Talos != nil {
+		in.Join.Token, in.Talos = "", placeholderTalos(in.Role)
+	}
 	if in.Role != bootstrapv1.RoleWorker {
 		in.Certificates = &Certificates{
 			ClusterCA:      placeholderPair("cluster's authority"),
 			EtcdCA:         placeholderPair("authority of etcd"),
 			FrontProxyCA:   placeholderPair("authority of the front proxy"),
 			ServiceAccount: placeholderPair("signer of service accounts"),
+		}
+		if in.Config.Talos != nil {
+			in.Certificates.readable()
 		}
 	}
 	if in.Config.RestoreFrom.Name != "" {
@@ -67,4 +74,26 @@ func placeholderSecrets(secrets Secrets) Secrets {
 
 func placeholderPair(of string) KeyPair {
 	return KeyPair{Cert: []byte("<certificate of the " + of + ">\n"), Key: []byte("<hidden: key of the " + of + ">\n")}
+}
+
+// readable puts a certificate and a key behind each placeholder. Talos' machinery takes nothing for one that it cannot read.
+func (c *Certificates) readable() {
+	cert, key := talossecrets.Known(placeholderSecret)
+	for _, pair := range []*KeyPair{&c.ClusterCA, &c.EtcdCA, &c.FrontProxyCA, &c.ServiceAccount} {
+		pair.Cert, pair.Key = append(pair.Cert, cert...), append(pair.Key, key...)
+	}
+}
+
+// placeholderTalos are secrets of a cluster of Talos in the form that they have.
+func placeholderTalos(role bootstrapv1.Role) *talossecrets.Secrets {
+	const bytes = "aGlkZGVuaGlkZGVuaGlkZGVuaGlkZGVuaGlkZGVuaGk=" // hiddenhidden...
+	cert, key := talossecrets.Known(placeholderSecret)
+	secrets := talossecrets.Secrets{
+		CACert: cert, CAKey: key, ClusterID: bytes, ClusterSecret: bytes, SecretboxKey: bytes,
+		MachineToken: PlaceholderToken, BootstrapToken: PlaceholderToken,
+	}
+	if role == bootstrapv1.RoleWorker {
+		secrets = secrets.ForWorker()
+	}
+	return &secrets
 }

@@ -109,16 +109,19 @@ func (f *file) render(j job) error {
 	notes = append(notes, more...)
 	machine := &clusterv1.Machine{}
 	machine.Namespace, machine.Name = j.object.GetNamespace(), cmp.Or(j.name, controller.AnyMachine)
-	machine.Spec.Version = cmp.Or(j.version, controller.AnyVersion)
+	machine.Spec.Version = cmp.Or(j.version, f.preview.AnyVersion(j.spec))
 	if j.name == "" {
 		notes = append(notes, controller.AnyMachine+" stands for the name of the machine")
 	}
 	if j.version == "" {
-		notes = append(notes, controller.AnyVersion+" stands for the Kubernetes version, which the file does not name")
+		notes = append(notes, machine.Spec.Version+" stands for the Kubernetes version, which the file does not name")
 	}
 	config := &bootstrapv1.IngotConfig{Spec: j.spec}
 	config.Spec.Role = j.role
-	subject := controller.Subject{Config: config, Machine: machine, Cluster: cluster}
+	subject := controller.Subject{Config: config, Machine: machine, Cluster: cluster, Image: f.preview.AnyImages(j.spec)[0]}
+	if subject.Image.OSVersion != "" {
+		notes = append(notes, subject.Image.OSVersion+" stands for the release of the image, which decides what is written")
+	}
 	if j.infra == "" || j.infra == "IngotMachineTemplate" || j.infra == "IngotMachine" {
 		subject.ProviderID = cmp.Or(j.identity, controller.AnyProviderID)
 	}

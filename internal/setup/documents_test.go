@@ -16,6 +16,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kairos"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talos"
 )
 
 const settingsPage = "../../docs/node-settings.md"
@@ -28,7 +29,7 @@ type column struct {
 
 // What the page says of a family is what the family's own table says.
 func TestSettingsPageSaysWhatFamiliesRender(t *testing.T) {
-	columns := []column{{"Generic", kubeadm.Support()}, {"Flatcar", kubeadm.Support()}, {"FedoraCoreOS", kubeadm.Support()}, {"CloudInit", kubeadm.Support()}, {"Bottlerocket", bottlerocket.Support()}, {"Kairos with k3s", kairos.Support("k3s")}, {"Kairos with k0s", kairos.Support("k0s")}}
+	columns := []column{{"Generic", kubeadm.Support()}, {"Flatcar", kubeadm.Support()}, {"FedoraCoreOS", kubeadm.Support()}, {"CloudInit", kubeadm.Support()}, {"Bottlerocket", bottlerocket.Support()}, {"Kairos with k3s", kairos.Support("k3s")}, {"Kairos with k0s", kairos.Support("k0s")}, {"Talos", talos.Support()}}
 	var want strings.Builder
 	want.WriteString("| Setting |")
 	for _, c := range columns {

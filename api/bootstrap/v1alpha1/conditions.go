@@ -35,6 +35,8 @@ const (
 	WaitingForControlPlaneReason = "WaitingForControlPlaneInitialized"
 	// WaitingForProviderIDReason says that the infrastructure provider has not chosen the machine's identity yet.
 	WaitingForProviderIDReason = "WaitingForProviderID"
+	// WaitingForImageReason says that the image is not known yet whose release decides what is written.
+	WaitingForImageReason = "WaitingForImage"
 	// WaitingForRestoreReason says that the Secret that restoreFrom names does not exist yet or cannot be read; the message
 	// names it and says what to do.
 	WaitingForRestoreReason = "WaitingForRestore"

@@ -4,6 +4,8 @@
 package osfamilytest
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +14,7 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talossecrets"
 )
 
 const (
@@ -142,16 +145,26 @@ func BrokenCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 // Worker is the portable input of a worker with nothing set but the operating system block, for a family to make its own
 // cases of.
 func Worker(selectFamily func(*bootstrapv1.IngotConfigSpec)) osfamily.Input {
-	in := input(bootstrapv1.RoleWorker)
-	selectFamily(&in.Config)
-	return in
+	return Node(bootstrapv1.RoleWorker, selectFamily)
 }
 
 // FullWorker is the portable input of a worker with every portable option. selectFamily is asked last, so that it can take
 // back what the family has not.
 func FullWorker(selectFamily func(*bootstrapv1.IngotConfigSpec)) osfamily.Input {
-	in := full(bootstrapv1.RoleWorker)
-	selectFamily(&in.Config)
+	return FullNode(bootstrapv1.RoleWorker, selectFamily)
+}
+
+// Node is the portable input of a role with nothing set but the operating system block.
+func Node(role bootstrapv1.Role, selectFamily func(*bootstrapv1.IngotConfigSpec)) osfamily.Input {
+	in := input(role)
+	selectInto(&in, selectFamily)
+	return in
+}
+
+// FullNode is the portable input of a role with every portable option, like FullWorker.
+func FullNode(role bootstrapv1.Role, selectFamily func(*bootstrapv1.IngotConfigSpec)) osfamily.Input {
+	in := full(role)
+	selectInto(&in, selectFamily)
 	return in
 }
 
@@ -180,20 +193,60 @@ func restoring(in *osfamily.Input, authority string) {
 
 func selected(cases []Case, selectFamily func(*bootstrapv1.IngotConfigSpec)) []Case {
 	for i := range cases {
-		selectFamily(&cases[i].Input.Config)
+		selectInto(&cases[i].Input, selectFamily)
 		if cases[i].Without != nil {
-			selectFamily(&cases[i].Without.Config)
+			selectInto(cases[i].Without, selectFamily)
 		}
 	}
 	return cases
 }
+
+// selectInto sets the operating system block, and what its family needs beside it.
+func selectInto(in *osfamily.Input, selectFamily func(*bootstrapv1.IngotConfigSpec)) {
+	selectFamily(&in.Config)
+	if in.Config.Talos != nil {
+		addTalos(in)
+	}
+}
+
+// addTalos adds what the control plane provider makes for a cluster of Talos. Talos reads authorities before it accepts them,
+// so text does not do for them here; what is broken stays so.
+func addTalos(in *osfamily.Input) {
+	bytes := func(of string) string {
+		sum := sha256.Sum256([]byte(secretMark + " " + of))
+		return base64.StdEncoding.EncodeToString(sum[:])
+	}
+	cert, key := talossecrets.Known(secretMark + " authority of Talos")
+	secrets := talossecrets.Secrets{
+		CACert: cert, CAKey: key, ClusterID: bytes("cluster"), ClusterSecret: bytes("secret"), SecretboxKey: bytes("secretbox"),
+		MachineToken: "machin." + tokenSecret, BootstrapToken: "abcdef." + tokenSecret,
+	}
+	if in.Role == bootstrapv1.RoleWorker {
+		secrets = secrets.ForWorker()
+	}
+	in.Talos = &secrets
+	if c := in.Certificates; c != nil {
+		for of, pair := range map[string]*osfamily.KeyPair{"cluster": &c.ClusterCA, "etcd": &c.EtcdCA, "front proxy": &c.FrontProxyCA, "service account": &c.ServiceAccount} {
+			cert, key := talossecrets.Known(secretMark + " authority of the " + of)
+			if len(pair.Cert) > 0 && len(pair.Key) > 0 {
+				pair.Cert, pair.Key = cert, key
+			}
+		}
+	}
+	if in.Config.Talos.Contract == "1.12" && in.Cluster.KubernetesVersion == newest {
+		in.Cluster.KubernetesVersion = "v1.35.6" // the newest that it runs
+	}
+}
+
+// newest is the Kubernetes of the cases.
+const newest = "v1.36.3"
 
 // input is the smallest good input of a role.
 func input(role bootstrapv1.Role) osfamily.Input {
 	in := osfamily.Input{
 		Cluster: osfamily.Cluster{
 			Name:              "harbour",
-			KubernetesVersion: "v1.36.3",
+			KubernetesVersion: newest,
 			EndpointHost:      "192.0.2.10",
 			EndpointPort:      6443,
 			PodCIDRs:          []string{"10.244.0.0/16"},

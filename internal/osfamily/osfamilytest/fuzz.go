@@ -21,7 +21,7 @@ func Fuzz(f *testing.F, s Suite) {
 	f.Add("ControlPlane", "", "\n", "", int32(-1), "1", "/", "\"", "%s", int32(-1), "-", int32(-1), "\x00")
 	f.Fuzz(func(t *testing.T, role, name, providerID, host string, port int32, version, key, value, device string, router int32, cpu string, seconds int32, address string) {
 		in := input(bootstrapv1.Role(role))
-		s.Select(&in.Config)
+		selectInto(&in, s.Select)
 		in.Machine.Name, in.Machine.ProviderID = name, providerID
 		in.Cluster.EndpointHost, in.Cluster.EndpointPort, in.Cluster.KubernetesVersion = host, port, version
 		in.Config.JoinTimeoutSeconds = &seconds

@@ -404,7 +404,7 @@ func FuzzSettings(f *testing.F, s Suite) {
 	f.Add("\"", "https://\"\n[header]", "-----BEGIN", "a:b", "\"\\\n", "/", "\x00", "7", "apt-daily.timer", "[", "net/ipv4/conf/eth0.1/rp_filter", "\"", true)
 	f.Fuzz(func(t *testing.T, host, url, authority, user, password, path, content, mode, unit, text, key, value string, flag bool) {
 		in := worker()
-		s.Select(&in.Config)
+		selectInto(&in, s.Select)
 		credentials := bootstrapv1.RegistryCredentials{Username: user, PasswordFrom: secretValue("registry", "password")}
 		in.Secrets["registry"]["password"] = []byte(password)
 		in.Secrets["agent"]["token"] = []byte(content)

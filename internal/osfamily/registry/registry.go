@@ -14,13 +14,14 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/flatcar"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kairos"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talos"
 )
 
 // Families are the operating system families that this version renders for and delivers to.
 func Families() map[ingotv1.OSFamily]osfamily.Family {
 	known := map[ingotv1.OSFamily]osfamily.Family{}
 	for _, family := range []osfamily.Family{
-		generic.New(), cloudinit.New(), flatcar.New(), fedoracoreos.New(), bottlerocket.New(), kairos.New(),
+		generic.New(), cloudinit.New(), flatcar.New(), fedoracoreos.New(), bottlerocket.New(), kairos.New(), talos.New(),
 	} {
 		known[family.Name()] = family
 	}

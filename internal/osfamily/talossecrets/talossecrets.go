@@ -105,25 +105,56 @@ func Read(data map[string][]byte, now time.Time) (Secrets, error) {
 		BootstrapToken: string(data[BootstrapTokenKey]),
 		SecretboxKey:   string(data[SecretboxKeyKey]),
 	}
-	if err := checkAuthority(s.CACert, s.CAKey, now); err != nil {
+	if err := s.Check(); err != nil {
 		return Secrets{}, err
 	}
-	return s, s.checkText()
+	return s, checkTime(s.CACert, now)
 }
 
+// ForWorker returns what a worker needs: no private key, and nothing that decrypts what etcd holds.
+func (s Secrets) ForWorker() Secrets {
+	s.CAKey, s.SecretboxKey = nil, ""
+	return s
+}
+
+// CheckWorker says what is missing or of no use for a worker. It does not know what time it is.
+func (s Secrets) CheckWorker() error {
+	if err := checkCertificate(s.CACert); err != nil {
+		return err
+	}
+	return s.checkText()
+}
+
+// Check says what is missing or of no use for a control plane node. It does not know what time it is.
+func (s Secrets) Check() error {
+	if err := checkAuthority(s.CACert, s.CAKey); err != nil {
+		return err
+	}
+	if err := checkBytes(SecretboxKeyKey, s.SecretboxKey); err != nil {
+		return err
+	}
+	return s.checkText()
+}
+
+// checkText covers what every machine gets.
 func (s Secrets) checkText() error {
 	if !regexp.MustCompile(`^[A-Za-z0-9+/_=-]{16,64}$`).MatchString(s.ClusterID) {
 		return fmt.Errorf("its %s is not base64", ClusterIDKey)
 	}
-	for _, text := range []struct{ key, value string }{{ClusterSecretKey, s.ClusterSecret}, {SecretboxKeyKey, s.SecretboxKey}} {
-		if raw, err := base64.StdEncoding.DecodeString(text.value); err != nil || len(raw) != keyBytes {
-			return fmt.Errorf("its %s is not %d bytes in base64", text.key, keyBytes)
-		}
+	if err := checkBytes(ClusterSecretKey, s.ClusterSecret); err != nil {
+		return err
 	}
 	for _, text := range []struct{ key, value string }{{MachineTokenKey, s.MachineToken}, {BootstrapTokenKey, s.BootstrapToken}} {
 		if !regexp.MustCompile(`^[a-z0-9]{6}\.[a-z0-9]{16}$`).MatchString(text.value) {
 			return fmt.Errorf("its %s is not of the form abcdef.0123456789abcdef", text.key)
 		}
+	}
+	return nil
+}
+
+func checkBytes(key, value string) error {
+	if raw, err := base64.StdEncoding.DecodeString(value); err != nil || len(raw) != keyBytes {
+		return fmt.Errorf("its %s is not %d bytes in base64", key, keyBytes)
 	}
 	return nil
 }
