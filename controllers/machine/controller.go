@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
+	"sigs.k8s.io/cluster-api/util"
 	"sigs.k8s.io/cluster-api/util/annotations"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/cluster-api/util/paused"
@@ -133,6 +134,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ct
 	run := r.run
 	if !w.infra.DeletionTimestamp.IsZero() {
 		run = r.release
+	}
+	if w.machine != nil && util.IsControlPlaneMachine(w.machine) {
+		ctx = platform.Urgent(ctx)
 	}
 	outcome, err := run(ctx, w)
 	if err != nil || w.gone {

@@ -225,7 +225,7 @@ func (r *Reconciler) instanceFailed(w *world, err error) flow.Outcome {
 		if w.started() {
 			w.infra.Status.Power = infrav1.PowerStateUnknown
 		}
-		return flow.Wait(infrav1.EndpointUnavailableReason, err.Error(), unreachableWait).Unknown()
+		return flow.Wait(unreachable(err), err.Error(), unreachableWait).Unknown()
 	case errors.Is(err, platform.ErrForeign):
 		r.warnOnce(w, infrav1.InstanceReadyCondition, infrav1.InstanceForeignReason, "EnsureInstance", err.Error())
 		return flow.Stall(infrav1.InstanceForeignReason, err.Error())
@@ -237,6 +237,14 @@ func (r *Reconciler) instanceFailed(w *world, err error) flow.Outcome {
 	default:
 		return flow.Fail(infrav1.InstanceCreatingReason, "", err)
 	}
+}
+
+// unreachable is the reason for an endpoint that could not tell.
+func unreachable(err error) string {
+	if errors.Is(err, platform.ErrCircuitOpen) {
+		return infrav1.EndpointCircuitOpenReason
+	}
+	return infrav1.EndpointUnavailableReason
 }
 
 func powerState(power platform.Power) infrav1.PowerState {

@@ -73,7 +73,7 @@ func (r *Reconciler) releaseInstance(ctx context.Context, w *world) flow.Outcome
 	seen, err := p.Release(ctx, platform.ReleaseRequest{Identity: w.identity(), ForceAfter: forceAfter})
 	switch {
 	case errors.Is(err, platform.ErrUnreachable):
-		return flow.Wait(infrav1.EndpointUnavailableReason, err.Error(), unreachableWait)
+		return flow.Wait(unreachable(err), err.Error(), unreachableWait)
 	case errors.Is(err, platform.ErrForeign):
 		r.warnOnce(w, infrav1.DeletingCondition, infrav1.InstanceForeignReason, "ReleaseInstance", err.Error())
 		return flow.Wait(infrav1.InstanceForeignReason, err.Error(), unreachableWait)

@@ -44,7 +44,11 @@ func (r *Reconciler) connect(ctx context.Context, endpoint *ingotv1.PlatformEndp
 	if err != nil {
 		return flow.Stall(ingotv1.PlatformEndpointInvalidReason, err.Error()), nil
 	}
-	told := known.check(r.now(), open, func() answer { return ask(ctx, open) })
+	told := known.check(r.now(), open, func() answer {
+		told := ask(ctx, open)
+		told.circuitOpen = r.Sessions.CircuitOpen(endpoint.Name)
+		return told
+	})
 	if told.err == nil {
 		endpoint.Status.Version = told.version
 		setCapacity(endpoint, told.capacity)
@@ -58,6 +62,8 @@ type answer struct {
 	// capacity is nil where the endpoint did not tell.
 	capacity *platform.Capacity
 	err      error
+	// circuitOpen is whether it is not asked about machines, because it left too much unanswered.
+	circuitOpen bool
 }
 
 func ask(ctx context.Context, open session.Session) answer {
@@ -83,6 +89,8 @@ func ask(ctx context.Context, open session.Session) answer {
 // interval is how long an answer is good for.
 func (a answer) interval() time.Duration {
 	switch {
+	case a.circuitOpen:
+		return retryEvery
 	case a.err == nil, errors.Is(a.err, platform.ErrUnsupported), errors.Is(a.err, platform.ErrInvalid):
 		return checkEvery
 	default:
@@ -93,6 +101,8 @@ func (a answer) interval() time.Duration {
 // outcome says what an answer means, and that it is asked for again after a time.
 func (a answer) outcome(after time.Duration) flow.Outcome {
 	switch {
+	case a.circuitOpen:
+		return flow.Wait(ingotv1.PlatformEndpointCircuitOpenReason, a.trouble()+"; nothing else is asked of it until it does", after)
 	case a.err == nil:
 		return flow.Advance(ingotv1.PlatformEndpointReadyReason, "")
 	case errors.Is(a.err, platform.ErrUnsupported), errors.Is(a.err, platform.ErrInvalid):
@@ -100,6 +110,14 @@ func (a answer) outcome(after time.Duration) flow.Outcome {
 	default:
 		return flow.Wait(ingotv1.PlatformEndpointUnreachableReason, a.err.Error(), after)
 	}
+}
+
+// trouble says why the circuit stays open.
+func (a answer) trouble() string {
+	if a.err != nil {
+		return "the endpoint does not answer: " + a.err.Error()
+	}
+	return "the endpoint answers when it is asked whether it is there, and leaves calls about machines unanswered"
 }
 
 // setCapacity reports what the endpoint has. A quantity that is written in another way is no news to write.

@@ -24,6 +24,13 @@ func (m *Metrics) Exchange(endpoint, verb string, err error, took time.Duration)
 	m.rpcDuration.WithLabelValues(endpoint).Observe(took.Seconds())
 }
 
+// Circuit takes whether the circuit of an endpoint is open.
+func (m *Metrics) Circuit(endpoint string, open bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.circuits[endpoint] = open
+}
+
 // Orphans takes how many orphans an endpoint has.
 func (m *Metrics) Orphans(endpoint string, orphans int) {
 	m.mu.Lock()
@@ -42,6 +49,7 @@ func (m *Metrics) Forget(endpoint string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.orphans, endpoint)
+	delete(m.circuits, endpoint)
 }
 
 // resultOK is the result of a call without an error, and resultError that of one whose error is none of the port's.

@@ -27,7 +27,7 @@ const scrapeTimeout = 5 * time.Second
 type families struct {
 	machines, unfinished, images                           *prometheus.Desc
 	replicas, replicaBytes                                 *prometheus.Desc
-	up, orphans                                            *prometheus.Desc
+	up, circuitOpen, orphans                               *prometheus.Desc
 	capacityMemory, capacityCPUs, placedMemory, placedCPUs *prometheus.Desc
 	createsInFlight, createsWaiting, createsLongest        *prometheus.Desc
 }
@@ -46,6 +46,7 @@ func newFamilies() families {
 		replicas:        gauge("ingot_image_replicas", "ImageReplicas by state.", labelState),
 		replicaBytes:    gauge("ingot_image_replica_bytes", "Room that image replicas take on the endpoint's storages."),
 		up:              gauge("ingot_endpoint_up", "1 while the endpoint can be used, else 0: its Ready condition says why."),
+		circuitOpen:     gauge("ingot_endpoint_circuit_open", "1 while the endpoint is not asked about machines because it left calls unanswered, else 0."),
 		orphans:         gauge("ingot_orphans", "Objects with our owner token that belong to no IngotMachine, at the last look."),
 		capacityMemory:  gauge("ingot_endpoint_capacity_memory_bytes", "Memory that machines may have together: spec.capacity.memory, or what the host has."),
 		capacityCPUs:    gauge("ingot_endpoint_capacity_cpus", "CPUs that machines may have together: spec.capacity.cpus, or what the host has, which may be shared."),
@@ -59,7 +60,7 @@ func newFamilies() families {
 
 func (f families) all() []*prometheus.Desc {
 	return []*prometheus.Desc{
-		f.machines, f.unfinished, f.images, f.replicas, f.replicaBytes, f.up, f.orphans, f.capacityMemory, f.capacityCPUs, f.placedMemory,
+		f.machines, f.unfinished, f.images, f.replicas, f.replicaBytes, f.up, f.circuitOpen, f.orphans, f.capacityMemory, f.capacityCPUs, f.placedMemory,
 		f.placedCPUs, f.createsInFlight, f.createsWaiting, f.createsLongest,
 	}
 }
@@ -171,13 +172,18 @@ func (m *Metrics) endpoints(s sink, all listed) {
 		cpus[endpoint] += float64(machine.Spec.Resources.CPUs)
 	}
 	m.mu.Lock()
-	orphans := maps.Clone(m.orphans)
+	orphans, circuits := maps.Clone(m.orphans), maps.Clone(m.circuits)
 	m.mu.Unlock()
 	for i := range all.endpoints.Items {
 		e := &all.endpoints.Items[i]
 		if usable, told := up(e); told {
 			s.gauge(m.families.up, usable, e.Name)
 		}
+		open := 0.0
+		if circuits[e.Name] {
+			open = 1
+		}
+		s.gauge(m.families.circuitOpen, open, e.Name)
 		if n, told := orphans[e.Name]; told {
 			s.gauge(m.families.orphans, float64(n), e.Name)
 		}

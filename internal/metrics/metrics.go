@@ -57,10 +57,11 @@ type Metrics struct {
 	rpcs         *prometheus.CounterVec
 	rpcDuration  *prometheus.HistogramVec
 
-	mu      sync.Mutex
-	turns   Turns                   // nil until TurnsFrom
-	orphans map[string]int          // by endpoint, as far as it was told
-	making  map[types.UID]time.Time // when machines that have not joined yet were seen provisioned
+	mu       sync.Mutex
+	turns    Turns                   // nil until TurnsFrom
+	orphans  map[string]int          // by endpoint, as far as it was told
+	circuits map[string]bool         // whether they are open, by endpoint; those that never were are missing
+	making   map[types.UID]time.Time // when machines that have not joined yet were seen provisioned
 }
 
 // New returns the metrics. They count from now on, and are seen once they are registered.
@@ -84,8 +85,9 @@ func New(sources Sources) *Metrics {
 		rpcDuration: histogram("ingot_platform_rpc_duration_seconds",
 			"How long exchanges with the endpoint took.",
 			[]float64{0.001, 0.005, 0.025, 0.1, 0.25, 1, 2.5, 10, 30, 60, 180}, labelEndpoint),
-		orphans: map[string]int{},
-		making:  map[types.UID]time.Time{},
+		orphans:  map[string]int{},
+		circuits: map[string]bool{},
+		making:   map[types.UID]time.Time{},
 	}
 }
 

@@ -191,6 +191,7 @@ ingot_platform_rpcs_total{endpoint="host-a",result="ok",verb="start domain"} 1
 		`ingot_machines{endpoint="host-b",state="Ready"} 0`,       // a state that empties becomes 0
 		`ingot_machines{endpoint="",state="Pending"} 0`,           // so that absent() means that nobody tells
 		`ingot_endpoint_up{endpoint="host-b"} 0`,                  // no answer is down
+		`ingot_endpoint_circuit_open{endpoint="host-b"} 0`,        // nothing that was left unanswered was told
 		`ingot_orphans{endpoint="host-a"} 0`,                      // looked, and found none
 		`ingot_creates_waiting{endpoint="host-b"} 0`,              // nobody ever waited there
 		`ingot_image_replicas{endpoint="host-c",state="Ready"} 0`, // an endpoint without any

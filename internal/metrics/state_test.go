@@ -53,6 +53,7 @@ func TestEveryReasonHasOneState(t *testing.T) {
 		infrav1.InstanceRefusedReason:                 metrics.StateRefused,
 		infrav1.InstanceForeignReason:                 metrics.StateForeign,
 		infrav1.EndpointUnavailableReason:             metrics.StateUnknown,
+		infrav1.EndpointCircuitOpenReason:             metrics.StateUnknown,
 		infrav1.EndpointNotFoundReason:                metrics.StateUnknown,
 		infrav1.EndpointNotAllowedReason:              metrics.StateRefused,
 		infrav1.NodeFoundReason:                       metrics.StateReady,

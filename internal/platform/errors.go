@@ -25,4 +25,21 @@ var (
 	ErrInUse = errors.New("in use")
 	// ErrUnreachable means that it could not be told: no connection, a deadline passed, or an answer was lost.
 	ErrUnreachable = errors.New("endpoint unreachable")
+	// ErrNoAnswer is an ErrUnreachable whose cause is the endpoint itself: it could not be connected to, the connection
+	// broke, or a deadline passed. One in a row of many opens the circuit.
+	ErrNoAnswer error = kind{"endpoint unreachable", ErrUnreachable}
+	// ErrCircuitOpen is an ErrUnreachable that was not even tried: the endpoint has left too much unanswered.
+	ErrCircuitOpen error = kind{"endpoint not asked", ErrUnreachable}
 )
+
+// kind is an error that is a special case of another one.
+type kind struct {
+	text string
+	of   error
+}
+
+// Error implements error.
+func (k kind) Error() string { return k.text }
+
+// Unwrap returns what it is a special case of.
+func (k kind) Unwrap() error { return k.of }

@@ -113,6 +113,9 @@ const (
 	InstanceForeignReason = "ForeignInstance"
 	// EndpointUnavailableReason says that the endpoint does not answer. The last known state is kept.
 	EndpointUnavailableReason = "EndpointUnavailable"
+	// EndpointCircuitOpenReason says that the endpoint left so many calls in a row unanswered that it is not asked about
+	// machines until it answers again. The last known state is kept.
+	EndpointCircuitOpenReason = "EndpointCircuitOpen"
 	// EndpointNotFoundReason says that the PlatformEndpoint does not exist.
 	EndpointNotFoundReason = "EndpointNotFound"
 	// EndpointNotAllowedReason says that the machine's namespace may not use the endpoint.

@@ -53,6 +53,9 @@ const (
 	PlatformEndpointReadyReason = "Connected"
 	// PlatformEndpointUnreachableReason says that the endpoint does not answer. Nothing is concluded about its machines.
 	PlatformEndpointUnreachableReason = "Unreachable"
+	// PlatformEndpointCircuitOpenReason says that the endpoint left so many calls in a row unanswered that nothing but whether
+	// it answers is asked any more. Nothing is concluded about its machines.
+	PlatformEndpointCircuitOpenReason = "CircuitOpen"
 	// PlatformEndpointInvalidReason says that the endpoint cannot be used as it is written; the message names the field.
 	PlatformEndpointInvalidReason = "Invalid"
 	// PlatformEndpointCredentialsReason says that the Secret of spec.credentialsRef cannot be used; the message names what is

@@ -173,6 +173,7 @@ type EndpointCapacity struct {
 
 // EndpointBudget limits how much is done on an endpoint at once.
 // +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="!has(self.urgentRequestsPercent) || has(self.requestsPerSecond)",message="budget.urgentRequestsPercent is a part of budget.requestsPerSecond: set that too, or remove it"
 type EndpointBudget struct {
 	// createsInFlight is how many instances may be between their creation and their first address at once. One more place
 	// is kept for control plane machines. Defaults to 8.
@@ -180,6 +181,20 @@ type EndpointBudget struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	CreatesInFlight *int32 `json:"createsInFlight,omitempty"`
+
+	// requestsPerSecond is how many requests per second the endpoint is sent at most for machines and images. What keeps the
+	// session is not counted. Unset means no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	RequestsPerSecond *int32 `json:"requestsPerSecond,omitempty"`
+
+	// urgentRequestsPercent is the part of requestsPerSecond that is kept for control plane machines and for deletions. All
+	// else has at least one request per second. Defaults to 20.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=90
+	UrgentRequestsPercent *int32 `json:"urgentRequestsPercent,omitempty"`
 }
 
 // OrphanMode says what happens to orphans.

@@ -80,12 +80,15 @@ func (c *client) lost() <-chan struct{} { return c.wire.lost }
 // the same few words every time, and the subject to what.
 func (c *client) do(ctx context.Context, verb, subject string, fn func(*libvirt.Libvirt) error) error {
 	what := strings.TrimSpace(verb + " " + subject)
+	if err := platform.Turn(ctx); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
 	select {
 	case c.slots <- struct{}{}:
 	case <-c.lost():
-		return fmt.Errorf("%s: %w: %w", what, platform.ErrUnreachable, errLost)
+		return fmt.Errorf("%s: %w: %w", what, platform.ErrNoAnswer, errLost)
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %w: %w", what, platform.ErrUnreachable, ctx.Err())
+		return fmt.Errorf("%s: %w: %w", what, platform.ErrNoAnswer, ctx.Err())
 	}
 	err := c.bounded(ctx, verb, callBound, func(l *libvirt.Libvirt) error {
 		defer func() { <-c.slots }()
@@ -119,9 +122,9 @@ func (c *client) exchange(ctx context.Context, bound time.Duration, fn func(*lib
 	case err := <-done:
 		return classify(err)
 	case <-late:
-		return fmt.Errorf("%w: libvirtd has not answered within %s", platform.ErrUnreachable, bound)
+		return fmt.Errorf("%w: libvirtd has not answered within %s", platform.ErrNoAnswer, bound)
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", platform.ErrUnreachable, ctx.Err())
+		return fmt.Errorf("%w: %w", platform.ErrNoAnswer, ctx.Err())
 	}
 }
 
@@ -133,7 +136,7 @@ func classify(err error) error {
 	case err == nil:
 		return nil
 	case !errors.As(err, &answer):
-		return fmt.Errorf("%w: %w", platform.ErrUnreachable, err)
+		return fmt.Errorf("%w: %w", platform.ErrNoAnswer, err)
 	}
 	switch libvirt.ErrorNumber(answer.Code) {
 	case libvirt.ErrNoDomain, libvirt.ErrNoNetwork, libvirt.ErrNoStoragePool, libvirt.ErrNoStorageVol:

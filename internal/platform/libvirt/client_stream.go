@@ -102,9 +102,9 @@ func withStream(ctx context.Context, d dialer, clk clock.WithDelayedExecution, w
 	case errors.As(err, &own):
 		return own.error
 	case ctx.Err() != nil:
-		return fmt.Errorf("%s: %w: %w", what, platform.ErrUnreachable, ctx.Err())
+		return fmt.Errorf("%s: %w: %w", what, platform.ErrNoAnswer, ctx.Err())
 	case s.stalled.Load() && !isAnswer(err):
-		return fmt.Errorf("%s: %w: libvirtd has stopped answering", what, platform.ErrUnreachable)
+		return fmt.Errorf("%s: %w: libvirtd has stopped answering", what, platform.ErrNoAnswer)
 	default:
 		return fmt.Errorf("%s: %w", what, classify(err))
 	}

@@ -276,7 +276,7 @@ func (s *Session) watch(ctx context.Context, c *client) error {
 			return fmt.Errorf("%w: the session was closed", platform.ErrUnreachable)
 		case <-c.lost():
 			timer.Stop()
-			return fmt.Errorf("%w: %w", platform.ErrUnreachable, errLost)
+			return fmt.Errorf("%w: %w", platform.ErrNoAnswer, errLost)
 		case <-timer.C():
 			if err := c.ping(ctx, pingBound); err != nil {
 				return fmt.Errorf("ping: %w", err)

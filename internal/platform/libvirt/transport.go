@@ -41,9 +41,9 @@ func dialWithin(ctx context.Context, d dialer) (net.Conn, error) {
 	case err == nil:
 		return conn, nil
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%w: %w (%w)", platform.ErrUnreachable, context.Cause(ctx), err)
+		return nil, fmt.Errorf("%w: %w (%w)", platform.ErrNoAnswer, context.Cause(ctx), err)
 	default:
-		return nil, fmt.Errorf("%w: %w", platform.ErrUnreachable, err)
+		return nil, fmt.Errorf("%w: %w", platform.ErrNoAnswer, err)
 	}
 }
 

@@ -87,6 +87,10 @@ func (told *tape) Exchange(endpoint, verb string, err error, took time.Duration)
 	*told = append(*told, fmt.Sprint(endpoint, "/", verb, " ", took, " ", err))
 }
 
+func (told *tape) Circuit(endpoint string, open bool) {
+	*told = append(*told, fmt.Sprint(endpoint, " open: ", open))
+}
+
 func (told *tape) Forget(endpoint string) { *told = append(*told, "forget "+endpoint) }
 
 func (told *tape) expect(t *testing.T, what string, want ...string) {

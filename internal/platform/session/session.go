@@ -63,6 +63,7 @@ type Registry struct {
 type entry struct {
 	settings Settings
 	session  Session
+	gate     *gate
 }
 
 // NewRegistry returns an empty registry that opens sessions with open.
@@ -94,6 +95,7 @@ func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint, credentials map[str
 	}
 	current, found := r.sessions[endpoint.Name]
 	if found && equality.Semantic.DeepEqual(current.settings, wanted) {
+		current.gate.turns.limit(endpoint.Spec.Budget)
 		return current.session, nil
 	}
 	if found {
@@ -102,25 +104,45 @@ func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint, credentials map[str
 	}
 	name := endpoint.Name
 	publish := func(event platform.Event) { r.publish(name, event) }
-	opened, err := remember(r.clock, publish, func(events func(platform.Event)) (Session, error) { return r.openMeasured(name, wanted, events) })
+	g := r.newGate(endpoint)
+	opened, err := remember(r.clock, publish, func(events func(platform.Event)) (Session, error) { return r.openThrough(g, wanted, events) })
 	if err != nil {
 		return nil, fmt.Errorf("PlatformEndpoint %s: %w", name, err)
 	}
-	r.sessions[name] = entry{settings: wanted, session: opened}
+	r.sessions[name] = entry{settings: wanted, session: opened, gate: g}
 	return opened, nil
 }
 
-// openMeasured opens a session, and has it measured where there is a meter.
-func (r *Registry) openMeasured(endpoint string, settings Settings, events func(platform.Event)) (Session, error) {
-	if r.meter == nil {
-		return r.open(settings, events)
+// newGate returns what calls to an endpoint pass. Those who listen are told when its circuit opens or closes, as when its
+// session does: what was seen is as true as before, and whoever waits says why.
+func (r *Registry) newGate(endpoint *ingotv1.PlatformEndpoint) *gate {
+	name := endpoint.Name
+	g := &gate{endpoint: name, clock: r.clock, meter: r.meter, circuit: circuit{endpoint: name, clock: r.clock}}
+	g.circuit.turned = func(open bool) {
+		if r.meter != nil {
+			r.meter.Circuit(name, open)
+		}
+		r.publish(name, platform.Event{Session: true})
 	}
-	settings.Calls = func(verb string, err error, took time.Duration) { r.meter.Exchange(endpoint, verb, err, took) }
-	opened, err := r.open(settings, events)
+	g.turns.limit(endpoint.Spec.Budget)
+	return g
+}
+
+// openThrough opens a session behind a gate, and has its exchanges measured where there is a meter.
+func (r *Registry) openThrough(g *gate, settings Settings, events func(platform.Event)) (Session, error) {
+	if r.meter != nil {
+		settings.Calls = func(verb string, err error, took time.Duration) { r.meter.Exchange(g.endpoint, verb, err, took) }
+	}
+	opened, err := r.open(settings, func(event platform.Event) {
+		if event.Session {
+			g.circuit.reconnected()
+		}
+		events(event)
+	})
 	if err != nil {
 		return nil, err
 	}
-	return measure(opened, endpoint, r.meter, r.clock), nil
+	return guard(opened, g), nil
 }
 
 // Forget closes the session of an endpoint that is gone, if there is one.
@@ -146,6 +168,14 @@ func (r *Registry) Platform(name string) (platform.Platform, error) {
 		return nil, fmt.Errorf("PlatformEndpoint %s has no session yet: %w", name, platform.ErrUnreachable)
 	}
 	return current.session, nil
+}
+
+// CircuitOpen is whether an endpoint has left so much unanswered that it is not asked about machines.
+func (r *Registry) CircuitOpen(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	current, found := r.sessions[name]
+	return found && current.gate.circuit.isOpen()
 }
 
 // Listen adds a listener for the events of all endpoints, present and future.
