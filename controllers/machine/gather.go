@@ -4,6 +4,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -116,7 +117,18 @@ func (w *world) identity() platform.Identity {
 		UUID:                strings.TrimPrefix(w.infra.Spec.ProviderID, providerIDPrefix),
 		ManagementClusterID: w.endpoint.Spec.ManagementClusterID,
 		Storage:             w.storage(),
+		SeenIn:              w.seenIn(),
 	}
+}
+
+// seenIn is where inside the endpoint the instance is on record to have been. A machine that was never seen there may name a
+// place that does not exist, and is not held back by it.
+func (w *world) seenIn() string {
+	vsphere := w.infra.Spec.Platform.VSphere
+	if vsphere.Datacenter == "" || !w.started() && !w.wasProvisioned() {
+		return ""
+	}
+	return cmp.Or(vsphere.Folder, "/")
 }
 
 // started is whether the instance was seen started: only then the power state is told. It has its bootstrap data, and

@@ -120,6 +120,10 @@ type Identity struct {
 	ManagementClusterID string
 	// Storage is where the instance's disks are: a libvirt storage pool, or DATACENTER/DATASTORE of vSphere.
 	Storage string
+	// SeenIn is the place inside the endpoint where the instance is on record to have been, on platforms that can hide such
+	// places from a session: a folder of vSphere, "/" for the datacenter's own. While the session does not see it, nothing that
+	// was not found is Absent. Empty means that there is no such record.
+	SeenIn string `json:",omitempty"`
 }
 
 // Request describes one instance.

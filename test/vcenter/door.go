@@ -49,9 +49,10 @@ type Door struct {
 	server  *httptest.Server
 	proxy   *httputil.ReverseProxy
 
-	mu    sync.Mutex
-	judge func(method string) Verdict
-	calls map[string]int
+	mu     sync.Mutex
+	judge  func(method string) Verdict
+	calls  map[string]int
+	hidden *hidden // nil while everything may be seen
 }
 
 // Door opens a way to the vCenter.
@@ -120,6 +121,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if verdict == Expire {
 		_ = d.vcenter.EndSessions(r.Context())
 	}
+	if verdict == Pass && d.hides(w, method, body) {
+		return
+	}
 	switch {
 	case verdict == Drop:
 		hangUp(w)
@@ -133,8 +137,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			hangUp(w)
 			return
 		}
-		w.Header().Set("Content-Type", "text/xml; charset=utf-8")
-		_, _ = io.WriteString(w, xml.Header+`<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body><ShutdownGuestResponse xmlns="urn:vim25"/></Body></Envelope>`)
+		answerSOAP(w, http.StatusOK, `<ShutdownGuestResponse xmlns="urn:vim25"/>`)
 	case Effects(method):
 		d.change(r.Context(), w, r, body, verdict)
 	case bytes.Contains(body, []byte(`type="ContainerView"`)):
@@ -185,6 +188,7 @@ func (d *Door) change(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		defer close(ended)
 		defer d.vcenter.gate.Unlock()
 		d.await(ctx, answer.Body.Bytes())
+		d.vcenter.forgetTasks()
 	}()
 	if verdict == Lose {
 		<-ended
@@ -211,6 +215,9 @@ func (d *Door) waitForUpdates(w http.ResponseWriter, r *http.Request, body []byt
 		d.vcenter.gate.RLock()
 		d.pass(answer, r, body)
 		d.vcenter.gate.RUnlock()
+		if d.hides(w, "WaitForUpdatesEx", body) {
+			return
+		}
 		if answer.Code != http.StatusOK || versionPattern.Match(answer.Body.Bytes()) || !time.Now().Before(end) {
 			copyAnswer(w, answer)
 			return

@@ -244,6 +244,20 @@ func (v *VCenter) Machines(ctx context.Context) (map[string]Machine, error) {
 	return found, nil
 }
 
+// Count is how many virtual machines have each value of an element of the extra configuration.
+func (v *VCenter) Count(ctx context.Context, key string) (map[string]int, error) {
+	v.gate.Lock()
+	defer v.gate.Unlock()
+	all, err := v.all(ctx)
+	count := map[string]int{}
+	for i := range all {
+		if value := describe(&all[i]).Extra[key]; value != "" {
+			count[value]++
+		}
+	}
+	return count, err
+}
+
 func (v *VCenter) all(ctx context.Context) ([]mo.VirtualMachine, error) {
 	var refs []types.ManagedObjectReference
 	for _, e := range v.model.Map().All("VirtualMachine") {

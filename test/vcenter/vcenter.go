@@ -42,6 +42,8 @@ type VCenter struct {
 
 	// gate is held for writing by what changes something, and for reading by what looks at many things.
 	gate sync.RWMutex
+	// forgot is when tasks that have ended were last forgotten.
+	forgot time.Time
 
 	mu    sync.Mutex
 	asked map[string]int // by instance UUID
@@ -106,6 +108,11 @@ func (v *VCenter) EndSessions(ctx context.Context) error {
 		return nil
 	}
 	return v.Admin.SessionManager.TerminateSession(ctx, ids)
+}
+
+// SetPassword changes the password that lets in from now on. Sessions go on.
+func (v *VCenter) SetPassword(password string) {
+	v.model.Service.Listen.User = url.UserPassword(User, password)
 }
 
 // SlowClones has every clone take a while longer, until restore is called. The simulator's delay is that of all vCenters of

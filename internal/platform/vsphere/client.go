@@ -63,9 +63,8 @@ type client struct {
 	logins int
 	left   bool
 
-	// view holds all virtual machines, and tasks the tasks whose end is told; ended are those that can be taken out.
-	view, tasks ref
-	ended       []ref
+	// view holds all virtual machines that vCenter shows us.
+	view ref
 }
 
 // dial makes a client that was not logged in yet. The certificate of vCenter must be signed by the given authorities, or
@@ -161,6 +160,9 @@ func (c *client) do(ctx context.Context, verb string, call func(ctx context.Cont
 
 // once makes one call without a second try.
 func (c *client) once(ctx context.Context, verb string, call func(ctx context.Context) error) (err error) {
+	if err := platform.Turn(ctx); err != nil {
+		return fmt.Errorf("%s: %w", verb, err)
+	}
 	defer c.meter.begin(verb)(&err)
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
@@ -174,7 +176,7 @@ func (c *client) once(ctx context.Context, verb string, call func(ctx context.Co
 // answer; everything else means that there was none.
 func classify(err error) error {
 	if !soap.IsSoapFault(err) {
-		return fmt.Errorf("%w: %w", platform.ErrUnreachable, err)
+		return fmt.Errorf("%w: %w", platform.ErrNoAnswer, err)
 	}
 	text := soap.ToSoapFault(err).String
 	var answer interface{ Fault() types.BaseMethodFault }

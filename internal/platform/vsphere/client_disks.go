@@ -11,28 +11,30 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
+const (
+	filesPath  = "config.files.vmPathName"
+	devicePath = "config.hardware.device"
+)
+
+// diskPaths are what must be read of a virtual machine to tell its own disks.
+func diskPaths() []string { return []string{filesPath, devicePath} }
+
 // readDisks finds the disks of a virtual machine that are not its own: volumes that vCenter looks after by themselves, as
 // storage drivers attach them, and disks that lie in another folder than the virtual machine.
-func (c *client) readDisks(ctx context.Context, m vm) (vm, error) {
-	const files = "config.files.vmPathName"
-	content, err := c.retrieve(ctx, filter(kindVM, []string{files, "config.hardware.device"}, m.ref))
+func (m *vm) readDisks(content *types.ObjectContent) error {
+	values, err := properties(content)
 	if err != nil {
-		return m, err
+		return err
 	}
-	for i := range content {
-		values, err := properties(&content[i])
-		if err != nil {
-			return m, err
-		}
-		own, _ := values[files].(string)
-		devices, _ := values["config.hardware.device"].(types.ArrayOfVirtualDevice)
-		for _, device := range devices.VirtualDevice {
-			if disk, is := device.(*types.VirtualDisk); is && stranger(disk, own) {
-				m.strangers = append(m.strangers, disk.Key)
-			}
+	own, _ := values[filesPath].(string)
+	devices, _ := values[devicePath].(types.ArrayOfVirtualDevice)
+	for _, device := range devices.VirtualDevice {
+		if disk, is := device.(*types.VirtualDisk); is && stranger(disk, own) {
+			m.strangers = append(m.strangers, disk.Key)
 		}
 	}
-	return m, nil
+	m.disksRead = true
+	return nil
 }
 
 func stranger(disk *types.VirtualDisk, own string) bool {

@@ -33,7 +33,8 @@ type vm struct {
 	tools        bool // whether the guest runs VMware Tools
 	addresses    []string
 	mark         mark
-	strangers    []int32 // the keys of disks that are not its own, where they were asked for
+	disksRead    bool
+	strangers    []int32 // the keys of disks that are not its own, where disks were read
 	digest       string  // of the artefact that a template was made from
 }
 
@@ -88,40 +89,110 @@ func (c *client) find(ctx context.Context, uuid string) ([]ref, error) {
 	return found, unseen(err)
 }
 
-// read reads virtual machines and, unless it is zero, a task, in one round trip. What is gone is left out.
+// question is what is to be read in one round trip. Its zero value is none.
+type question struct {
+	vms  []ref
+	task ref
+	// disks also reads which disks of the virtual machines are not their own.
+	disks bool
+	// clones also reads which clones are under way, and folder whether the session sees a folder.
+	clones bool
+	folder ref
+}
+
+// answer is what was read. What is gone is left out.
+type answer struct {
+	vms        []vm
+	task       *task
+	clones     []cloning
+	seesFolder bool
+}
+
+// read reads virtual machines and, unless it is zero, a task.
 func (c *client) read(ctx context.Context, vms []ref, t ref) ([]vm, *task, error) {
-	var specs []types.PropertyFilterSpec
-	if len(vms) > 0 {
-		specs = append(specs, filter(kindVM, vmPaths(), vms...))
-	}
-	if !t.zero() {
-		specs = append(specs, filter(kindTask, []string{"info"}, t))
-	}
+	read, err := c.ask(ctx, question{vms: vms, task: t})
+	return read.vms, read.task, err
+}
+
+// ask reads everything that a question is about, in one round trip.
+func (c *client) ask(ctx context.Context, q question) (answer, error) {
+	specs := c.specs(q)
 	if len(specs) == 0 {
-		return nil, nil, nil
+		return answer{}, nil
 	}
 	content, err := c.retrieve(ctx, specs...)
 	if err != nil {
-		return nil, nil, err
+		return answer{}, err
 	}
-	var read []vm
-	var seen *task
+	var read answer
 	for i := range content {
-		switch content[i].Obj.Type {
-		case kindVM:
-			v, err := parseVM(&content[i])
-			if err != nil {
-				return nil, nil, err
-			}
-			read = append(read, v)
-		case kindTask:
-			if seen, err = parseTask(&content[i]); err != nil {
-				return nil, nil, err
-			}
+		if err := read.take(q, &content[i]); err != nil {
+			return answer{}, err
 		}
 	}
-	return read, seen, nil
+	return read, nil
 }
+
+// specs are a question in vCenter's words.
+func (c *client) specs(q question) []types.PropertyFilterSpec {
+	var specs []types.PropertyFilterSpec
+	if len(q.vms) > 0 {
+		paths := vmPaths()
+		if q.disks {
+			paths = append(paths, diskPaths()...)
+		}
+		specs = append(specs, filter(kindVM, paths, q.vms...))
+	}
+	if !q.task.zero() {
+		specs = append(specs, filter(kindTask, []string{"info"}, q.task))
+	}
+	if !q.folder.zero() {
+		specs = append(specs, filter(q.folder.kind, []string{"name"}, q.folder))
+	}
+	if q.clones {
+		spec := along(refOf(*c.vim.ServiceContent.TaskManager), "recentTask", kindTask, []string{taskState, taskDescription, taskEntity})
+		spec.ReportMissingObjectsInResults = new(true)
+		specs = append(specs, spec)
+	}
+	return specs
+}
+
+// take takes one object that was read.
+func (a *answer) take(q question, content *types.ObjectContent) error {
+	switch {
+	case content.Obj.Type == kindVM:
+		v, err := parseVM(content)
+		if err == nil && q.disks {
+			err = v.readDisks(content)
+		}
+		a.vms = append(a.vms, v)
+		return err
+	case refOf(content.Obj) == q.folder:
+		values, err := properties(content)
+		a.seesFolder = values["name"] != nil
+		return err
+	case content.Obj.Type != kindTask:
+		return nil
+	}
+	values, err := properties(content)
+	if err != nil {
+		return err
+	}
+	if values["info"] != nil {
+		a.task, err = parseTask(content)
+		return err
+	}
+	what, _ := values[taskDescription].(string)
+	state, _ := values[taskState].(types.TaskInfoState)
+	if isClone(what) && (state == types.TaskInfoStateQueued || state == types.TaskInfoStateRunning) {
+		from, _ := values[taskEntity].(types.ManagedObjectReference)
+		a.clones = append(a.clones, cloning{task: refOf(content.Obj), from: refOf(from)})
+	}
+	return nil
+}
+
+// cloning is a clone task that has not ended, any of which may still make a virtual machine, and what is cloned.
+type cloning struct{ task, from ref }
 
 // filter selects properties of objects.
 func filter(kind string, paths []string, objects ...ref) types.PropertyFilterSpec {
@@ -261,37 +332,4 @@ func taskOf(r ref, state types.TaskInfoState, failed *types.LocalizedMethodFault
 	case types.TaskInfoStateQueued, types.TaskInfoStateRunning:
 	}
 	return t
-}
-
-// cloning is a clone task that has not ended, and what is cloned.
-type cloning struct{ task, from ref }
-
-// clones returns the clone tasks that have not ended: any of them may still make a virtual machine.
-func (c *client) clones(ctx context.Context) ([]cloning, error) {
-	manager := c.vim.ServiceContent.TaskManager
-	spec := types.PropertyFilterSpec{
-		ObjectSet: []types.ObjectSpec{{Obj: *manager, Skip: new(true), SelectSet: []types.BaseSelectionSpec{
-			&types.TraversalSpec{Type: manager.Type, Path: "recentTask"},
-		}}},
-		PropSet:                       []types.PropertySpec{{Type: kindTask, PathSet: []string{"info.state", "info.descriptionId", "info.entity"}}},
-		ReportMissingObjectsInResults: new(true),
-	}
-	content, err := c.retrieve(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	var running []cloning
-	for i := range content {
-		values, err := properties(&content[i])
-		if err != nil {
-			return nil, err
-		}
-		what, _ := values["info.descriptionId"].(string)
-		state, _ := values["info.state"].(types.TaskInfoState)
-		if isClone(what) && (state == types.TaskInfoStateQueued || state == types.TaskInfoStateRunning) {
-			from, _ := values["info.entity"].(types.ManagedObjectReference)
-			running = append(running, cloning{task: refOf(content[i].Obj), from: refOf(from)})
-		}
-	}
-	return running, nil
 }

@@ -18,50 +18,55 @@ import (
 // and the only calls while nothing happens.
 const waitSeconds = 20
 
-// stream hears of changes: of all virtual machines that vCenter shows us, and of the tasks that are put into its list.
+// askSoonSeconds is how long vCenter waits while somebody needs its word that nothing has changed. It takes whole seconds.
+const askSoonSeconds = 1
+
+// stream hears of changes: of all virtual machines that vCenter shows us, and of the tasks that it knows of.
 type stream struct {
 	client *client
 	login  int
 	// collector is a property collector of the stream's own: filters are a collector's, and so is the wait for a change.
 	collector types.ManagedObjectReference
-	// machines are the uuids of the machines behind virtual machines of ours.
-	machines map[types.ManagedObjectReference]string
-	version  string
+	version   string
 }
 
 // changes is what one round has brought.
 type changes struct {
-	machines []string
-	tasks    []ref
+	vms   []change[toldVM]
+	tasks []change[toldTask]
 }
 
+// change is what has changed of a virtual machine or a task, or that it left.
+type change[T any] struct {
+	ref   ref
+	edits []func(*T)
+	left  bool
+}
+
+// The properties that the stream tells of.
+const (
+	taskState       = "info.state"
+	taskDescription = "info.descriptionId"
+	taskEntity      = "info.entity"
+	vmInstanceUUID  = "config.instanceUuid"
+	vmPower         = "runtime.powerState"
+)
+
 // listen begins to hear of changes, and reads what there is, so that everything that comes later is a change.
-func (c *client) listen(ctx context.Context) (*stream, error) {
-	s := &stream{client: c, login: c.currentLogin(), machines: map[types.ManagedObjectReference]string{}}
+func (c *client) listen(ctx context.Context) (*stream, changes, error) {
+	s := &stream{client: c, login: c.currentLogin()}
 	content := c.vim.ServiceContent
-	var machines types.ManagedObjectReference
 	err := c.once(ctx, "CreateContainerView", func(ctx context.Context) error {
 		res, err := methods.CreateContainerView(ctx, c.vim, &types.CreateContainerView{
 			This: *content.ViewManager, Container: content.RootFolder, Type: []string{kindVM}, Recursive: true,
 		})
 		if err == nil {
-			machines = res.Returnval
+			c.view = refOf(res.Returnval)
 		}
 		return err
 	})
 	if err != nil {
-		return nil, err
-	}
-	var tasks types.ManagedObjectReference
-	err = c.once(ctx, "CreateListView", func(ctx context.Context) error {
-		res, err := methods.CreateListView(ctx, c.vim, &types.CreateListView{This: *content.ViewManager})
-		if err == nil {
-			tasks = res.Returnval
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
+		return nil, changes{}, err
 	}
 	err = c.once(ctx, "CreatePropertyCollector", func(ctx context.Context) error {
 		res, err := methods.CreatePropertyCollector(ctx, c.vim, &types.CreatePropertyCollector{This: content.PropertyCollector})
@@ -71,65 +76,46 @@ func (c *client) listen(ctx context.Context) (*stream, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, changes{}, err
 	}
-	c.view, c.tasks = refOf(machines), refOf(tasks)
-	if err := s.createFilter(ctx, c.view, kindVM, "config.instanceUuid", extraPath(machineKey), "runtime.powerState", "guest.ipAddress", "guest.net"); err != nil {
-		return nil, err
+	vms := []string{vmInstanceUUID, extraPath(machineKey), extraPath(copyKey), vmPower, "guest.ipAddress", "guest.net"}
+	for _, spec := range []types.PropertyFilterSpec{
+		inView(c.view, kindVM, vms),
+		along(refOf(*content.TaskManager), "recentTask", kindTask, []string{taskState, taskDescription, taskEntity}),
+	} {
+		if err := s.createFilter(ctx, spec); err != nil {
+			return nil, changes{}, err
+		}
 	}
-	if err := s.createFilter(ctx, c.tasks, kindTask, "info.state"); err != nil {
-		return nil, err
-	}
-	_, err = s.once(ctx, 0)
-	return s, err
+	first, err := s.next(ctx, 0)
+	return s, first, err
 }
 
-// createFilter has changes of properties told of what is in a view.
-func (s *stream) createFilter(ctx context.Context, view ref, kind string, paths ...string) error {
+// createFilter has changes of properties told.
+func (s *stream) createFilter(ctx context.Context, spec types.PropertyFilterSpec) error {
 	return s.client.once(ctx, "CreateFilter", func(ctx context.Context) error {
-		_, err := methods.CreateFilter(ctx, s.client.vim, &types.CreateFilter{This: s.collector, Spec: inView(view, kind, paths), PartialUpdates: true})
+		_, err := methods.CreateFilter(ctx, s.client.vim, &types.CreateFilter{This: s.collector, Spec: spec, PartialUpdates: true})
 		return err
 	})
 }
 
 // inView selects properties of what is in a view.
 func inView(view ref, kind string, paths []string) types.PropertyFilterSpec {
+	return along(view, "view", kind, paths)
+}
+
+// along selects properties of what another object's property refers to.
+func along(from ref, property, kind string, paths []string) types.PropertyFilterSpec {
 	return types.PropertyFilterSpec{
-		ObjectSet: []types.ObjectSpec{{Obj: view.vim(), Skip: new(true), SelectSet: []types.BaseSelectionSpec{
-			&types.TraversalSpec{Type: view.kind, Path: "view"},
+		ObjectSet: []types.ObjectSpec{{Obj: from.vim(), Skip: new(true), SelectSet: []types.BaseSelectionSpec{
+			&types.TraversalSpec{Type: from.kind, Path: property},
 		}}},
 		PropSet: []types.PropertySpec{{Type: kind, PathSet: paths}},
 	}
 }
 
-// watchTask has the end of a task told. What has ended is taken out with it.
-func (c *client) watchTask(ctx context.Context, begun ref) error {
-	c.mu.Lock()
-	ended := c.ended
-	c.ended = nil
-	c.mu.Unlock()
-	return c.once(ctx, "ModifyListView", func(ctx context.Context) error {
-		req := &types.ModifyListView{This: c.tasks.vim(), Add: []types.ManagedObjectReference{begun.vim()}}
-		for _, r := range ended {
-			req.Remove = append(req.Remove, r.vim())
-		}
-		_, err := methods.ModifyListView(ctx, c.vim, req)
-		return err
-	})
-}
-
-// unwatchTask takes a task out of the list, with the next one that comes into it.
-func (c *client) unwatchTask(ended ref) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ended = append(c.ended, ended)
-}
-
-// next waits for changes. None after a while is an answer too.
-func (s *stream) next(ctx context.Context) (changes, error) { return s.once(ctx, waitSeconds) }
-
-// once asks for changes and takes all that there are.
-func (s *stream) once(ctx context.Context, seconds int32) (changes, error) {
+// next waits for changes and takes all that there are. None after a while is an answer too.
+func (s *stream) next(ctx context.Context, seconds int32) (changes, error) {
 	var seen changes
 	for truncated := true; truncated; seconds = 0 {
 		var set *types.UpdateSet
@@ -153,7 +139,7 @@ func (s *stream) once(ctx context.Context, seconds int32) (changes, error) {
 		s.version, truncated = set.Version, set.Truncated != nil && *set.Truncated
 		for _, f := range set.FilterSet {
 			for i := range f.ObjectSet {
-				s.take(&f.ObjectSet[i], &seen)
+				seen.take(&f.ObjectSet[i])
 			}
 		}
 	}
@@ -161,29 +147,50 @@ func (s *stream) once(ctx context.Context, seconds int32) (changes, error) {
 }
 
 // take notes one changed object.
-func (s *stream) take(update *types.ObjectUpdate, seen *changes) {
+func (c *changes) take(update *types.ObjectUpdate) {
+	at, left := refOf(update.Obj), update.Kind == types.ObjectUpdateKindLeave
 	switch update.Obj.Type {
 	case kindTask:
-		seen.tasks = append(seen.tasks, refOf(update.Obj))
+		c.tasks = append(c.tasks, change[toldTask]{at, edits(update, editTask), left})
 	case kindVM:
-		instance, machine := "", ""
-		for _, change := range update.ChangeSet {
-			switch change.Name {
-			case "config.instanceUuid":
-				instance, _ = change.Val.(string)
-			case extraPath(machineKey):
-				machine = extraValue(change.Val)
-			}
-		}
-		if instance != "" && instance == machine {
-			s.machines[update.Obj] = instance
-		}
-		if uuid := s.machines[update.Obj]; uuid != "" {
-			seen.machines = append(seen.machines, uuid)
-		}
-		if update.Kind == types.ObjectUpdateKindLeave {
-			delete(s.machines, update.Obj)
-		}
+		c.vms = append(c.vms, change[toldVM]{at, edits(update, editVM), left})
+	}
+}
+
+func edits[T any](update *types.ObjectUpdate, edit func(*T, types.PropertyChange)) []func(*T) {
+	var all []func(*T)
+	for _, p := range update.ChangeSet {
+		all = append(all, func(told *T) { edit(told, p) })
+	}
+	return all
+}
+
+func editTask(t *toldTask, p types.PropertyChange) {
+	switch p.Name {
+	case taskState:
+		state, _ := p.Val.(types.TaskInfoState)
+		t.succeeded = state == types.TaskInfoStateSuccess
+		t.done = t.succeeded || state == types.TaskInfoStateError
+	case taskDescription:
+		what, _ := p.Val.(string)
+		t.clone = isClone(what)
+	case taskEntity:
+		from, _ := p.Val.(types.ManagedObjectReference)
+		t.from = refOf(from)
+	}
+}
+
+func editVM(v *toldVM, p types.PropertyChange) {
+	switch p.Name {
+	case vmInstanceUUID:
+		v.instanceUUID, _ = p.Val.(string)
+	case extraPath(machineKey):
+		v.machine = extraValue(p.Val)
+	case extraPath(copyKey):
+		v.copyOf = extraValue(p.Val)
+	case vmPower:
+		power, _ := p.Val.(types.VirtualMachinePowerState)
+		v.power = powerState(power)
 	}
 }
 

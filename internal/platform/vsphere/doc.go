@@ -15,6 +15,10 @@
 // platform.ErrUnreachable, and while any clone is under way whose machine is not known, nothing that was looked for and not
 // found is said to be absent.
 //
+// Told and read: one stream of changes tells of all virtual machines and of all recent tasks, and its word is enough for what
+// has ended and for what has stayed away; see mirror.go. Before anything is changed or destroyed it is read anew. What the
+// session may not see is never absent; see absence.go and look.go.
+//
 // Started: a virtual machine that is there was started, because it was made and started by one task. One that is off is
 // never started again, with one exception: a session that itself saw the task fail at the start.
 //

@@ -59,7 +59,8 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 		if err != nil {
 			return err
 		}
-		return s.begun(ctx, c, subject{uuid: req.UUID}, task, "starting", v)
+		s.note(subject{uuid: req.UUID}, work{task: task, what: "starting"}, v)
+		return nil
 	case len(v.vms) > 0:
 		return nil
 	case v.failed != nil:
@@ -78,31 +79,21 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 		v.failed = err
 		return s.excuse(ctx, c, v)
 	}
-	return s.begun(ctx, c, subject{uuid: req.UUID}, task, "cloning", v)
-}
-
-// ends notes a task whose end shows in what is heard of the virtual machine itself: it goes off, or goes. What cannot be heard
-// so is a failure; the task is read from time to time.
-func (s *Session) ends(of subject, task ref, what string, v *view) {
-	s.works.begin(of, task, what, s.config.Clock.Now())
-	s.works.watch(of, task)
-	v.making = what
-}
-
-// begun notes a task, and has its end told.
-func (s *Session) begun(ctx context.Context, c *client, of subject, task ref, what string, v *view) error {
-	now := s.config.Clock.Now()
-	s.works.begin(of, task, what, now)
-	if v != nil {
-		v.making = what
-	}
-	err := c.watchTask(ctx, task)
-	if err == nil {
-		s.works.watch(of, task)
-	} else if errors.Is(err, platform.ErrUnreachable) {
-		return err // the task is remembered, and read with the next look
-	}
+	s.note(subject{uuid: req.UUID}, work{task: task, what: "cloning"}, v)
 	return nil
+}
+
+// note notes a task that was begun, whose end the stream tells. It may have done so before the call was answered.
+func (s *Session) note(of subject, begun work, v *view) {
+	if v != nil {
+		v.making = begun.what
+	}
+	begun.read = s.config.Clock.Now()
+	s.works.begin(of, begun)
+	if told, known := s.mirror.task(begun.task); known && told.done {
+		s.taskEnded(begun.task)
+		s.events(of.event())
+	}
 }
 
 // excuse says why there is no instance. A name that is taken is no failure when it is our own clone that has it: one whose

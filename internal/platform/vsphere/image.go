@@ -47,7 +47,7 @@ func (s *Session) EnsureImage(ctx context.Context, req platform.ImageRequest) (p
 			return none, told(err)
 		}
 		var v view
-		s.settle(c, of, w, t, &v)
+		s.settle(of, w, t, &v)
 		if v.making != "" {
 			return progress(req, t.percent), nil
 		}
@@ -106,7 +106,8 @@ func (s *Session) store(ctx context.Context, c *client, req platform.ImageReques
 		if err != nil {
 			return none, s.copyFailed(ctx, c, req.ImageIdentity, ignoreBusy(err))
 		}
-		return progress(req, 100), s.begun(ctx, c, of, task, "taking a snapshot", nil)
+		s.note(of, work{task: task, what: "taking a snapshot"}, nil)
+		return progress(req, 100), nil
 	default:
 		return progress(req, 100), s.sealed(ctx, c, req.ImageIdentity, ignoreBusy(c.markAsTemplate(ctx, copied.ref)))
 	}
@@ -192,7 +193,8 @@ func (s *Session) beginCopy(ctx context.Context, c *client, req platform.ImageRe
 		}
 		return err
 	}
-	return s.begun(ctx, c, subject{image: req.ImageIdentity}, task, "copying the template", nil)
+	s.note(subject{image: req.ImageIdentity}, work{task: task, what: "copying the template"}, nil)
+	return nil
 }
 
 // named returns the template that a NodeImage names, if it is what the NodeImage says.

@@ -5,6 +5,7 @@ package vsphere
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -45,16 +46,22 @@ func (s *Session) look(ctx context.Context, c *client, id platform.Identity, how
 		v.making = w.words()
 		return v, nil
 	}
-	vms, t, err := c.read(ctx, s.known.refs(id.UUID), w.task)
+	if how == proof && s.departed(id.UUID, w) {
+		return v, nil
+	}
+	q := question{vms: s.refs(id.UUID), task: w.task}
+	q.clones = how == proof && s.mirror.off(id.UUID)
+	q.disks = q.clones
+	read, err := c.ask(ctx, q)
 	if err != nil {
 		return v, err
 	}
-	v.vms = vms
+	v.vms = read.vms
 	if working {
-		s.settle(c, of, w, t, &v)
+		s.settle(of, w, read.task, &v)
 	}
 	if v.making == "" && len(v.vms) == 0 {
-		if v.vms, err = s.search(ctx, c, id, t); err != nil {
+		if v.vms, err = s.search(ctx, c, id, read.task); err != nil {
 			return v, err
 		}
 	}
@@ -65,17 +72,26 @@ func (s *Session) look(ctx context.Context, c *client, id platform.Identity, how
 		}
 	}
 	if v.making == "" && (len(v.vms) == 0 && how == proof || v.anyStopped()) {
-		v.unsure, err = s.strays(ctx, c)
+		v.unsure, err = s.unsure(ctx, c, v, q, read)
 	}
 	return v, err
 }
 
+// refs are the virtual machines and templates with an instance UUID, as far as that was read or told.
+func (s *Session) refs(uuid string) []ref {
+	if known := s.known.refs(uuid); len(known) > 0 {
+		return known
+	}
+	told, _ := s.mirror.refs(uuid)
+	return told
+}
+
 // settle takes what was read of a task of ours into the view. Of a task that vCenter does not know any more, what is there
 // tells what became of it.
-func (s *Session) settle(c *client, of subject, w work, t *task, v *view) {
+func (s *Session) settle(of subject, w work, t *task, v *view) {
 	switch {
 	case t != nil && !t.done:
-		s.works.saw(of, w, t.percent, s.config.Clock.Now())
+		s.works.saw(of, w.task, t.percent, s.config.Clock.Now())
 		w.percent = t.percent
 		v.making = w.words()
 		return
@@ -83,10 +99,10 @@ func (s *Session) settle(c *client, of subject, w work, t *task, v *view) {
 		v.failed = fmt.Errorf("%s: %w", w.what, t.err)
 	}
 	s.works.end(of)
-	c.unwatchTask(w.task)
 }
 
-// search reads what a task has made, or what vCenter finds.
+// search reads what a task has made, or what vCenter finds. What may stand there of somebody else is asked, and never taken
+// from what the stream has told so far.
 func (s *Session) search(ctx context.Context, c *client, id platform.Identity, t *task) ([]vm, error) {
 	if t != nil && t.result.kind == kindVM {
 		made, _, err := c.read(ctx, []ref{t.result}, ref{})
@@ -115,13 +131,55 @@ func (s *Session) find(ctx context.Context, c *client, id platform.Identity) ([]
 	return vms, nil
 }
 
-// strays tells whether a clone of an image's copy is under way that this session did not begin, or does not know to have
-// begun because the answer was lost. It may be of any machine.
-func (s *Session) strays(ctx context.Context, c *client) (bool, error) {
-	running, err := c.clones(ctx)
-	if err != nil {
-		return false, err
+// unsure tells whether what was seen of an instance may not be all: because a clone is under way that may be of it, or, where
+// nothing was seen, because the session does not see where it was. What was not read with it already is read now.
+func (s *Session) unsure(ctx context.Context, c *client, v view, asked question, read answer) (bool, error) {
+	further := question{clones: true}
+	if len(v.vms) == 0 && v.id.SeenIn != "" {
+		var err error
+		if further.folder, err = s.lastSeenIn(ctx, c, v.id); err != nil {
+			return true, err
+		}
 	}
+	if !asked.clones || !further.folder.zero() {
+		var err error
+		if read, err = c.ask(ctx, further); err != nil {
+			return true, err
+		}
+	}
+	if !further.folder.zero() && !read.seesFolder {
+		return true, unseenFolder(v.id)
+	}
+	return s.strays(ctx, c, read.clones)
+}
+
+// lastSeenIn returns the folder in which an instance is on record to have been.
+func (s *Session) lastSeenIn(ctx context.Context, c *client, id platform.Identity) (ref, error) {
+	at, err := whereOf(id.Storage, id.SeenIn, "")
+	if err != nil {
+		return ref{}, err
+	}
+	if found, known := s.known.place(at.folder); known {
+		return found, nil
+	}
+	found, err := c.lookup(ctx, at.folder)
+	if errors.Is(err, errNotFound) {
+		return ref{}, unseenFolder(id)
+	}
+	if err == nil {
+		s.known.putPlace(at.folder, found)
+	}
+	return found, err
+}
+
+func unseenFolder(id platform.Identity) error {
+	return fmt.Errorf("%w: the session does not see the folder %s, where the machine was, so that nobody can tell whether it is gone: "+
+		"give the user System.View and System.Read there, or make the folder again", platform.ErrUnreachable, id.SeenIn)
+}
+
+// strays tells whether one of the clones is of an image's copy, and was not begun by this session, or it does not know to have
+// begun it because the answer was lost. It may be of any machine.
+func (s *Session) strays(ctx context.Context, c *client, running []cloning) (bool, error) {
 	ours := s.works.tasks()
 	var sources []ref
 	for _, clone := range running {

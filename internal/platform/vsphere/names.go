@@ -57,8 +57,8 @@ func whereOf(storage, folder, pool string) (where, error) {
 		return where{}, fmt.Errorf("%w: storage %q is not DATACENTER/DATASTORE", platform.ErrInvalid, storage)
 	}
 	w := where{datacenter: datacenter, datastore: datacenter + "/datastore/" + datastore, folder: datacenter + "/vm", pool: datacenter + "/host"}
-	if folder != "" {
-		w.folder += "/" + strings.Trim(folder, "/")
+	if folder = strings.Trim(folder, "/"); folder != "" {
+		w.folder += "/" + folder
 	}
 	if pool != "" {
 		w.pool += "/" + strings.Trim(pool, "/")

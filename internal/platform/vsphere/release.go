@@ -4,6 +4,7 @@
 package vsphere
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,38 +45,41 @@ func (s *Session) remove(ctx context.Context, c *client, req platform.ReleaseReq
 			return asked, err
 		}
 	}
-	of, what := subject{uuid: v.id.UUID}, "being switched off"
-	var task ref
+	next := work{what: "being switched off"}
 	if m.power == poweredOff {
-		if m, err = c.readDisks(ctx, m); err == nil {
-			task, what, err = s.dispose(ctx, c, m)
-		}
+		next, err = s.dispose(ctx, c, m)
 	} else {
 		s.shutdowns.Forget(v.id.UUID)
-		task, err = c.powerOff(ctx, m.ref)
+		next.task, err = c.powerOff(ctx, m.ref)
 	}
 	switch {
 	case errors.Is(err, errState), errors.Is(err, errNotFound), errors.Is(err, errBusy):
-		v.making = what // somebody else was faster; the next look tells
+		v.making = next.what // somebody else was faster; the next look tells
 		return false, nil
 	case err != nil:
 		return false, err
 	}
-	if len(m.strangers) > 0 {
-		return false, s.begun(ctx, c, of, task, what, v)
-	}
-	s.ends(of, task, what, v)
+	s.note(subject{uuid: v.id.UUID}, next, v)
 	return false, nil
 }
 
 // dispose destroys a virtual machine that is off. Disks that are not its own are taken out of it first: they stay.
-func (s *Session) dispose(ctx context.Context, c *client, m vm) (task ref, what string, err error) {
-	if len(m.strangers) > 0 {
-		task, err = c.detach(ctx, m)
-		return task, fmt.Sprintf("taking out %d disks that are not its own", len(m.strangers)), err
+func (s *Session) dispose(ctx context.Context, c *client, m vm) (next work, err error) {
+	if !m.disksRead { // it went off since it was told
+		read, err := c.ask(ctx, question{vms: []ref{m.ref}, disks: true})
+		if err != nil || len(read.vms) == 0 {
+			return work{what: "being destroyed"}, cmp.Or(err, errNotFound)
+		}
+		m.strangers = read.vms[0].strangers
 	}
-	task, err = c.destroy(ctx, m.ref)
-	return task, "being destroyed", err
+	if len(m.strangers) > 0 {
+		next.what = fmt.Sprintf("taking out %d disks that are not its own", len(m.strangers))
+		next.task, err = c.detach(ctx, m)
+		return next, err
+	}
+	next.what, next.destroys = "being destroyed", true
+	next.task, err = c.destroy(ctx, m.ref)
+	return next, err
 }
 
 // shutDown asks a guest to shut down, once in a while. A guest without VMware Tools cannot hear, and is not waited for.
@@ -126,10 +130,19 @@ func (s *Session) ScrubBootstrap(ctx context.Context, id platform.Identity) erro
 // awaitBound is how long a task is waited for that takes a moment.
 const awaitBound = 15 * time.Second
 
-// await waits for the end of a task that takes a moment.
+// await waits for the end of a task that takes a moment. The stream tells it; what it came to is read only where that was not
+// told, or where it failed.
 func (s *Session) await(ctx context.Context, c *client, begun ref) error {
 	ctx, cancel := context.WithTimeout(ctx, awaitBound)
 	defer cancel()
+	select {
+	case <-s.mirror.endOf(begun):
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", platform.ErrUnreachable, ctx.Err())
+	}
+	if told, known := s.mirror.task(begun); known && told.succeeded {
+		return nil
+	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		_, t, err := c.read(ctx, nil, begun)
 		switch {

@@ -69,10 +69,12 @@ type Session struct {
 	disconnect  context.CancelFunc
 	done, first chan struct{}
 
-	locks     locks.Keyed
-	works     works
-	known     known
-	shutdowns reminder.Shutdowns
+	locks      locks.Keyed
+	works      works
+	known      known
+	mirror     mirror
+	departures departures
+	shutdowns  reminder.Shutdowns
 
 	mu      sync.Mutex
 	client  *client
@@ -215,13 +217,15 @@ func (s *Session) connect(ctx context.Context) (*client, *stream, error) {
 	if err := c.login(ctx); err != nil {
 		return nil, nil, err
 	}
-	changes, err := c.listen(ctx)
+	changes, first, err := c.listen(ctx)
 	if err != nil {
 		s.leave(ctx, c)
 		return nil, nil, err
 	}
 	s.known.forget()
 	s.works.unwatched()
+	s.mirror.begin()
+	s.mirror.take(first, s.config.Clock.Now())
 	s.mu.Lock()
 	s.client, s.version, s.err = c, c.about(), nil
 	s.mu.Unlock()
@@ -239,7 +243,11 @@ func (s *Session) leave(ctx context.Context, c *client) {
 // watch tells of changes until there is no answer any more, or vCenter has ended the session.
 func (s *Session) watch(ctx context.Context, c *client, changes *stream) error {
 	for {
-		seen, err := changes.next(ctx)
+		patience := int32(waitSeconds)
+		if s.departures.any(s.config.Clock.Now()) {
+			patience = askSoonSeconds
+		}
+		seen, err := changes.next(ctx, patience)
 		switch {
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: the session was closed", platform.ErrUnreachable)
@@ -248,18 +256,37 @@ func (s *Session) watch(ctx context.Context, c *client, changes *stream) error {
 		case c.currentLogin() != changes.login:
 			return fmt.Errorf("%w: vCenter has ended the session", platform.ErrUnreachable)
 		}
-		for _, t := range seen.tasks {
-			s.works.changed(t)
+		if s.tell(seen) {
+			s.pause(ctx, gather)
 		}
-		for _, uuid := range seen.machines {
-			s.works.stirred(uuid)
-			s.events(platform.Event{UUID: uuid})
-		}
-		for _, key := range s.works.ended() {
-			s.events(key.event())
-		}
-		s.pause(ctx, gather)
 	}
+}
+
+// tell takes what the stream has brought, and tells those whom it is about. It returns whether that was anybody.
+func (s *Session) tell(seen changes) bool {
+	machines, ended := s.mirror.take(seen, s.config.Clock.Now())
+	told := map[platform.Event]bool{}
+	for _, uuid := range machines {
+		told[platform.Event{UUID: uuid}] = true
+	}
+	for _, task := range ended {
+		if of, ours := s.taskEnded(task); ours {
+			told[of.event()] = true
+		}
+	}
+	for event := range told {
+		s.events(event)
+	}
+	return len(told) > 0
+}
+
+// taskEnded notes the end of a task, and returns whose it is if it is one of ours.
+func (s *Session) taskEnded(task ref) (of subject, ours bool) {
+	of, work, ours := s.works.ended(task)
+	if ours && work.destroys {
+		s.departures.tell(of.uuid, s.config.Clock.Now())
+	}
+	return of, ours
 }
 
 func (s *Session) disconnected(err error) {
@@ -271,6 +298,8 @@ func (s *Session) disconnected(err error) {
 	s.client, s.err = nil, err
 	s.mu.Unlock()
 	s.works.unwatched()
+	s.mirror.end()
+	s.departures.forgetAll()
 	if was {
 		s.config.Log.Info("Session with vCenter ended", "reason", err.Error())
 	}

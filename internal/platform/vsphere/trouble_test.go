@@ -336,7 +336,7 @@ func TestRoundTrips(t *testing.T) {
 			}
 		}
 	}
-	cost("making a machine", 6, func() {
+	cost("making a machine", 4, func() {
 		told(func() bool {
 			o, err := p.Ensure(t.Context(), req)
 			check(t, err)
@@ -348,13 +348,15 @@ func TestRoundTrips(t *testing.T) {
 		check(t, err)
 	})
 	cost("a machine that rests", 0, func() { time.Sleep(2 * time.Second) })
-	cost("removing a machine", 12, func() {
+	cost("blanking its bootstrap data", 2, func() { check(t, p.ScrubBootstrap(t.Context(), req.Identity)) })
+	cost("removing a machine", 4, func() {
 		for range 2 { // absence is looked at twice
 			told(func() bool {
 				o, err := p.Release(t.Context(), platform.ReleaseRequest{Identity: req.Identity})
 				check(t, err)
 				return o.Existence == platform.Absent
 			})
+			time.Sleep(2 * time.Second) // which is how long a reconciler waits in between
 		}
 	})
 }

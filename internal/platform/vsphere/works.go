@@ -27,14 +27,13 @@ func (s subject) event() platform.Event {
 // work is a task of ours that has not been seen to end.
 type work struct {
 	task ref
-	// what says in a few words what is done.
-	what string
-	// watched is whether the session hears of the task's end. heard is how often it has heard something, and answered how
-	// often it had before the task was last read.
-	watched         bool
-	heard, answered int
-	read            time.Time
-	percent         int32
+	// what says in a few words what is done, and destroys is whether it is the end of a virtual machine.
+	what     string
+	destroys bool
+	// watched is whether the session hears of the task's end, and told whether it has.
+	watched, told bool
+	read          time.Time
+	percent       int32
 }
 
 // words say how far the task is, for people.
@@ -48,19 +47,19 @@ func (w work) words() string {
 // works are the tasks of a session, at most one for each subject. It is memory: what a session forgets when it ends is
 // found out by looking. The zero value is ready to use.
 type works struct {
-	mu   sync.Mutex
-	of   map[subject]*work
-	told []subject
+	mu sync.Mutex
+	of map[subject]*work
 }
 
-// begin notes a task that was begun.
-func (w *works) begin(s subject, task ref, what string, now time.Time) {
+// begin notes a task that was begun, whose end the session hears.
+func (w *works) begin(s subject, begun work) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.of == nil {
 		w.of = map[subject]*work{}
 	}
-	w.of[s] = &work{task: task, what: what, read: now}
+	begun.watched = true
+	w.of[s] = &begun
 }
 
 // get returns the task of a subject, if there is one.
@@ -75,16 +74,7 @@ func (w *works) get(s subject) (work, bool) {
 
 // silent tells whether nothing can have happened to a task since it was read.
 func (w work) silent(now time.Time) bool {
-	return w.watched && w.heard == w.answered && now.Sub(w.read) < readAgain
-}
-
-// watch notes that the session hears of the end of a task from now on.
-func (w *works) watch(s subject, task ref) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if found := w.of[s]; found != nil && found.task == task {
-		found.watched = true
-	}
+	return w.watched && !w.told && now.Sub(w.read) < readAgain
 }
 
 // unwatched notes that nothing is heard of any task.
@@ -96,43 +86,25 @@ func (w *works) unwatched() {
 	}
 }
 
-// changed notes that something was heard of a task.
-func (w *works) changed(task ref) {
+// ended notes that the end of a task was told, and returns whose it is.
+func (w *works) ended(task ref) (of subject, now work, ours bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for s, found := range w.of {
 		if found.task == task {
-			found.heard++
-			w.told = append(w.told, s)
+			found.told = true
+			return s, *found, true
 		}
 	}
+	return subject{}, work{}, false
 }
 
-// stirred notes that something was heard of the virtual machine of a machine.
-func (w *works) stirred(uuid string) {
+// saw notes what was read of a task that has not ended.
+func (w *works) saw(s subject, task ref, percent int32, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if found := w.of[subject{uuid: uuid}]; found != nil {
-		found.heard++
-	}
-}
-
-// ended returns the subjects of whose tasks something was heard, once.
-func (w *works) ended() []subject {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	told := w.told
-	w.told = nil
-	return told
-}
-
-// saw notes what was read of a task that has not ended. asked is the task as it was before it was read: what was heard since
-// then is not answered.
-func (w *works) saw(s subject, asked work, percent int32, now time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if found := w.of[s]; found != nil && found.task == asked.task {
-		found.percent, found.read, found.answered = percent, now, asked.heard
+	if found := w.of[s]; found != nil && found.task == task {
+		found.percent, found.read = percent, now
 	}
 }
 
