@@ -61,6 +61,10 @@ bench-quiet: packages ## Let N=50 machines rest FOR=30m on a real libvirtd, and 
 bench-scale: packages ## Make N=100,1000 machines on a fake platform with Cluster API's own manager, and print the curve
 	go run ./test/bench/scale -n $(or $(N),100) $(ARGS)
 
+.PHONY: bench-vsphere
+bench-vsphere: packages ## Make N=100 machines on a simulated vCenter RTT=20ms away, and on a platform that does nothing, and print what each costs
+	go run ./test/bench/scale -n $(or $(N),100) -vsphere -rtt $(or $(RTT),20ms) $(ARGS)
+
 ##@ Development
 
 .PHONY: build

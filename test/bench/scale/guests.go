@@ -18,58 +18,52 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
-// guests boot as soon as they are started: they take an address and join as Nodes.
+// guests boot as soon as they are started and have an address, and join as Nodes.
 type guests struct {
-	platform *fake.Platform
-	client   client.Client
-	started  chan string
+	place  place
+	client client.Client
 
 	mu     sync.Mutex
 	booted map[string]bool
 	err    error
 }
 
-func newGuests(p *fake.Platform, c client.Client) *guests {
-	g := &guests{platform: p, client: c, started: make(chan string, 100_000), booted: map[string]bool{}}
-	p.Listen(func(e platform.Event) {
-		if e.UUID != "" {
-			g.started <- e.UUID
-		}
-	})
-	return g
+func newGuests(p place, c client.Client) *guests {
+	return &guests{place: p, client: c, booted: map[string]bool{}}
 }
 
 // run boots guests, a few at a time, until the context ends.
 func (g *guests) run(ctx context.Context) {
+	started := make(chan string, 100_000)
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
 			for {
 				select {
-				case uuid := <-g.started:
-					g.boot(ctx, uuid)
+				case uuid := <-started:
+					g.join(ctx, uuid)
 				case <-ctx.Done():
 					return
 				}
 			}
 		})
 	}
+	g.place.boot(ctx, func(uuid string) {
+		g.mu.Lock()
+		done := g.booted[uuid]
+		g.booted[uuid] = true
+		g.mu.Unlock()
+		if !done {
+			started <- uuid
+		}
+	})
 	all.Wait()
 }
 
-func (g *guests) boot(ctx context.Context, uuid string) {
-	instance, exists := g.platform.Instance(uuid)
-	if !exists || !instance.Running {
-		return
-	}
-	g.mu.Lock()
-	done, n := g.booted[uuid], len(g.booted)
-	g.booted[uuid] = true
-	g.mu.Unlock()
-	if done {
-		return
-	}
-	g.platform.SetAddresses(uuid, fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255))
+// address is the address of the nth guest.
+func address(n int) string { return fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255) }
+
+func (g *guests) join(ctx context.Context, uuid string) {
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: "node-" + uuid},
 		Spec:       corev1.NodeSpec{ProviderID: "ingot://" + uuid},

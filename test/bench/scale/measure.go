@@ -24,18 +24,19 @@ import (
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/fake"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/setup"
 )
 
 // result is what was measured with one number of machines.
 type result struct {
+	place                   string
 	n                       int
 	provisioned, ready      time.Duration // until all are
 	p50, p99                time.Duration // of one machine, from its creation until it is provisioned
 	created, deleted        float64       // requests of our manager per machine
 	createdLines, goneLines []string
-	calls                   float64 // calls of the port per machine until ready
+	calls, goneCalls        float64 // calls of the place per machine until ready, and of one deleted
+	callLines, goneCalled   []string
 	memoryNow, memoryPeak   int
 	cpuPerMachine           time.Duration
 	quiet                   time.Duration // from the start of a new manager until its last request or call, to the second
@@ -53,7 +54,7 @@ type manager struct {
 	ended    chan error
 }
 
-func startManager(ctx context.Context, config *rest.Config, p *fake.Platform) (*manager, error) {
+func startManager(ctx context.Context, config *rest.Config, p place) (*manager, error) {
 	m := &manager{ended: make(chan error, 1)}
 	options := &setup.Options{}
 	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
@@ -62,7 +63,7 @@ func startManager(ctx context.Context, config *rest.Config, p *fake.Platform) (*
 		return nil, err
 	}
 	ctx, m.cancel = context.WithCancel(ctx)
-	go func() { m.ended <- setup.Start(ctx, m.requests.counted(config), options, opener(p)) }()
+	go func() { m.ended <- setup.Start(ctx, m.requests.counted(config), options, p.opener(ctx)) }()
 	return m, nil
 }
 
@@ -72,27 +73,26 @@ func (m *manager) stop() error {
 }
 
 // measure runs one number of machines from nothing to nothing.
-func measure(ctx context.Context, programs *components.Builder, n int, rest time.Duration) (r result, err error) {
-	r = result{n: n, restFor: rest}
+func measure(ctx context.Context, programs *components.Builder, at place, n int, rest time.Duration) (r result, err error) {
+	r = result{place: at.name(), n: n, restFor: rest}
 	p, err := startPlane(ctx, programs)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	if err := p.prepare(ctx); err != nil {
+	if err := p.prepare(ctx, at); err != nil {
 		return r, err
 	}
-	f := fake.New(fake.Options{})
-	g := newGuests(f, p.client)
+	g := newGuests(at, p.client)
 	background, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	all.Go(func() { g.run(background) })
 	defer func() { cancel(); all.Wait() }()
-	m, err := startManager(ctx, p.Config, f)
+	m, err := startManager(ctx, p.Config, at)
 	if err != nil {
 		return r, err
 	}
-	e := experiment{plane: p, fake: f, guests: g, manager: m, result: &r}
+	e := experiment{plane: p, place: at, guests: g, manager: m, result: &r}
 	defer func() { err = errors.Join(err, e.manager.stop()) }()
 	for _, step := range []func(context.Context) error{e.warmUp, e.create, e.restart, e.idle, e.remove} {
 		if err := step(ctx); err != nil {
@@ -106,7 +106,7 @@ func measure(ctx context.Context, programs *components.Builder, n int, rest time
 // experiment is one number of machines on their way.
 type experiment struct {
 	plane   *plane
-	fake    *fake.Platform
+	place   place
 	guests  *guests
 	manager *manager
 	result  *result
@@ -133,7 +133,10 @@ func (e *experiment) warmUp(ctx context.Context) error {
 
 func (e *experiment) create(ctx context.Context) error {
 	r, before, work := e.result, e.manager.requests.snapshot(), cpu()
-	e.fake.ForgetCalls()
+	called, err := e.place.calls(ctx)
+	if err != nil {
+		return err
+	}
 	begin := time.Now()
 	if err := e.scale(ctx, r.n); err != nil {
 		return err
@@ -148,7 +151,11 @@ func (e *experiment) create(ctx context.Context) error {
 	}
 	r.provisioned, r.p50, r.p99 = seen.all.Sub(begin), quantile(seen.took, 0.5), quantile(seen.took, 0.99)
 	r.createdLines, r.created = since(before, e.manager.requests.snapshot(), r.n)
-	r.calls = float64(len(e.fake.Calls())) / float64(r.n)
+	now, err := e.place.calls(ctx)
+	if err != nil {
+		return err
+	}
+	r.callLines, r.calls = since(called, now, r.n)
 	r.cpuPerMachine = (cpu() - work) / time.Duration(r.n)
 	r.memoryNow, r.memoryPeak = memory()
 	return nil
@@ -161,17 +168,26 @@ func (e *experiment) restart(ctx context.Context) error {
 	}
 	say("  restarting the manager")
 	begin := time.Now()
-	m, err := startManager(ctx, e.plane.Config, e.fake)
+	before, err := e.place.calls(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := startManager(ctx, e.plane.Config, e.place)
 	if err != nil {
 		return err
 	}
 	e.manager = m
-	e.fake.ForgetCalls()
-	for last, changed := -1, begin; len(e.fake.Calls()) < e.result.n || time.Since(changed) < 5*time.Second; { // each machine is looked at
+	calls := 0.0
+	for last, changed := -1, begin; int(calls) < e.result.n || time.Since(changed) < 5*time.Second; { // each machine is looked at
 		if err := sleep(ctx, time.Second); err != nil {
 			return err
 		}
-		total := len(e.fake.Calls())
+		now, err := e.place.calls(ctx)
+		if err != nil {
+			return err
+		}
+		_, calls = since(before, now, 1)
+		total := int(calls)
 		for _, n := range m.requests.snapshot() {
 			total += n
 		}
@@ -181,24 +197,33 @@ func (e *experiment) restart(ctx context.Context) error {
 		e.result.quiet = changed.Sub(begin)
 	}
 	_, e.result.quietRequests = since(nil, m.requests.snapshot(), e.result.n)
-	e.result.quietCalls = float64(len(e.fake.Calls())) / float64(e.result.n)
+	e.result.quietCalls = calls / float64(e.result.n)
 	return nil
 }
 
 func (e *experiment) idle(ctx context.Context) error {
 	say(fmt.Sprintf("  looking at rest for %s", e.result.restFor))
 	before := e.manager.requests.snapshot()
-	e.fake.ForgetCalls()
+	called, err := e.place.calls(ctx)
+	if err != nil {
+		return err
+	}
 	if err := sleep(ctx, e.result.restFor); err != nil {
 		return err
 	}
 	_, total := since(before, e.manager.requests.snapshot(), 1)
-	e.result.restRequests, e.result.restCalls = int(total), len(e.fake.Calls())
-	return nil
+	now, err := e.place.calls(ctx)
+	_, calls := since(called, now, 1)
+	e.result.restRequests, e.result.restCalls = int(total), int(calls)
+	return err
 }
 
 func (e *experiment) remove(ctx context.Context) error {
 	before, begin := e.manager.requests.snapshot(), time.Now()
+	called, err := e.place.calls(ctx)
+	if err != nil {
+		return err
+	}
 	if err := e.scale(ctx, 0); err != nil {
 		return err
 	}
@@ -207,10 +232,19 @@ func (e *experiment) remove(ctx context.Context) error {
 	}
 	e.result.gone = time.Since(begin)
 	e.result.goneLines, e.result.deleted = since(before, e.manager.requests.snapshot(), e.result.n)
-	if left := e.fake.Instances(); len(left) > 0 {
-		return fmt.Errorf("%d instances are left on the platform", len(left))
+	now, err := e.place.calls(ctx)
+	if err != nil {
+		return err
 	}
-	return nil
+	e.result.goneCalled, e.result.goneCalls = since(called, now, e.result.n)
+	if err := sleep(ctx, time.Second); err != nil {
+		return err
+	}
+	left, err := e.place.instances(ctx)
+	if err == nil && left > 0 {
+		err = fmt.Errorf("%d instances are left on the platform", left)
+	}
+	return err
 }
 
 // scale has n machines, in as many pools as the experiment needs.
@@ -359,12 +393,13 @@ func table(results []result) string {
 	row := func(what string, value func(result) string) {
 		fmt.Fprintf(&out, "%-52s", what)
 		for _, r := range results {
-			fmt.Fprintf(&out, "%14s", value(r))
+			fmt.Fprintf(&out, "%16s", value(r))
 		}
 		fmt.Fprintln(&out)
 	}
 	seconds := func(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 	fmt.Fprintln(&out)
+	row("platform", func(r result) string { return r.place })
 	row("machines", func(r result) string { return strconv.Itoa(r.n) })
 	row("all provisioned after", func(r result) string { return seconds(r.provisioned) })
 	row("all ready after", func(r result) string { return seconds(r.ready) })
@@ -373,6 +408,7 @@ func table(results []result) string {
 	row("API requests of our manager per machine created", func(r result) string { return fmt.Sprintf("%.2f", r.created) })
 	row("API requests of our manager per machine deleted", func(r result) string { return fmt.Sprintf("%.2f", r.deleted) })
 	row("platform calls per machine created", func(r result) string { return fmt.Sprintf("%.2f", r.calls) })
+	row("platform calls per machine deleted", func(r result) string { return fmt.Sprintf("%.2f", r.goneCalls) })
 	row("CPU time per machine (manager and its guests)", func(r result) string { return fmt.Sprintf("%.1f ms", float64(r.cpuPerMachine.Microseconds())/1000) })
 	row("memory then / peak", func(r result) string { return fmt.Sprintf("%d/%d MiB", r.memoryNow, r.memoryPeak) })
 	row("quiet after a restart of the manager", func(r result) string { return seconds(r.quiet) })
@@ -382,6 +418,11 @@ func table(results []result) string {
 	row("platform calls at rest, all machines together", func(r result) string { return fmt.Sprintf("%d in %s", r.restCalls, r.restFor) })
 	row("all deleted after", func(r result) string { return seconds(r.gone) })
 	last := results[len(results)-1]
-	fmt.Fprintf(&out, "created, each machine: %s\ndeleted, each machine: %s\n", strings.Join(last.createdLines, ", "), strings.Join(last.goneLines, ", "))
+	for _, line := range []struct {
+		what  string
+		lines []string
+	}{{"created, requests", last.createdLines}, {"created, calls", last.callLines}, {"deleted, requests", last.goneLines}, {"deleted, calls", last.goneCalled}} {
+		fmt.Fprintf(&out, "%s of each machine: %s\n", line.what, strings.Join(line.lines, ", "))
+	}
 	return out.String()
 }

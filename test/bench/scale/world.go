@@ -56,7 +56,7 @@ func startPlane(ctx context.Context, programs *components.Builder) (*plane, erro
 }
 
 // prepare makes everything that the machines share: a Cluster whose API server is the management cluster's own.
-func (p *plane) prepare(ctx context.Context) error {
+func (p *plane) prepare(ctx context.Context, at place) error {
 	kubeconfig, err := p.kubeconfig()
 	if err != nil {
 		return err
@@ -65,10 +65,10 @@ func (p *plane) prepare(ctx context.Context) error {
 		c.Namespace = namespace
 		c.Spec.ControlPlaneEndpoint = clusterv1.APIEndpoint{Host: "127.0.0.1", Port: 6443}
 	})
-	objects := []client.Object{
-		builder.PlatformEndpoint(endpoint),
-		builder.NodeImage(imageName),
-		cluster,
+	host, image := builder.PlatformEndpoint(endpoint), builder.NodeImage(imageName)
+	machines := builder.IngotMachineTemplate(template, imageName, endpoint, func(t *infrav1.IngotMachineTemplate) { t.Namespace = namespace })
+	objects := append(at.describe(host, image, machines),
+		host, image, cluster,
 		&corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
 				Name: secret.Name(builder.ClusterName, secret.Kubeconfig), Namespace: namespace,
@@ -78,8 +78,8 @@ func (p *plane) prepare(ctx context.Context) error {
 			Data: map[string][]byte{secret.KubeconfigDataName: kubeconfig},
 		},
 		builder.BootstrapData("shared", func(s *corev1.Secret) { s.Namespace = namespace }),
-		builder.IngotMachineTemplate(template, imageName, endpoint, func(t *infrav1.IngotMachineTemplate) { t.Namespace = namespace }),
-	}
+		machines,
+	)
 	for _, o := range objects {
 		if err := p.client.Create(ctx, o); err != nil {
 			return fmt.Errorf("%T: %w", o, err)

@@ -1,0 +1,221 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/uuid"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/registry"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/vcenter"
+)
+
+const digestKey = "ingot.image.sha256"
+
+// told is what the process of the simulated vCenter tells: first where it is, and then how it is.
+type told struct {
+	Server, Stats, Template string
+	CA                      []byte
+	Calls                   map[string]int
+	Sessions                int
+	// Twice are machines that have more than one virtual machine.
+	Twice []string
+	// Running are the machines that run, and whether they have an address.
+	Running map[string]bool
+}
+
+// serveVCenter is the process of the simulated vCenter. It ends when its input does.
+func serveVCenter(ctx context.Context, rtt time.Duration) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	v, err := vcenter.Start(ctx)
+	if err != nil {
+		return err
+	}
+	door := v.Door()
+	door.Judge(func(string) vcenter.Verdict { time.Sleep(rtt); return vcenter.Pass })
+	template := uuid.NewString()
+	err = v.Make(ctx, vcenter.Spec{
+		Name: "template", UUID: template, Template: true, DiskBytes: 1 << 20, Extra: map[string]string{digestKey: builder.Digest(imageName)},
+	})
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	running := map[string]bool{}
+	go func() {
+		for n := 0; ctx.Err() == nil; time.Sleep(300 * time.Millisecond) {
+			all, err := v.Machines(ctx)
+			if err != nil {
+				continue
+			}
+			now := map[string]bool{}
+			for id, m := range all {
+				if m.Running && m.Extra["ingot.machine"] == id {
+					mu.Lock()
+					given := running[id]
+					mu.Unlock()
+					if n++; !given {
+						given = v.GiveAddress(ctx, id, address(n)) == nil
+					}
+					now[id] = given
+				}
+			}
+			mu.Lock()
+			running = now
+			mu.Unlock()
+		}
+	}()
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sessions, err := v.Sessions(r.Context())
+		count, failed := v.Count(r.Context(), "ingot.machine")
+		if err = errors.Join(err, failed); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		maps.DeleteFunc(count, func(_ string, n int) bool { return n < 2 })
+		mu.Lock()
+		defer mu.Unlock()
+		_ = json.NewEncoder(w).Encode(told{Calls: door.Calls(), Sessions: sessions, Twice: slices.Sorted(maps.Keys(count)), Running: running})
+	})}
+	go func() { _ = server.Serve(listener) }()
+	if err := json.NewEncoder(os.Stdout).Encode(told{Server: door.Address(), CA: door.CA(), Template: template, Stats: "http://" + listener.Addr().String()}); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// simulated is a simulated vCenter in a process of its own.
+type simulated struct {
+	told
+
+	process *exec.Cmd
+	input   io.Closer
+	rtt     time.Duration
+}
+
+// startVCenter starts this program as a simulated vCenter whose every answer takes so much longer.
+func startVCenter(ctx context.Context, rtt time.Duration) (*simulated, error) {
+	s := &simulated{rtt: rtt, process: exec.CommandContext(ctx, "/proc/self/exe", "-vcenter", "-rtt", rtt.String())}
+	s.process.Stderr = io.Discard
+	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	input, err := s.process.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	output, err := s.process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.input = input
+	if err := s.process.Start(); err != nil {
+		return nil, err
+	}
+	return s, json.NewDecoder(output).Decode(&s.told)
+}
+
+func (s *simulated) stop() {
+	_ = s.input.Close()
+	_ = s.process.Process.Kill()
+	_ = s.process.Wait()
+}
+
+func (s *simulated) name() string { return "vSphere, " + s.rtt.String() }
+
+func (s *simulated) opener(ctx context.Context) session.Opener {
+	return registry.Opener(ctx, logr.Discard())
+}
+
+func (s *simulated) describe(endpoint *ingotv1.PlatformEndpoint, image *ingotv1.NodeImage, template *infrav1.IngotMachineTemplate) []client.Object {
+	secret := secretOf("vcenter", map[string][]byte{"username": []byte(vcenter.User), "password": []byte(vcenter.Password), "ca.crt": s.CA})
+	endpoint.Spec = ingotv1.PlatformEndpointSpec{
+		VSphere:        ingotv1.VSphereEndpoint{Server: s.Server},
+		CredentialsRef: ingotv1.SecretReference{Namespace: namespace, Name: secret.Name},
+		Capacity:       ingotv1.EndpointCapacity{Memory: ptr.To(resource.MustParse("1Ti"))}, // the simulator has 8Gi
+	}
+	image.Spec.Artefacts = append(image.Spec.Artefacts, ingotv1.Artefact{
+		Platform: ingotv1.ArtefactPlatformVSphere, Format: ingotv1.DiskFormatTemplate, Source: "template://" + s.Template, SHA256: builder.Digest(imageName), SizeBytes: 1 << 20,
+	})
+	spec := &template.Spec.Template.Spec
+	spec.Platform = infrav1.MachinePlatform{VSphere: infrav1.VSphereMachine{
+		EndpointName: endpoint.Name, Datacenter: vcenter.Datacenter, Datastore: vcenter.Datastore, ResourcePool: vcenter.Cluster,
+	}}
+	spec.Networks = []infrav1.MachineNetwork{{Name: vcenter.Network}}
+	return []client.Object{secret}
+}
+
+// ask asks the process how it is.
+func (s *simulated) ask(ctx context.Context) (told, error) {
+	var now told
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Stats, http.NoBody)
+	if err != nil {
+		return now, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return now, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if err := json.NewDecoder(response.Body).Decode(&now); err != nil {
+		return now, err
+	}
+	if now.Sessions > 1 || len(now.Twice) > 0 {
+		return now, fmt.Errorf("%d sessions with vCenter are open, and made twice was %v", now.Sessions, now.Twice)
+	}
+	return now, nil
+}
+
+// calls leaves the wait for changes out: it is one for all machines.
+func (s *simulated) calls(ctx context.Context) (map[string]int, error) {
+	now, err := s.ask(ctx)
+	delete(now.Calls, "WaitForUpdatesEx")
+	return now.Calls, err
+}
+
+func (s *simulated) instances(ctx context.Context) (int, error) {
+	now, err := s.ask(ctx)
+	return len(now.Running), err
+}
+
+func (s *simulated) boot(ctx context.Context, booted func(uuid string)) {
+	for ctx.Err() == nil {
+		now, err := s.ask(ctx)
+		if err != nil && ctx.Err() == nil {
+			say("the simulated vCenter: " + err.Error())
+		}
+		for id, addressed := range now.Running {
+			if addressed {
+				booted(id)
+			}
+		}
+		_ = sleep(ctx, 300*time.Millisecond)
+	}
+}
