@@ -24,6 +24,7 @@ func TestEndpoints(t *testing.T) {
 		"the id is chosen once, before a session exists":         choosesOnce,
 		"two managers that start together choose one id":         race,
 		"an endpoint that does not answer is asked again":        retries,
+		"one that leaves too much unanswered is left alone":      leftAlone,
 		"a host that cannot do what is declared is no blackout":  cannot,
 		"a spec that can never work says so":                     invalid,
 		"a changed spec gets a new session":                      reopens,
@@ -85,6 +86,23 @@ func retries(s *story) {
 	if result.RequeueAfter == 0 || s.endpoint.Status.Version != "fake 1" || s.host.sessions() != 1 {
 		s.Errorf("looked at again after %s, version %q, %d sessions", result.RequeueAfter, s.endpoint.Status.Version, s.host.sessions())
 	}
+	s.host.trouble = nil
+	s.after(result.RequeueAfter, manager)
+	s.expect(metav1.ConditionTrue, ingotv1.PlatformEndpointReadyReason, "")
+}
+
+// leftAlone: that machines wait because nothing is asked of their endpoint is told where people look for it.
+func leftAlone(s *story) {
+	s.begin()
+	manager := s.manager()
+	s.pass(manager)
+	s.host.trouble = fmt.Errorf("%w: nothing within 20s", platform.ErrNoAnswer)
+	result := s.after(5*time.Minute, manager)
+	for range 4 {
+		s.expect(metav1.ConditionFalse, ingotv1.PlatformEndpointUnreachableReason, "nothing within 20s")
+		result = s.after(result.RequeueAfter, manager)
+	}
+	s.expect(metav1.ConditionFalse, ingotv1.PlatformEndpointCircuitOpenReason, "nothing within 20s")
 	s.host.trouble = nil
 	s.after(result.RequeueAfter, manager)
 	s.expect(metav1.ConditionTrue, ingotv1.PlatformEndpointReadyReason, "")
