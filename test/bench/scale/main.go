@@ -35,7 +35,11 @@ func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
 	ctrl.SetLogger(logr.Discard())
-	measured := func() error { return run(ctx, *sizes, *rest, *beside, *rtt) }
+	var vcenters []time.Duration
+	if *beside {
+		vcenters = append(vcenters, *rtt)
+	}
+	measured := func() error { return run(ctx, *sizes, *rest, vcenters) }
 	if *serve {
 		measured = func() error { return serveVCenter(ctx, *rtt) }
 	}
@@ -46,7 +50,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, sizes string, rest time.Duration, beside bool, rtt time.Duration) error {
+func run(ctx context.Context, sizes string, rest time.Duration, vcenters []time.Duration) error {
 	programs, err := components.FromEnvironment(say)
 	if err != nil {
 		return err
@@ -62,7 +66,7 @@ func run(ctx context.Context, sizes string, rest time.Duration, beside bool, rtt
 			return fmt.Errorf("%d machines: %w", n, err)
 		}
 		results = append(results, r)
-		if beside {
+		for _, rtt := range vcenters {
 			if r, err = measureVCenter(ctx, programs, n, rest, rtt); err != nil {
 				return fmt.Errorf("%d machines of vSphere: %w", n, err)
 			}

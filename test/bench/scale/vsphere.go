@@ -22,7 +22,6 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/google/uuid"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
@@ -64,31 +63,8 @@ func serveVCenter(ctx context.Context, rtt time.Duration) error {
 	if err != nil {
 		return err
 	}
-	var mu sync.Mutex
-	running := map[string]bool{}
-	go func() {
-		for n := 0; ctx.Err() == nil; time.Sleep(300 * time.Millisecond) {
-			all, err := v.Machines(ctx)
-			if err != nil {
-				continue
-			}
-			now := map[string]bool{}
-			for id, m := range all {
-				if m.Running && m.Extra["ingot.machine"] == id {
-					mu.Lock()
-					given := running[id]
-					mu.Unlock()
-					if n++; !given {
-						given = v.GiveAddress(ctx, id, address(n)) == nil
-					}
-					now[id] = given
-				}
-			}
-			mu.Lock()
-			running = now
-			mu.Unlock()
-		}
-	}()
+	f := &followed{}
+	go f.follow(ctx, v)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -101,9 +77,12 @@ func serveVCenter(ctx context.Context, rtt time.Duration) error {
 			return
 		}
 		maps.DeleteFunc(count, func(_ string, n int) bool { return n < 2 })
-		mu.Lock()
-		defer mu.Unlock()
-		_ = json.NewEncoder(w).Encode(told{Calls: door.Calls(), Sessions: sessions, Twice: slices.Sorted(maps.Keys(count)), Running: running})
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		err = json.NewEncoder(w).Encode(told{Calls: door.Calls(), Sessions: sessions, Twice: slices.Sorted(maps.Keys(count)), Running: f.running})
+		if err != nil {
+			say(err.Error())
+		}
 	})}
 	go func() { _ = server.Serve(listener) }()
 	if err := json.NewEncoder(os.Stdout).Encode(told{Server: door.Address(), CA: door.CA(), Template: template, Stats: "http://" + listener.Addr().String()}); err != nil {
@@ -111,6 +90,38 @@ func serveVCenter(ctx context.Context, rtt time.Duration) error {
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// followed are the machines that run, and whether they have an address.
+type followed struct {
+	mu      sync.Mutex
+	running map[string]bool
+}
+
+// follow gives machines addresses until the context ends.
+func (f *followed) follow(ctx context.Context, v *vcenter.VCenter) {
+	for n := 0; ctx.Err() == nil; time.Sleep(300 * time.Millisecond) {
+		all, err := v.Machines(ctx)
+		if err != nil {
+			continue
+		}
+		now := map[string]bool{}
+		for id, m := range all {
+			if !m.Running || m.Extra["ingot.machine"] != id {
+				continue
+			}
+			f.mu.Lock()
+			now[id] = f.running[id]
+			f.mu.Unlock()
+			if !now[id] {
+				n++
+				now[id] = v.GiveAddress(ctx, id, address(n)) == nil
+			}
+		}
+		f.mu.Lock()
+		f.running = now
+		f.mu.Unlock()
+	}
 }
 
 // simulated is a simulated vCenter in a process of its own.
@@ -159,7 +170,7 @@ func (s *simulated) describe(endpoint *ingotv1.PlatformEndpoint, image *ingotv1.
 	endpoint.Spec = ingotv1.PlatformEndpointSpec{
 		VSphere:        ingotv1.VSphereEndpoint{Server: s.Server},
 		CredentialsRef: ingotv1.SecretReference{Namespace: namespace, Name: secret.Name},
-		Capacity:       ingotv1.EndpointCapacity{Memory: ptr.To(resource.MustParse("1Ti"))}, // the simulator has 8Gi
+		Capacity:       ingotv1.EndpointCapacity{Memory: new(resource.MustParse("1Ti"))}, // the simulator has 8Gi
 	}
 	image.Spec.Artefacts = append(image.Spec.Artefacts, ingotv1.Artefact{
 		Platform: ingotv1.ArtefactPlatformVSphere, Format: ingotv1.DiskFormatTemplate, Source: "template://" + s.Template, SHA256: builder.Digest(imageName), SizeBytes: 1 << 20,
