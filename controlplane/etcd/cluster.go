@@ -12,7 +12,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +21,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 )
@@ -31,8 +29,6 @@ const (
 	// memberBound is how long one member may take to answer, or to have the members changed. One that hangs costs no more,
 	// whatever the number of members.
 	memberBound = 8 * time.Second
-	// patience is how long one member may take before another is asked to do the same.
-	patience = time.Second
 	// dials is how often it is tried to connect to a member.
 	dials = 2
 	// endpoint is what etcd's client calls every member: the name that all of them have a certificate for. Where it leads is
@@ -40,8 +36,6 @@ const (
 	endpoint = "https://localhost"
 	// peerPort is where kubeadm has members listen for each other.
 	peerPort = "2380"
-	// maxLag is how many entries a member may be behind the leader and still keep up.
-	maxLag = 5000
 )
 
 // Misplaced is where the others find a member that was restored, until Place says better: nowhere.
@@ -61,9 +55,6 @@ type Cluster struct {
 	// Stall is how long a snapshot may go without a byte before the next member is tried; 0 is 30 seconds.
 	Stall time.Duration
 }
-
-// ErrUnreachable means that no member has answered: nothing can be told.
-var ErrUnreachable = errors.New("no etcd member answers")
 
 // Members returns all members with their health, sorted by ID. All nodes are asked at the same time. A list that the members
 // agree on is preferred: one that is cut off from the others may know a member no more, or not yet. Only where nobody can
@@ -91,7 +82,7 @@ type answer struct {
 	*etcdserverpb.StatusResponse
 
 	// certificateEnds is when the certificate ends that it showed.
-	certificateEnds metav1.Time
+	certificateEnds time.Time
 	// agreed are the members that all agree on, known those that it knows by itself; learners say neither.
 	agreed, known *clientv3.MemberListResponse
 	err           error
@@ -138,7 +129,7 @@ func (c Cluster) status(ctx context.Context, node string, besides func(context.C
 	})
 	said.err = cmp.Or(err, said.err)
 	if end := ends.Load(); end != nil {
-		said.certificateEnds = metav1.NewTime(*end)
+		said.certificateEnds = *end
 	}
 	return said
 }
@@ -149,30 +140,21 @@ func statusOf(ctx context.Context, client *clientv3.Client) (*etcdserverpb.Statu
 }
 
 // judged are the members with what they said of themselves, sorted by ID.
-func judged(listed *clientv3.MemberListResponse, said map[string]answer) []plan.Member {
-	newest := uint64(0)
-	for _, m := range listed.Members {
-		if a := said[m.Name]; a.StatusResponse != nil {
-			newest = max(newest, a.RaftAppliedIndex)
+func judged(listed *clientv3.MemberListResponse, answers map[string]answer) []plan.Member {
+	said, ends := map[string]*Said{}, map[string]time.Time{}
+	for name, a := range answers {
+		if a.StatusResponse != nil {
+			said[name] = &Said{Leader: a.Leader, Applied: a.RaftAppliedIndex, Complaints: a.Errors}
+		}
+		if !a.certificateEnds.IsZero() {
+			ends[name] = a.certificateEnds
 		}
 	}
-	members := make([]plan.Member, len(listed.Members))
+	known := make([]Listed, len(listed.Members))
 	for i, m := range listed.Members {
-		members[i] = judgeMember(m, said[m.Name], newest)
+		known[i] = Listed{ID: m.ID, Name: m.Name, Learner: m.IsLearner, Peers: m.PeerURLs}
 	}
-	slices.SortFunc(members, func(a, b plan.Member) int { return strings.Compare(a.ID, b.ID) })
-	return members
-}
-
-// judgeMember says how a member is: healthy is one that answers without complaint, knows a leader, and keeps up with the newest.
-func judgeMember(m *etcdserverpb.Member, said answer, newest uint64) plan.Member {
-	member := plan.Member{ID: strconv.FormatUint(m.ID, 16), Name: m.Name, Learner: m.IsLearner, CertificateEnds: said.certificateEnds, Misplaced: slices.Contains(m.PeerURLs, Misplaced)}
-	if said.StatusResponse == nil || said.Leader == 0 || len(said.Errors) > 0 {
-		return member
-	}
-	member.Healthy = newest-said.RaftAppliedIndex <= maxLag
-	member.Leader = said.Leader == m.ID
-	return member
+	return certificate(Judge(known, said), ends)
 }
 
 // Promote gives a learner its vote. One that has it already is no error.
@@ -226,9 +208,9 @@ func (c Cluster) Place(ctx context.Context, member plan.Member, address string) 
 // MoveLeader has another member lead. Only the leader can hand over: where it cannot be reached, or leads no more, nothing
 // is done, and the others elect another when it is removed.
 func (c Cluster) MoveLeader(ctx context.Context, from, to plan.Member) error {
-	id, err := strconv.ParseUint(to.ID, 16, 64)
+	id, err := ID(to)
 	if err != nil {
-		return fmt.Errorf("etcd member %q: %w", to.ID, err)
+		return err
 	}
 	if status := c.status(ctx, from.Name, nil); status.StatusResponse == nil || strconv.FormatUint(status.Leader, 16) != from.ID {
 		return nil // it is no leader that could hand over
@@ -245,50 +227,16 @@ func (c Cluster) MoveLeader(ctx context.Context, from, to plan.Member) error {
 
 // change changes the members.
 func (c Cluster) change(ctx context.Context, doing string, member plan.Member, do func(context.Context, *clientv3.Client, uint64) error) error {
-	id, err := strconv.ParseUint(member.ID, 16, 64)
+	id, err := ID(member)
 	if err != nil {
-		return fmt.Errorf("etcd member %q: %w", member.ID, err)
+		return err
 	}
-	nodes := c.Nodes
-	if len(nodes) > 1 { // who goes is not asked
-		nodes = slices.DeleteFunc(slices.Clone(nodes), func(node string) bool { return node == member.Name })
-	}
-	return c.through(ctx, doing+" etcd member "+member.ID, nodes, func(ctx context.Context, client *clientv3.Client) error { return do(ctx, client, id) })
+	return c.through(ctx, doing+" etcd member "+member.ID, Others(c.Nodes, member), func(ctx context.Context, client *clientv3.Client) error { return do(ctx, client, id) })
 }
 
-// through does something that may be done twice through the first node that does it. Each has a while before the next is
-// tried as well, and one that fails has no more of it: a member that hangs must not be what its own replacement waits for.
+// through does something that may be done twice through the first node that does it.
 func (c Cluster) through(ctx context.Context, doing string, nodes []string, do func(context.Context, *clientv3.Client) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	results := make(chan error, len(nodes))
-	errs := []error{fmt.Errorf("%s: %w", doing, ErrUnreachable)}
-	for started := 0; len(errs) <= len(nodes); {
-		var next <-chan struct{}
-		if started < len(nodes) {
-			node := nodes[started]
-			started++
-			go func() {
-				if err := c.on(ctx, node, do); err != nil {
-					results <- fmt.Errorf("through node %s: %w", node, err)
-					return
-				}
-				results <- nil
-			}()
-			wait, enough := context.WithTimeout(ctx, patience)
-			defer enough() // one for each node
-			next = wait.Done()
-		}
-		select {
-		case err := <-results:
-			if err == nil {
-				return nil
-			}
-			errs = append(errs, err)
-		case <-next:
-		}
-	}
-	return errors.Join(errs...)
+	return Through(ctx, doing, nodes, func(ctx context.Context, node string) error { return c.on(ctx, node, do) })
 }
 
 // on runs do with a client of the member on one node, and of no other.

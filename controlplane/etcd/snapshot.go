@@ -13,12 +13,10 @@ import (
 	"hash"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/stall"
 )
 
@@ -67,9 +65,51 @@ func (c Cluster) Snapshot(ctx context.Context, sink Sink) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("taking a snapshot of etcd: %w", err)
 	}
+	return Take(ctx, nodes, sink, c.Stall, c.snapshot)
+}
+
+// healthy returns the nodes of the healthy voting members, the leader's last.
+func (c Cluster) healthy(ctx context.Context) ([]string, error) {
+	members, err := c.Members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return Sources(members)
+}
+
+func (c Cluster) snapshot(ctx context.Context, node string, to io.Writer, progress func()) (taken Snapshot, err error) {
+	err = c.with(ctx, node, func(ctx context.Context, client *clientv3.Client) error {
+		status, err := statusOf(ctx, client)
+		if err != nil {
+			return err
+		}
+		progress()
+		agreed, err := client.Get(ctx, "\x00") // the member must have caught up to answer
+		if err != nil {
+			return err
+		}
+		progress()
+		stream, err := client.SnapshotWithVersion(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = stream.Snapshot.Close() }()
+		taken = Snapshot{Version: status.Version, Floor: agreed.Header.Revision}
+		_, err = io.Copy(to, stream.Snapshot)
+		return err
+	})
+	return taken, err
+}
+
+// Taking reads the snapshot of the member on a node, all bytes of it, and says when it gets on otherwise.
+type Taking func(ctx context.Context, node string, to io.Writer, progress func()) (Snapshot, error)
+
+// Take takes a snapshot from the first of the nodes that gives a whole one. stallFor is how long it may go without a byte, 0 is
+// 30 seconds.
+func Take(ctx context.Context, nodes []string, sink Sink, stallFor time.Duration, from Taking) (Snapshot, error) {
 	var errs []error
 	for _, node := range nodes {
-		snapshot, err := c.snapshot(ctx, node, sink)
+		snapshot, err := take(ctx, node, sink, cmp.Or(stallFor, stallBound), from)
 		if err == nil {
 			return snapshot, nil
 		}
@@ -81,60 +121,19 @@ func (c Cluster) Snapshot(ctx context.Context, sink Sink) (Snapshot, error) {
 	return Snapshot{}, fmt.Errorf("taking a snapshot of etcd: %w", errors.Join(errs...))
 }
 
-// healthy returns the nodes of the healthy voting members, the leader's last.
-func (c Cluster) healthy(ctx context.Context) ([]string, error) {
-	members, err := c.Members(ctx)
-	if err != nil {
-		return nil, err
-	}
-	members = slices.DeleteFunc(members, func(m plan.Member) bool { return !m.Healthy || m.Learner })
-	if len(members) == 0 {
-		return nil, fmt.Errorf("none of its members is healthy, and what another holds may be old: %w", ErrUnreachable)
-	}
-	slices.SortStableFunc(members, func(a, b plan.Member) int {
-		switch {
-		case a.Leader == b.Leader:
-			return strings.Compare(a.ID, b.ID)
-		case a.Leader:
-			return 1
-		default:
-			return -1
-		}
-	})
-	nodes := make([]string, len(members))
-	for i, m := range members {
-		nodes[i] = m.Name
-	}
-	return nodes, nil
-}
-
-func (c Cluster) snapshot(ctx context.Context, node string, sink Sink) (taken Snapshot, err error) {
+func take(ctx context.Context, node string, sink Sink, stallFor time.Duration, from Taking) (Snapshot, error) {
 	if err := sink.Reset(); err != nil {
 		return Snapshot{}, &sinkError{err}
 	}
-	ctx, watch := stall.New(ctx, cmp.Or(c.Stall, stallBound))
+	ctx, watch := stall.New(ctx, stallFor)
 	defer watch.Stop()
-	err = c.with(ctx, node, func(ctx context.Context, client *clientv3.Client) error {
-		status, err := statusOf(ctx, client)
-		if err != nil {
-			return err
-		}
-		watch.Progress()
-		agreed, err := client.Get(ctx, "\x00") // the member must have caught up to answer
-		if err != nil {
-			return err
-		}
-		watch.Progress()
-		stream, err := client.SnapshotWithVersion(ctx)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = stream.Snapshot.Close() }()
-		taken = Snapshot{Node: node, Version: status.Version, Floor: agreed.Header.Revision}
-		taken.Bytes, err = check(io.TeeReader(stream.Snapshot, &watched{sink: sink, watch: watch}))
-		return err
-	})
-	return taken, stall.Cause(ctx, err)
+	sum := &summed{sum: sha256.New()}
+	taken, err := from(ctx, node, io.MultiWriter(&watched{sink: sink, watch: watch}, sum), watch.Progress)
+	if err != nil {
+		return Snapshot{}, stall.Cause(ctx, err)
+	}
+	taken.Node, taken.Bytes = node, sum.n
+	return taken, sum.check()
 }
 
 // watched passes bytes on to a sink, and tells that there was progress.
@@ -162,32 +161,33 @@ func (e *sinkError) Unwrap() error { return e.err }
 
 // Check reads a snapshot to its end and checks the sum that etcd has added. Errors wrap ErrBroken, except those of the reader.
 func Check(snapshot io.Reader) error {
-	_, err := check(snapshot)
-	return err
-}
-
-func check(snapshot io.Reader) (int64, error) {
-	s := summed{sum: sha256.New()}
-	n, err := io.Copy(&s, snapshot)
-	switch {
-	case err != nil:
-		return n, err
-	case n%512 != sha256.Size:
-		return n, fmt.Errorf("%w: %d bytes are not as many as a database and its sum have; it was cut off", ErrBroken, n)
-	case !bytes.Equal(s.sum.Sum(nil), s.tail):
-		return n, fmt.Errorf("%w: the sum at its end is %x, that of its %d bytes is %x", ErrBroken, s.tail, n-sha256.Size, s.sum.Sum(nil))
-	default:
-		return n, nil
+	s := &summed{sum: sha256.New()}
+	if _, err := io.Copy(s, snapshot); err != nil {
+		return err
 	}
+	return s.check()
 }
 
 // summed hashes everything but the last bytes, which are etcd's sum of what comes before.
 type summed struct {
 	sum  hash.Hash
 	tail []byte
+	n    int64
+}
+
+func (s *summed) check() error {
+	switch {
+	case s.n%512 != sha256.Size:
+		return fmt.Errorf("%w: %d bytes are not as many as a database and its sum have; it was cut off", ErrBroken, s.n)
+	case !bytes.Equal(s.sum.Sum(nil), s.tail):
+		return fmt.Errorf("%w: the sum at its end is %x, that of its %d bytes is %x", ErrBroken, s.tail, s.n-sha256.Size, s.sum.Sum(nil))
+	default:
+		return nil
+	}
 }
 
 func (s *summed) Write(p []byte) (int, error) {
+	s.n += int64(len(p))
 	s.tail = append(s.tail, p...)
 	if more := len(s.tail) - sha256.Size; more > 0 {
 		_, _ = s.sum.Write(s.tail[:more])
