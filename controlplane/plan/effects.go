@@ -28,6 +28,8 @@ type Awaited struct {
 type Happening string
 
 const (
+	// MachineAsks says that the first Machine waits to be told to make etcd.
+	MachineAsks Happening = "MachineAsks"
 	// APIServerAnswers says that the API server answers for the first time.
 	APIServerAnswers Happening = "APIServerAnswers"
 	// MachineDrained says that a Machine that is being deleted is drained, and waits for us.
@@ -64,6 +66,8 @@ func (c *course) carryOut(step Step) {
 		c.change(s.Name, func(m *Machine) { m.Deleting = true })
 	case ReleaseMachine:
 		c.Machines = filter(c.Machines, func(m Machine) bool { return m.Name != s.Name })
+	case FoundEtcd:
+		c.Founding, c.FoundingMessage = FoundingTold, ""
 	case MarkInitialized:
 		c.Initialized = true
 		c.foundEtcd()
@@ -89,6 +93,9 @@ func (c *course) carryOut(step Step) {
 
 // createMachine makes a Machine, the youngest of all, from what was made for it.
 func (c *course) createMachine(s CreateMachine) {
+	if c.Founding != FoundingByItself {
+		c.Founding = FoundingWaits
+	}
 	l := *c.leftover(s.Name)
 	c.forgetLeftover(s.Name)
 	var youngest time.Time
@@ -124,7 +131,10 @@ func (c *course) advance() []Awaited {
 		}
 	}
 	switch {
-	case c.boots():
+	case c.boots() && c.Founding == FoundingWaits:
+		c.Founding, c.FoundingMessage = FoundingWanted, ""
+		awaited = append(awaited, Awaited{c.Machines[0].Name, MachineAsks})
+	case c.boots() && c.Founding != FoundingWanted:
 		c.APIServerAnswers = true
 		awaited = append(awaited, Awaited{c.Machines[0].Name, APIServerAnswers})
 	case c.Initialized && !c.restores():

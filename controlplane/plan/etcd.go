@@ -16,6 +16,9 @@ type Etcd struct {
 	Unseen string `json:"unseen,omitempty"`
 	// Members are all members, sorted by ID.
 	Members []Member `json:"members,omitempty"`
+	// SelfJoining is whether nodes add their members and get their votes by themselves, when their Nodes may be there already,
+	// and nobody else can do it for them.
+	SelfJoining bool `json:"selfJoining,omitempty"`
 }
 
 // Member is one member of etcd.
@@ -147,6 +150,15 @@ func (w World) Member(machine string) (member *Member, known bool) {
 		return nil, false
 	}
 	return w.memberOf(w.Machines[i])
+}
+
+// mayAddMember is whether a Machine may be about to add a member to etcd, or to start one that it has added.
+func (w World) mayAddMember(m Machine) bool {
+	if !w.Etcd.SelfJoining || m.Deleting {
+		return m.joins()
+	}
+	member, _ := w.memberOf(m)
+	return member == nil
 }
 
 // nobodys is whether a member is on no Machine of ours, as far as is known.

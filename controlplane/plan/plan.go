@@ -115,7 +115,7 @@ func (p *Plan) holdLoss(w World) {
 // planMachine makes a Machine. What an interrupted attempt left is used where it still is what is wanted now, and
 // deleted otherwise.
 func (p *Plan) planMachine(w World, role bootstrapv1.Role) {
-	if p.holdTemplate(w) || p.holdTalos(w) {
+	if p.holdTemplate(w) {
 		return
 	}
 	begun, snapshot := Leftover{Name: w.NextName}, ""
@@ -172,8 +172,22 @@ func (p *Plan) planBooting(w World) {
 	case m.RemediationWanted:
 		p.holdRemediation(m)
 	default:
-		p.hold(controlplanev1.NotInitializedReason, "waiting until the API server answers at %s; the conditions of Machine %s and its console say how far it has come", w.Endpoint, m.Name)
+		p.planFounding(w, m)
 	}
+}
+
+// planFounding has the first Machine make etcd, where it has to be told, and waits for the API server. Two that are told make two
+// clusters, so the one that may be told is written down before. Whoever is to be restored makes none of its own.
+func (p *Plan) planFounding(w World, m Machine) {
+	if w.Founding == FoundingWanted && !w.restores() {
+		p.do(ClaimFounding{Machine: m.Name}, FoundEtcd{Machine: m.Name}, RecordFounding{Machine: m.Name})
+		return
+	}
+	hint := ""
+	if w.FoundingMessage != "" {
+		hint = " (" + w.FoundingMessage + ")"
+	}
+	p.hold(controlplanev1.NotInitializedReason, "waiting until the API server answers at %s; the conditions of Machine %s and its console say how far it has come%s", w.Endpoint, m.Name, hint)
 }
 
 func (p *Plan) deleteLeftovers(leftovers []Leftover) {

@@ -58,7 +58,7 @@ func (p *Plan) planLeaving(w World) (stuck, acts bool) {
 		p.holdQuorumLost(w, "Machine "+waiting[0].Name+" is kept")
 		return true, false
 	}
-	joining := filter(w.Machines, func(m Machine) bool { return m.joins() })
+	joining := filter(w.Machines, w.mayAddMember)
 	for _, m := range waiting {
 		member, known := w.memberOf(m)
 		begun := w.begunBy(m)
@@ -85,7 +85,10 @@ func (p *Plan) planLeaving(w World) (stuck, acts bool) {
 // knows whose it is.
 func (w World) begunBy(m Machine) *Member {
 	i := slices.IndexFunc(w.Etcd.Members, func(member Member) bool { return member.Learner && w.nobodys(member) })
-	if m.Node != "" || i < 0 {
+	if i < 0 || m.Node != "" && !w.Etcd.SelfJoining {
+		return nil
+	}
+	if own, _ := w.memberOf(m); m.Node != "" && own != nil {
 		return nil
 	}
 	return &w.Etcd.Members[i]
@@ -164,7 +167,7 @@ func (p *Plan) planMisplaced(w World) bool {
 // planNobodysMembers removes members that are on no Machine of ours. While a Machine joins, one that has not started or
 // that we do not know may be its, and is left alone.
 func (p *Plan) planNobodysMembers(w World) bool {
-	if slices.ContainsFunc(w.Machines, func(m Machine) bool { return m.joins() }) {
+	if slices.ContainsFunc(w.Machines, w.mayAddMember) {
 		return false
 	}
 	for _, member := range w.Etcd.Members {
@@ -280,11 +283,14 @@ func (w World) wantsChange() bool {
 		slices.ContainsFunc(staying, func(m Machine) bool { return len(Differences(w.Desired, m)) > 0 })
 }
 
-// planLearners gives the member of a Machine that has joined its vote: kubeadm does, unless it was interrupted.
+// planLearners gives the member of a Machine that has joined its vote: its node does, unless it was interrupted.
 func (p *Plan) planLearners(w World) bool {
 	for _, member := range w.Etcd.Members {
 		switch {
 		case !member.Learner, !w.Etcd.quorate():
+		case w.Etcd.SelfJoining:
+			p.hold(controlplanev1.JoiningReason, "waiting until etcd member %s has a vote; its node gets it, which takes seconds; where that does not come, delete its Machine", member.Called())
+			return true
 		case member.Healthy:
 			p.do(PromoteLearner{Member: member})
 			return true

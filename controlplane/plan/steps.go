@@ -78,6 +78,22 @@ type DeleteLeftover struct {
 	Name string `json:"name"`
 }
 
+// ClaimFounding writes down that a Machine is the one that makes etcd, and when it was told. Of several that write at the same
+// time, one succeeds.
+type ClaimFounding struct {
+	Machine string `json:"machine"`
+}
+
+// FoundEtcd tells a Machine to make etcd.
+type FoundEtcd struct {
+	Machine string `json:"machine"`
+}
+
+// RecordFounding writes down that a Machine has taken it on.
+type RecordFounding struct {
+	Machine string `json:"machine"`
+}
+
 // MarkInitialized writes down, for good, that the API server has answered.
 type MarkInitialized struct{}
 
@@ -137,6 +153,9 @@ func (CreateMachine) step()         {}
 func (DeleteMachine) step()         {}
 func (RecordRemediation) step()     {}
 func (DeleteLeftover) step()        {}
+func (ClaimFounding) step()         {}
+func (FoundEtcd) step()             {}
+func (RecordFounding) step()        {}
 func (MarkInitialized) step()       {}
 func (RemoveFinalizer) step()       {}
 func (BackUpEtcd) step()            {}
@@ -185,9 +204,16 @@ func (s RecordRemediation) String() string {
 	return "record that machine " + s.Machine + " is replaced because it is unhealthy"
 }
 func (s DeleteLeftover) String() string { return "delete leftovers of machine " + s.Name }
-func (MarkInitialized) String() string  { return "mark initialized" }
-func (RemoveFinalizer) String() string  { return "remove finalizer" }
-func (BackUpEtcd) String() string       { return "back up etcd" }
+func (s ClaimFounding) String() string {
+	return "record that machine " + s.Machine + " is the one that makes etcd"
+}
+func (s FoundEtcd) String() string { return "tell machine " + s.Machine + " to make etcd" }
+func (s RecordFounding) String() string {
+	return "record that machine " + s.Machine + " makes etcd"
+}
+func (MarkInitialized) String() string { return "mark initialized" }
+func (RemoveFinalizer) String() string { return "remove finalizer" }
+func (BackUpEtcd) String() string      { return "back up etcd" }
 
 func (s PrepareRestore) String() string {
 	return "restore snapshot " + s.Snapshot + " for the first machine"

@@ -23,9 +23,13 @@ type World struct {
 	// Initialized is whether the API server has ever answered. It comes from a durable mark, not from status alone,
 	// because status does not survive a move to another management cluster.
 	Initialized bool `json:"initialized,omitempty"`
-	// APIServerAnswers is whether the API server answers through the endpoint now and holds kubeadm's record of the
-	// cluster. It is only asked for while the control plane is not initialized.
+	// APIServerAnswers is whether the API server answers through the endpoint now and holds what is there once it was set
+	// up, such as kubeadm's record of the cluster. It is only asked for while the control plane is not initialized.
 	APIServerAnswers bool `json:"apiServerAnswers,omitempty"`
+	// Founding is how far the first Machine is with making etcd, where it has to be told to; empty where it needs nobody.
+	Founding Founding `json:"founding,omitempty"`
+	// FoundingMessage is what that waits for, in words.
+	FoundingMessage string `json:"foundingMessage,omitempty"`
 
 	// InfrastructureProvisioned is whether the Cluster's infrastructure is there.
 	InfrastructureProvisioned bool `json:"infrastructureProvisioned,omitempty"`
@@ -91,6 +95,22 @@ const (
 	KubeconfigStale Kubeconfig = "Stale"
 	// KubeconfigCurrent says that it can be used, or that it belongs to somebody else, who keeps it current.
 	KubeconfigCurrent Kubeconfig = "Current"
+)
+
+// Founding is how far a first Machine is with making etcd that does so when it is told to.
+type Founding string
+
+const (
+	// FoundingByItself says that it needs nobody.
+	FoundingByItself Founding = ""
+	// FoundingWaits says that it cannot be told yet.
+	FoundingWaits Founding = "Waits"
+	// FoundingWanted says that it waits to be told.
+	FoundingWanted Founding = "Wanted"
+	// FoundingTold says that it was told, or is being told, and has not made etcd yet.
+	FoundingTold Founding = "Told"
+	// FoundingDone says that etcd runs.
+	FoundingDone Founding = "Done"
 )
 
 // Backup is the state of the snapshot of etcd that a rollout begins with.

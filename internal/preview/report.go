@@ -115,7 +115,7 @@ type Step struct {
 
 // Awaited is something that happens by itself.
 type Awaited struct {
-	// What is APIServerAnswers, MachineDrained, MachineJoined, RetryPeriodPassed, BackupTaken or RestorePrepared.
+	// What is MachineAsks, APIServerAnswers, MachineDrained, MachineJoined, RetryPeriodPassed, BackupTaken or RestorePrepared.
 	What plan.Happening `json:"what"`
 	// Machine is the Machine that it happens to, empty where it is none.
 	Machine string `json:"machine,omitempty"`
@@ -213,6 +213,8 @@ func awaited(then []plan.Awaited) []Awaited {
 // happening is what happens by itself, in words.
 func happening(a Awaited) string {
 	switch a.What {
+	case plan.MachineAsks:
+		return a.Machine + " is up"
 	case plan.APIServerAnswers:
 		return "the API server on " + a.Machine + " answers"
 	case plan.MachineDrained:

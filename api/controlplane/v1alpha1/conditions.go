@@ -11,6 +11,10 @@ import clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 // answer (RFC 3339).
 const IngotControlPlaneInitializedAnnotation = "ingot.dev/control-plane-initialized"
 
+// EtcdFoundingAnnotation says which Machine was told to make etcd, and when (JSON), where a first Machine has to be told. It is an
+// annotation because no other may be told after a move to another management cluster.
+const EtcdFoundingAnnotation = "ingot.dev/etcd-founding"
+
 // EtcdBackupAnnotation says for which rollout etcd was last backed up, and which snapshot that is (JSON). It is an
 // annotation because a rollout must not be backed up a second time after a move to another management cluster.
 const EtcdBackupAnnotation = "ingot.dev/etcd-backup"
@@ -130,8 +134,6 @@ const (
 	ForeignMachinesReason = "ForeignMachines"
 	// TemplateMissingReason says that the infrastructure machine template does not exist.
 	TemplateMissingReason = "InfrastructureTemplateMissing"
-	// OSNotDrivenReason says that no Machine is made, because this version drives no control plane of its operating system.
-	OSNotDrivenReason = "OperatingSystemNotDriven"
 	// EtcdHealthyReason says that all members are healthy.
 	EtcdHealthyReason = "Healthy"
 	// EtcdNotAskedReason says that there is no etcd to ask.
