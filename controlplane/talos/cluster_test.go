@@ -1,0 +1,320 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package talos_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/etcd"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/talos"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talossecrets"
+	simulator "github.com/ingot-project/cluster-api-provider-ingot/test/simulator/talos"
+)
+
+var labs atomic.Int32
+
+// lab is machines that are played, with real members of etcd, and the secrets of their cluster.
+type lab struct {
+	*testing.T
+	simulator.Lab
+
+	number  int32
+	secrets talossecrets.Secrets
+	hosts   map[string]*simulator.LabHost
+	nodes   []talos.Node
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	builder, err := components.FromEnvironment(func(line string) { t.Log(line) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs, err := builder.Build(t.Context(), "etcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lab{T: t, number: labs.Add(1), hosts: map[string]*simulator.LabHost{}}
+	if l.secrets, err = talossecrets.New(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	l.Program, l.Dir = programs["etcd"], t.TempDir()
+	if l.Authority, err = tls.X509KeyPair(l.secrets.CACert, l.secrets.CAKey); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// boot starts a machine.
+func (l *lab) boot(name string) *simulator.LabHost {
+	l.Helper()
+	ip := fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()%128, 200+l.number, 1+len(l.hosts))
+	h, err := l.Boot(l.Context(), name, ip)
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(h.Lose)
+	l.hosts[name] = h
+	l.nodes = append(l.nodes, talos.Node{Name: name, Addresses: []string{ip}})
+	return h
+}
+
+// as is the cluster as somebody with a role sees it.
+func (l *lab) as(role talossecrets.Role, secrets talossecrets.Secrets) talos.Cluster {
+	l.Helper()
+	cert, key, err := talossecrets.ClientCertificate(secrets.CACert, secrets.CAKey, []talossecrets.Role{role}, time.Now(), time.Hour)
+	if err != nil {
+		l.Fatal(err)
+	}
+	identity, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		l.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(secrets.CACert)
+	return talos.Cluster{Nodes: l.nodes, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{identity}}}
+}
+
+func (l *lab) admin() talos.Cluster {
+	l.Helper()
+	return l.as(talossecrets.RoleAdmin, l.secrets)
+}
+
+// machine is one machine alone.
+func (l *lab) machine(name string) talos.Machine {
+	l.Helper()
+	c := l.admin()
+	c.Nodes = slices.DeleteFunc(slices.Clone(c.Nodes), func(n talos.Node) bool { return n.Name != name })
+	return talos.Machine{Cluster: c}
+}
+
+// until waits until the members are as they should be.
+func (l *lab) until(what string, is func([]plan.Member) bool) []plan.Member {
+	l.Helper()
+	var last []plan.Member
+	var err error
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if last, err = l.admin().Members(l.Context()); err == nil && is(last) {
+			return last
+		}
+	}
+	l.Fatalf("it never happens that %s: %+v, %v", what, last, err)
+	return nil
+}
+
+func whole(n int) func([]plan.Member) bool {
+	return func(all []plan.Member) bool {
+		return len(all) == n && leader(all).Name != "" && !slices.ContainsFunc(all, func(m plan.Member) bool { return !m.Healthy || m.Learner })
+	}
+}
+
+func leader(all []plan.Member) plan.Member {
+	for _, m := range all {
+		if m.Leader {
+			return m
+		}
+	}
+	return plan.Member{}
+}
+
+// found has the first machine make etcd, as the reconciler does.
+func (l *lab) found(name string) {
+	l.Helper()
+	m := l.machine(name)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		state, _, err := m.Look(l.Context())
+		if state == plan.FoundingDone {
+			return
+		}
+		if state == plan.FoundingWanted && l.hosts[name].Asked.Load() == 0 {
+			err = m.Found(l.Context())
+		}
+		if err != nil {
+			l.Fatal(err)
+		}
+	}
+	l.Fatal("etcd is never made")
+}
+
+// One machine makes etcd, however often it is told, and the others find it. What is meant for one machine never reaches another
+// that has its address now: that would make a second cluster, or end a member that nobody wanted to go.
+func TestFound(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	first := l.boot("first")
+	if state, message, err := l.machine("first").Look(t.Context()); state != plan.FoundingWanted || message != "" || err != nil {
+		t.Fatalf("a machine that waits says %q, %q, %v", state, message, err)
+	}
+	mistaken := l.machine("first")
+	mistaken.Nodes = []talos.Node{{Name: "another", Addresses: l.nodes[0].Addresses}}
+	if err := mistaken.Found(t.Context()); err == nil || first.Asked.Load() != 0 {
+		t.Errorf("a machine was told what was meant for another: %v", err)
+	}
+	l.found("first")
+	l.until("there is one member", whole(1))
+	if err := l.machine("first").Found(t.Context()); err != nil {
+		t.Errorf("telling it again: %v", err)
+	}
+	second := l.boot("second")
+	l.until("another joins", whole(2))
+	if state, _, err := l.machine("second").Look(t.Context()); state != plan.FoundingDone || err != nil {
+		t.Errorf("one that has joined says %q, %v", state, err)
+	}
+	if first.Founded.Load() != 1 || second.Founded.Load() != 0 {
+		t.Errorf("etcd was made %d times by the first and %d times by the second", first.Founded.Load(), second.Founded.Load())
+	}
+	silent := l.machine("first")
+	silent.Nodes = []talos.Node{{Name: "first", Addresses: []string{"127.0.0.254"}}}
+	if state, message, err := silent.Look(t.Context()); state != plan.FoundingWaits || message == "" || err == nil {
+		t.Errorf("of a machine that nobody reaches it is said %q, %q, %v", state, message, err)
+	}
+}
+
+// A member is replaced: leadership goes first, the member leaves by itself and keeps nothing, and one whose machine is lost is
+// removed through another.
+func TestReplace(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.boot("a")
+	l.found("a")
+	for _, name := range []string{"b", "c", "d"} {
+		l.boot(name)
+		l.until(name+" joins", whole(len(l.hosts)))
+	}
+	all := l.until("there are four", whole(4))
+	for range 2 { // a manager that was killed does it again
+		if err := l.admin().MoveLeader(t.Context(), leader(all), plan.Member{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := leader(all)
+	l.until("another leads", func(now []plan.Member) bool { return leader(now).Name != "" && leader(now).Name != old.Name })
+
+	mistaken := l.admin()
+	mistaken.Nodes = slices.Clone(mistaken.Nodes)
+	other := slices.IndexFunc(mistaken.Nodes, func(n talos.Node) bool { return n.Name != old.Name })
+	gone := slices.IndexFunc(mistaken.Nodes, func(n talos.Node) bool { return n.Name == old.Name })
+	keeps := mistaken.Nodes[other].Name
+	mistaken.Nodes[gone].Addresses = mistaken.Nodes[other].Addresses
+	if err := mistaken.Remove(t.Context(), old); err != nil { // through another, because its own machine is not where it should be
+		t.Fatal(err)
+	}
+	l.until("it is none any more", whole(3))
+	if l.hosts[keeps].State() != simulator.Running {
+		t.Errorf("the member of %s has left, which was never asked", keeps)
+	}
+	all = l.until("there are three", whole(3))
+	left := all[0]
+	for range 2 {
+		if err := l.admin().Remove(t.Context(), left); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.until("it has left", whole(2))
+	if h := l.hosts[left.Name]; h.State() != simulator.Finished || h.HasData() {
+		t.Errorf("a member that has left is %s, and has data: %t", h.State(), h.HasData())
+	}
+	if err := l.admin().Promote(t.Context(), all[1]); err == nil {
+		t.Error("Talos lets nobody promote, and nothing is said")
+	}
+}
+
+// A machine that is lost is removed through another, and a snapshot comes from whoever is well. What was agreed on is settled when
+// something is written after it.
+func TestLost(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.boot("a")
+	l.found("a")
+	for _, name := range []string{"b", "c"} {
+		l.boot(name)
+		l.until(name+" joins", whole(len(l.hosts)))
+	}
+	all := l.until("there are three", whole(3))
+	lost := all[2]
+	l.hosts[lost.Name].Lose()
+	l.until("the lost one is unhealthy", func(now []plan.Member) bool {
+		return len(now) == 3 && !slices.ContainsFunc(now, func(m plan.Member) bool { return m.Healthy == (m.ID == lost.ID) })
+	})
+	sink := &sink{}
+	taken, err := l.admin().Snapshot(t.Context(), sink)
+	if err != nil || taken.Version == "" || taken.Bytes != int64(sink.Len()) || taken.Node == lost.Name {
+		t.Fatalf("the snapshot is %+v, %v", taken, err)
+	}
+	if err := etcd.Check(bytes.NewReader(sink.Bytes())); err != nil {
+		t.Error(err)
+	}
+	if err := l.admin().Remove(t.Context(), lost); err != nil {
+		t.Fatal(err)
+	}
+	l.until("it is gone", whole(2))
+	quiet, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if err := l.admin().Settle(quiet); err == nil {
+		t.Error("nothing was written, and it is called settled")
+	}
+	writing, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		for i := 0; writing.Err() == nil; i++ {
+			_ = l.hosts[all[0].Name].Local(func(c *clientv3.Client) error {
+				_, err := c.Put(writing, "lease", strconv.Itoa(i))
+				return err
+			})
+		}
+	}()
+	if err := l.admin().Settle(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whoever has another authority is let in by nobody, and whoever is no administrator changes nothing.
+func TestAuthority(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.boot("a")
+	l.found("a")
+	all := l.until("there is one", whole(1))
+	stranger, err := talossecrets.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.as(talossecrets.RoleAdmin, stranger).Members(t.Context()); !errors.Is(err, etcd.ErrUnreachable) {
+		t.Errorf("a stranger is told: %v", err)
+	}
+	reader := l.as(talossecrets.RoleReader, l.secrets)
+	if _, err := reader.Members(t.Context()); err != nil {
+		t.Errorf("a reader is not told: %v", err)
+	}
+	if err := reader.Remove(t.Context(), all[0]); err == nil {
+		t.Error("a reader removes a member")
+	}
+	if err := (talos.Machine{Cluster: reader}).Found(t.Context()); err == nil {
+		t.Error("a reader tells a machine to make etcd")
+	}
+}
+
+// sink keeps what it is given.
+type sink struct{ bytes.Buffer }
+
+// Reset implements etcd.Sink.
+func (s *sink) Reset() error {
+	s.Buffer.Reset()
+	return nil
+}

@@ -1,0 +1,76 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package talos
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/siderolabs/talos/pkg/machinery/api/machine"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
+)
+
+// Machine is the first machine of a control plane, which makes etcd when it is told to.
+type Machine struct {
+	// Cluster has this machine as its only node.
+	Cluster
+}
+
+// errOne means that a Machine was not made of one node.
+var errOne = errors.New("exactly one machine makes etcd")
+
+// Look tells how far the machine is with making etcd, and what it waits for, in words that stay the same while it does.
+func (m Machine) Look(ctx context.Context) (state plan.Founding, message string, err error) {
+	if len(m.Nodes) != 1 {
+		return plan.FoundingWaits, "", errOne
+	}
+	var service *machine.ServiceInfo
+	err = m.on(ctx, m.Nodes[0], memberBound, func(ctx context.Context, a *api) (err error) {
+		service, err = a.service(ctx, serviceEtcd)
+		return err
+	})
+	switch {
+	case err != nil:
+		return plan.FoundingWaits, "the API of Talos does not answer there yet", err
+	case service.GetState() == statePreparing: // it looks for others to join, for half an hour
+		return plan.FoundingWanted, "", nil
+	case service.GetState() == stateRunning:
+		return plan.FoundingDone, "", nil
+	default:
+		return plan.FoundingWaits, "its service etcd is " + stateOf(service), nil
+	}
+}
+
+// Found has the machine make etcd. It may return before etcd runs. A machine that has made it already is no error: Talos
+// refuses where there are data of etcd, so that nothing is lost by asking again.
+func (m Machine) Found(ctx context.Context) error {
+	if len(m.Nodes) != 1 {
+		return errOne
+	}
+	err := m.on(ctx, m.Nodes[0], foundBound, func(ctx context.Context, a *api) error {
+		_, err := a.Bootstrap(ctx, &machine.BootstrapRequest{})
+		if status.Code(err) == codes.AlreadyExists {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("asking machine %s to make etcd: %w", m.Nodes[0].Name, err)
+	}
+	return nil
+}
+
+// foundBound is how long Found takes at most, as its port demands.
+const foundBound = 10 * time.Second
+
+// stateOf is how a service is, as Talos calls it.
+func stateOf(service *machine.ServiceInfo) string {
+	return cmp.Or(service.GetState(), "not known yet")
+}
