@@ -157,6 +157,6 @@ func newPlanner(config clientcmd.ClientConfig, warnings io.Writer) (preview.Plan
 	}
 	direct := workload.Direct{Secrets: c, Timeout: answerWithin}
 	return preview.Planner{Client: c, View: controller.Preview{
-		Client: c, Workloads: direct, OpenEtcd: workload.EtcdOpener(direct), Clock: clock.RealClock{},
+		Client: c, Workloads: direct, Drivers: workload.Drivers(direct, clock.RealClock{}), Clock: clock.RealClock{},
 	}}, nil
 }

@@ -115,7 +115,7 @@ func (r *Reconciler) backupRequest(ctx context.Context, s *snapshot) (backup.Req
 		ControlPlane: s.cp.Name, KubernetesVersion: lowestVersion(s.machines),
 		For: rolloutOf(s.cp), Since: r.Clock.Now().UTC().Truncate(backupLasts),
 		Location: location, Keep: int(ptr.Deref(s.cp.Spec.Backup.Keep, 0)),
-		Canary: backup.KubeadmCanary,
+		Canary: s.driver.Canary,
 	}, err
 }
 

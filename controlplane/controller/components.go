@@ -21,8 +21,8 @@ import (
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 )
 
-// What runs a control plane on each of its Nodes are static Pods, as kubeadm makes them, and the label by which kubeadm
-// tells them apart.
+// What runs a control plane on each of its Nodes are static Pods, as kubeadm makes them, and Talos too, and the label by which
+// they are told apart.
 const (
 	tierLabel        = "tier"
 	tierControlPlane = "control-plane"
@@ -31,15 +31,6 @@ const (
 
 // component is one of the programs that run a control plane, and the condition of a Machine that tells how it is.
 type component struct{ label, condition string }
-
-func allComponents() []component {
-	return []component{
-		{"kube-apiserver", controlplanev1.MachineAPIServerPodHealthyCondition},
-		{"kube-controller-manager", controlplanev1.MachineControllerManagerPodHealthyCondition},
-		{"kube-scheduler", controlplanev1.MachineSchedulerPodHealthyCondition},
-		{"etcd", controlplanev1.MachineEtcdPodHealthyCondition},
-	}
-}
 
 // components are the Pods that run a control plane, by Node and component; nil where they could not be seen.
 type components map[string]map[string]*corev1.Pod
@@ -69,14 +60,14 @@ func (r *Reconciler) gatherComponents(ctx context.Context, s *snapshot) componen
 	return found
 }
 
-// trouble is what is wrong with the components on a Machine's Node, empty where nothing is or it cannot be told.
-func (c components) trouble(m *clusterv1.Machine) string {
-	if c == nil || !m.Status.NodeRef.IsDefined() {
+// componentTrouble is what is wrong with the components on a Machine's Node, empty where nothing is or it cannot be told.
+func (s *snapshot) componentTrouble(m *clusterv1.Machine) string {
+	if s.components == nil || !m.Status.NodeRef.IsDefined() {
 		return ""
 	}
 	var list []string
-	for _, each := range allComponents() {
-		if state := c.state(m, each); state.Status != metav1.ConditionTrue {
+	for _, each := range s.driver.components() {
+		if state := s.components.state(m, each); state.Status != metav1.ConditionTrue {
 			list = append(list, each.label+": "+state.Message)
 		}
 	}
@@ -128,7 +119,7 @@ func (s *snapshot) machineComponents(m *clusterv1.Machine, now time.Time) []meta
 	if s.world.Deleting || !s.world.Initialized {
 		return nil
 	}
-	for _, each := range allComponents() {
+	for _, each := range s.driver.components() {
 		report = append(report, s.components.state(m, each))
 	}
 	report = append(report, s.etcdMember(m))
@@ -161,7 +152,7 @@ func (s *snapshot) componentsHealthy() metav1.Condition {
 	const condition = controlplanev1.ComponentsHealthyCondition
 	var broken []string
 	for _, m := range s.machines {
-		if trouble := s.components.trouble(m); trouble != "" {
+		if trouble := s.componentTrouble(m); trouble != "" {
 			broken = append(broken, fmt.Sprintf("Machine %s: %s", m.Name, trouble))
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	kerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -83,10 +82,6 @@ type membership interface {
 	Settle(ctx context.Context) error
 }
 
-// EtcdOpener gives access to the etcd of a workload cluster. authority is the Secret of etcd's authority; nodes are the Nodes
-// of the control plane Machines.
-type EtcdOpener func(ctx context.Context, cluster client.ObjectKey, authority *corev1.Secret, nodes []string) (Etcd, error)
-
 // Reconciler reconciles IngotControlPlanes. Every field is required, except Recorder, WatchFilter and Pace.
 type Reconciler struct {
 	// Client reads from the manager's cache and writes.
@@ -95,8 +90,8 @@ type Reconciler struct {
 	APIReader client.Reader
 	// ClusterCache connects to workload clusters.
 	ClusterCache ClusterCache
-	// OpenEtcd gives access to the etcd of workload clusters.
-	OpenEtcd EtcdOpener
+	// Drivers chooses how the nodes of a control plane are driven.
+	Drivers Drivers
 	// Recorder receives one event for each step that is carried out; nil means that there are none.
 	Recorder events.EventRecorder
 	// Backups backs etcd up before a rollout, and Restores restores it.

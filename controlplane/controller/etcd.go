@@ -36,48 +36,57 @@ func (r *Reconciler) gatherEtcd(ctx context.Context, s *snapshot) plan.Etcd {
 		return plan.Etcd{}
 	}
 	nodes := s.etcdNodes()
-	authority := s.certificates[secret.EtcdCA]
+	authority := s.certificates[s.driver.Authority]
 	switch {
 	case authority == nil:
-		return plan.Etcd{Unseen: fmt.Sprintf("Secret %s does not exist, and nobody is let in without", secret.Name(s.cluster.Name, secret.EtcdCA))}
+		return plan.Etcd{Unseen: fmt.Sprintf("Secret %s does not exist, and nobody is let in without", secret.Name(s.cluster.Name, s.driver.Authority))}
 	case len(nodes) == 0:
 		return plan.Etcd{Unseen: "it is not known on which Nodes it runs; Cluster API tells them on the Machines"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, etcdBound)
 	defer cancel()
-	access, err := r.OpenEtcd(ctx, client.ObjectKeyFromObject(s.cluster), authority, nodes)
+	access, err := s.driver.OpenEtcd(ctx, Access{Cluster: client.ObjectKeyFromObject(s.cluster), Authority: authority, Nodes: nodes})
 	var members []plan.Member
 	if err == nil {
 		members, err = access.Members(ctx)
 	}
 	if err != nil {
-		ctrl.LoggerFrom(ctx).V(2).Info("No member of etcd answers", "nodes", nodes, "cause", err.Error())
-		return plan.Etcd{Unseen: "no member answers through the API server and the kubelets of the Nodes " + enumerate(nodes)}
+		ctrl.LoggerFrom(ctx).V(2).Info("No member of etcd answers", "nodes", namesOf(nodes), "cause", err.Error())
+		return plan.Etcd{Unseen: "no member answers " + s.driver.Way + " " + enumerate(namesOf(nodes))}
 	}
 	s.etcd = access
-	return plan.Etcd{Members: members}
+	return plan.Etcd{Members: members, SelfJoining: s.driver.SelfJoining}
 }
 
 // etcdNodes are the Nodes of the Machines, those that are being deleted last: a member that was removed answers nobody, and
 // each time that it is asked first costs seconds.
-func (s *snapshot) etcdNodes() []string {
-	var staying, leaving []string
+func (s *snapshot) etcdNodes() []Node {
+	var staying, leaving []Node
 	for _, m := range s.machines {
+		node := Node{Name: m.Status.NodeRef.Name, Addresses: addresses(m)}
 		switch {
 		case !m.Status.NodeRef.IsDefined():
 		case m.DeletionTimestamp.IsZero():
-			staying = append(staying, m.Status.NodeRef.Name)
+			staying = append(staying, node)
 		default:
-			leaving = append(leaving, m.Status.NodeRef.Name)
+			leaving = append(leaving, node)
 		}
 	}
 	return append(staying, leaving...)
 }
 
+func namesOf(nodes []Node) []string {
+	names := make([]string, len(nodes))
+	for i, n := range nodes {
+		names[i] = n.Name
+	}
+	return names
+}
+
 // workloadAgain is how soon etcd and the components are looked at again, of which no watch tells; 0 where there are none.
 func (s *snapshot) workloadAgain(pace Pace) time.Duration {
 	broken := slices.ContainsFunc(s.world.Etcd.Members, func(m plan.Member) bool { return !m.Healthy }) ||
-		slices.ContainsFunc(s.machines, func(m *clusterv1.Machine) bool { return s.components.trouble(m) != "" })
+		slices.ContainsFunc(s.machines, func(m *clusterv1.Machine) bool { return s.componentTrouble(m) != "" })
 	switch {
 	case s.world.Etcd.Unseen == "" && len(s.world.Etcd.Members) == 0:
 		return 0

@@ -9,10 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
@@ -32,12 +30,16 @@ type etcd struct {
 	nodes []string
 }
 
-func (e *etcd) open(_ context.Context, _ client.ObjectKey, authority *corev1.Secret, nodes []string) (controller.Etcd, error) {
+func (e *etcd) open(_ context.Context, access controller.Access) (controller.Etcd, error) {
+	nodes := make([]string, len(access.Nodes))
+	for i, n := range access.Nodes {
+		nodes[i] = n.Name
+	}
 	e.nodes = nodes
 	if e.silent {
 		return nil, errors.New("no route to host: try number " + strings.Repeat("I", len(e.changes)))
 	}
-	if authority == nil || len(nodes) == 0 {
+	if access.Authority == nil || len(nodes) == 0 {
 		return nil, errors.New("etcd is opened without authority or nodes")
 	}
 	if e.members == nil {

@@ -63,6 +63,8 @@ func done(step plan.Step) (reason, action string) {
 		return "MachineDeleted", "DeleteMachine"
 	case plan.DeleteLeftover:
 		return "LeftoverDeleted", "DeleteLeftover"
+	case plan.ClaimFounding, plan.FoundEtcd, plan.RecordFounding:
+		return founded(step)
 	case plan.MarkInitialized:
 		return "ControlPlaneInitialized", "MarkInitialized"
 	case plan.BackUpEtcd:
@@ -92,6 +94,18 @@ func done(step plan.Step) (reason, action string) {
 	}
 }
 
+// founded names the steps of telling the first Machine to make etcd.
+func founded(step plan.Step) (reason, action string) {
+	switch step.(type) {
+	case plan.ClaimFounding:
+		return "EtcdFounderClaimed", "ClaimFounding"
+	case plan.FoundEtcd:
+		return "EtcdFounded", "FoundEtcd"
+	default:
+		return "EtcdFoundingRecorded", "RecordFounding"
+	}
+}
+
 // related is the Machine that a step is about, nil where it is about none.
 func (s *snapshot) related(step plan.Step) runtime.Object {
 	name := ""
@@ -108,6 +122,12 @@ func (s *snapshot) related(step plan.Step) runtime.Object {
 		name = step.Name
 	case plan.ReleaseMachine:
 		name = step.Name
+	case plan.ClaimFounding:
+		name = step.Machine
+	case plan.FoundEtcd:
+		name = step.Machine
+	case plan.RecordFounding:
+		name = step.Machine
 	case plan.CorrectPeer:
 		name = step.Machine
 	case plan.PromoteLearner:

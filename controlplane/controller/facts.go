@@ -32,7 +32,7 @@ func (s *snapshot) machineFacts(now time.Time) []plan.Machine {
 			Created:           m.CreationTimestamp,
 			Node:              m.Status.NodeRef.Name,
 			Remediation:       plan.Judge(s.cp.Spec.Remediation, remediationFor(m), now),
-			Trouble:           cmp.Or(nodeTrouble(m), s.components.trouble(m)),
+			Trouble:           cmp.Or(nodeTrouble(m), s.componentTrouble(m)),
 			Due:               due(s.cp.Spec.Rollout, m, now),
 			WaitsForUs:        waitsForUs(m),
 			DeletionWanted:    hasAnnotation(m, clusterv1.DeleteMachineAnnotation),

@@ -54,8 +54,11 @@ type snapshot struct {
 	// renewalDue is when the kubeconfig must be renewed, zero where it is not ours or of no use.
 	renewalDue time.Time
 
-	// etcd is nil where nobody speaks to it.
-	etcd Etcd
+	// driver is how the nodes are driven.
+	driver Driver
+	// etcd is nil where nobody speaks to it, as is founder.
+	etcd    Etcd
+	founder Founder
 	// components is what runs the control plane on each Node.
 	components components
 
@@ -79,7 +82,7 @@ func (r *Reconciler) look(ctx context.Context, reader client.Reader, cp *control
 
 // lookWith looks, and has somebody else gather the Secrets.
 func (r *Reconciler) lookWith(ctx context.Context, reader client.Reader, cp *controlplanev1.IngotControlPlane, cluster *clusterv1.Cluster, gatherSecrets gatherFunc) (*snapshot, error) {
-	s := &snapshot{cp: cp, cluster: cluster}
+	s := &snapshot{cp: cp, cluster: cluster, driver: r.Drivers(cp.Spec.Config)}
 	s.world = plan.World{
 		ControlPlane:              cp.Name,
 		Cluster:                   cluster.Name,
@@ -108,6 +111,7 @@ func (r *Reconciler) lookWith(ctx context.Context, reader client.Reader, cp *con
 		s.world.FailureDomains = append(s.world.FailureDomains, domain.Name)
 	}
 	s.world.APIServerAnswers = r.apiServerAnswers(ctx, s)
+	s.world.Founding, s.world.FoundingMessage = r.gatherFounding(ctx, s)
 	s.world.Etcd = r.gatherEtcd(ctx, s)
 	s.world.Backup, s.world.BackupMessage = r.gatherBackup(ctx, s)
 	s.world.Restore, s.world.RestoreMessage = r.gatherRestore(ctx, s)
@@ -283,7 +287,7 @@ func controlPlaneDomains(cluster *clusterv1.Cluster) []clusterv1.FailureDomain {
 	})
 }
 
-// apiServerAnswers asks the workload cluster for the record that kubeadm leaves when it has set up the API server. It is
+// apiServerAnswers asks the workload cluster for what is there once its API server was set up. It is
 // only asked where the answer matters: until the control plane counts as initialized, or as restored. Whatever goes wrong is taken as
 // no answer, and asked again.
 func (r *Reconciler) apiServerAnswers(ctx context.Context, s *snapshot) bool {
@@ -292,7 +296,8 @@ func (r *Reconciler) apiServerAnswers(ctx context.Context, s *snapshot) bool {
 	}
 	workload, err := r.ClusterCache.GetUncachedClient(ctx, client.ObjectKeyFromObject(s.cluster))
 	if err == nil {
-		err = workload.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: "kubeadm-config"}, &corev1.ConfigMap{})
+		record := s.driver.Record()
+		err = workload.Get(ctx, client.ObjectKeyFromObject(record), record)
 	}
 	if err != nil {
 		ctrl.LoggerFrom(ctx).V(4).Info("The API server does not answer yet", "cause", err.Error())

@@ -38,7 +38,7 @@ func (s *story) runManager(config *rest.Config) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	reconciler := &ours.Reconciler{Client: manager.GetClient(), APIReader: manager.GetAPIReader(), ClusterCache: s.workload, OpenEtcd: s.etcd.open, Backups: s.backups, Restores: s.restores, Clock: clock.RealClock{}}
+	reconciler := &ours.Reconciler{Client: manager.GetClient(), APIReader: manager.GetAPIReader(), ClusterCache: s.workload, Drivers: s.reconciler.Drivers, Backups: s.backups, Restores: s.restores, Clock: clock.RealClock{}}
 	if err := reconciler.SetupWithManager(ctx, manager, controller.Options{}); err != nil {
 		s.Fatal(err)
 	}

@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/clock"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 )
@@ -25,9 +25,9 @@ import (
 type Preview struct {
 	// Client reads from the API server.
 	Client client.Client
-	// Workloads connects to workload clusters, and OpenEtcd to their etcd.
+	// Workloads connects to workload clusters, and Drivers chooses how to reach their etcd.
 	Workloads WorkloadClients
-	OpenEtcd  EtcdOpener
+	Drivers   Drivers
 	// Clock tells the time.
 	Clock clock.PassiveClock
 }
@@ -44,7 +44,7 @@ type Subject struct {
 func (p Preview) Look(ctx context.Context, subject Subject) (world plan.World, unknown []string, err error) {
 	v := &view{}
 	reader := readOnly{p.Client}
-	r := &Reconciler{Client: reader, APIReader: reader, ClusterCache: onlyClients{WorkloadClients: p.Workloads}, OpenEtcd: v.witness(p.OpenEtcd), Clock: p.Clock}
+	r := &Reconciler{Client: reader, APIReader: reader, ClusterCache: onlyClients{WorkloadClients: p.Workloads}, Drivers: v.witness(p.Drivers), Clock: p.Clock}
 	s, err := r.lookWith(ctx, reader, subject.ControlPlane, subject.Cluster, v.tolerate(r.gatherSecrets))
 	if err != nil {
 		return plan.World{}, nil, err
@@ -86,11 +86,16 @@ func (v *view) tolerate(gather gatherFunc) gatherFunc {
 }
 
 // witness remembers why etcd could not be seen, which the reconciler writes to its log only.
-func (v *view) witness(open EtcdOpener) EtcdOpener {
-	return func(ctx context.Context, cluster client.ObjectKey, authority *corev1.Secret, nodes []string) (Etcd, error) {
-		access, err := open(ctx, cluster, authority, nodes)
-		v.etcd = err
-		return witnessed{access, v}, err
+func (v *view) witness(drivers Drivers) Drivers {
+	return func(config bootstrapv1.IngotConfigSpec) Driver {
+		driver := drivers(config)
+		open := driver.OpenEtcd
+		driver.OpenEtcd = func(ctx context.Context, access Access) (Etcd, error) {
+			opened, err := open(ctx, access)
+			v.etcd = err
+			return witnessed{opened, v}, err
+		}
+		return driver
 	}
 }
 

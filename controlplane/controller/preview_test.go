@@ -64,7 +64,7 @@ func (t *told) Eventf(_, related runtime.Object, _, reason, _, note string, args
 
 // planner asks as ingotctl plan does.
 func (s *story) planner(c client.Client) preview.Planner {
-	return preview.Planner{Client: c, View: controller.Preview{Client: c, Workloads: s.workload, OpenEtcd: s.etcd.open, Clock: s.clock}}
+	return preview.Planner{Client: c, View: controller.Preview{Client: c, Workloads: s.workload, Drivers: s.reconciler.Drivers, Clock: s.clock}}
 }
 
 // foresee plans for a change, and checks that nothing is written.

@@ -80,7 +80,7 @@ func (r *Reconciler) ownTemplate(ctx context.Context, s *snapshot) error {
 func (s *snapshot) machineInPlace() map[string]any {
 	in := s.cp.Spec.MachineTemplate.Spec
 	spec := map[string]any{}
-	gates := componentGates()
+	gates := s.driver.componentGates()
 	for _, gate := range in.ReadinessGates {
 		if !slices.ContainsFunc(gates, func(own clusterv1.MachineReadinessGate) bool { return own.ConditionType == gate.ConditionType }) {
 			gates = append(gates, gate)
@@ -108,9 +108,9 @@ func (s *snapshot) machineInPlace() map[string]any {
 
 // componentGates make a Machine as ready as what runs on it. The member of etcd is not among them: an API server whose member
 // does not work is not ready, and a look at etcd that fails says nothing about the Machine.
-func componentGates() []clusterv1.MachineReadinessGate {
+func (d Driver) componentGates() []clusterv1.MachineReadinessGate {
 	var gates []clusterv1.MachineReadinessGate
-	for _, each := range allComponents() {
+	for _, each := range d.components() {
 		gates = append(gates, clusterv1.MachineReadinessGate{ConditionType: each.condition})
 	}
 	return gates

@@ -46,6 +46,9 @@ func (r *Reconciler) gatherRestore(ctx context.Context, s *snapshot) (plan.Resto
 	if r.Restores == nil || !s.restores() || len(s.machines) > 0 || s.world.Deleting {
 		return plan.RestoreNone, ""
 	}
+	if s.driver.RestoreRefusal != "" {
+		return plan.RestoreFailed, s.driver.RestoreRefusal
+	}
 	request, err := r.restoreRequest(ctx, s)
 	if err != nil {
 		return plan.RestoreFailed, err.Error()
@@ -80,7 +83,7 @@ func (r *Reconciler) restoreRequest(ctx context.Context, s *snapshot) (backup.Re
 	return backup.RestoreRequest{
 		ControlPlane: client.ObjectKeyFromObject(s.cp),
 		Location:     location, Snapshot: s.cp.Spec.RestoreFrom.Snapshot,
-		Canary: backup.KubeadmCanary,
+		Canary: s.driver.Canary,
 	}, err
 }
 

@@ -41,7 +41,7 @@ func TestStories(t *testing.T) {
 	stories := map[string]func(*story){}
 	for _, chapter := range []map[string]func(*story){
 		initStories(), crashStories(), deletionStories(), accessStories(), inPlaceStories(), etcdStories(), componentStories(), remediationStories(),
-		previewStories(), restoreStories(), nodeStories(),
+		previewStories(), restoreStories(), nodeStories(), foundingStories(),
 	} {
 		maps.Copy(stories, chapter)
 	}
@@ -108,6 +108,7 @@ type story struct {
 	clock     *testclock.FakePassiveClock
 	workload  *workload
 	etcd      *etcd
+	driver    controller.Driver
 	backups   *builder.Backups
 	restores  *builder.Restores
 	// told are the events.
@@ -134,6 +135,7 @@ func newStory(t *testing.T, config *rest.Config) *story {
 		T: t, client: c, namespace: namespace.Name,
 		clock: testclock.NewFakePassiveClock(time.Now()), workload: &workload{}, etcd: &etcd{}, backups: &builder.Backups{}, restores: &builder.Restores{}, told: &told{},
 	}
+	s.driver = controller.Kubeadm(s.etcd.open)
 	s.restart()
 	return s
 }
@@ -158,7 +160,7 @@ func (s *story) restart() {
 		Client:       s.writes.Through(s.client),
 		APIReader:    s.client,
 		ClusterCache: s.workload,
-		OpenEtcd:     s.etcd.open,
+		Drivers:      func(bootstrapv1.IngotConfigSpec) controller.Driver { return s.driver },
 		Backups:      s.backups,
 		Restores:     s.restores,
 		Recorder:     s.told,

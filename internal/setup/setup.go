@@ -285,7 +285,7 @@ func addControlPlane(ctx context.Context, mgr ctrl.Manager, o *Options, workload
 		Client:       mgr.GetClient(),
 		APIReader:    mgr.GetAPIReader(),
 		ClusterCache: workloads,
-		OpenEtcd:     workload.EtcdOpener(workloads),
+		Drivers:      workload.Drivers(workloads, clock.RealClock{}),
 		Recorder:     mgr.GetEventRecorder("ingotcontrolplane-controller"),
 		Clock:        clock.RealClock{},
 		WatchFilter:  o.WatchFilter,

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package workload reaches workload clusters and their etcd: the manager through its cache of connections, and programs
-// without a manager directly (Direct). It decides nothing, and keeps nothing.
+// without a manager directly (Direct), and the machines of Talos through their own API (Talos). It decides nothing, and keeps nothing.
 package workload
 
 import (
@@ -10,12 +10,13 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/cluster-api/util/kubeconfig"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/certificates"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/etcd"
@@ -27,10 +28,22 @@ type RESTConfigs interface {
 	GetRESTConfig(ctx context.Context, cluster client.ObjectKey) (*rest.Config, error)
 }
 
-// EtcdOpener reaches etcd through the API servers of workload clusters.
-func EtcdOpener(clusters RESTConfigs) controller.EtcdOpener {
-	return func(ctx context.Context, cluster client.ObjectKey, authority *corev1.Secret, nodes []string) (controller.Etcd, error) {
-		config, err := clusters.GetRESTConfig(ctx, cluster)
+// Drivers chooses how control planes are driven: those of Talos through its API, all others as kubeadm makes them, whose etcd is
+// reached through the API servers of their clusters.
+func Drivers(clusters RESTConfigs, now clock.PassiveClock) controller.Drivers {
+	kubeadm, talos := controller.Kubeadm(throughAPIServer(clusters)), Talos(now)
+	return func(config bootstrapv1.IngotConfigSpec) controller.Driver {
+		if config.Talos != nil {
+			return talos
+		}
+		return kubeadm
+	}
+}
+
+// throughAPIServer reaches etcd through the API servers of workload clusters.
+func throughAPIServer(clusters RESTConfigs) controller.EtcdOpener {
+	return func(ctx context.Context, access controller.Access) (controller.Etcd, error) {
+		config, err := clusters.GetRESTConfig(ctx, access.Cluster)
 		if err != nil {
 			return nil, err
 		}
@@ -38,9 +51,13 @@ func EtcdOpener(clusters RESTConfigs) controller.EtcdOpener {
 		if err != nil {
 			return nil, err
 		}
-		identity, err := certificates.EtcdClient(authority)
+		identity, err := certificates.EtcdClient(access.Authority)
 		if err != nil {
 			return nil, err
+		}
+		nodes := make([]string, len(access.Nodes))
+		for i, n := range access.Nodes {
+			nodes[i] = n.Name
 		}
 		return etcd.Cluster{Dial: dial, TLS: identity, Nodes: nodes}, nil
 	}
