@@ -29,11 +29,13 @@ import (
 	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/certificates"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/etcd"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/workload"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
@@ -202,7 +204,7 @@ func (m *manager) run(ctx context.Context) error {
 		Client:       m.writes.Through(m.judged(unwatched{mgr.GetClient()})),
 		APIReader:    mgr.GetAPIReader(),
 		ClusterCache: workloads,
-		OpenEtcd:     m.opener(workloads),
+		Drivers:      m.drivers(workloads),
 		Clock:        clock.RealClock{},
 		Backups:      &builder.Backups{},
 		Restores:     &builder.Restores{},
@@ -262,16 +264,57 @@ func (m *manager) judged(c client.WithWatch) client.WithWatch {
 
 // opener gives access to etcd as internal/setup does, except that members are reached without an API server.
 func (m *manager) opener(workloads clustercache.ClusterCache) controller.EtcdOpener {
-	return func(ctx context.Context, cluster client.ObjectKey, authority *corev1.Secret, nodes []string) (controller.Etcd, error) {
-		if _, err := workloads.GetRESTConfig(ctx, cluster); err != nil {
+	return func(ctx context.Context, access controller.Access) (controller.Etcd, error) {
+		if _, err := workloads.GetRESTConfig(ctx, access.Cluster); err != nil {
 			return nil, err
 		}
-		identity, err := certificates.EtcdClient(authority)
+		identity, err := certificates.EtcdClient(access.Authority)
 		if err != nil {
 			return nil, err
 		}
-		return watchedEtcd{etcd.Cluster{Dial: m.world.dial, TLS: identity, Nodes: nodes}, m}, nil
+		nodes := names(access.Nodes)
+		return watchedEtcd{etcd.Cluster{Dial: m.world.dial, TLS: identity, Nodes: nodes}, m, nodes}, nil
 	}
+}
+
+func names(nodes []controller.Node) []string {
+	list := make([]string, len(nodes))
+	for i, n := range nodes {
+		list[i] = n.Name
+	}
+	return list
+}
+
+// drivers are those of internal/workload, with a judge beside them.
+func (m *manager) drivers(workloads clustercache.ClusterCache) controller.Drivers {
+	kubeadm, talos := controller.Kubeadm(m.opener(workloads)), workload.Talos(clock.RealClock{})
+	openEtcd, openFounder := talos.OpenEtcd, talos.OpenFounder
+	talos.OpenEtcd = func(ctx context.Context, access controller.Access) (controller.Etcd, error) {
+		opened, err := openEtcd(ctx, access)
+		return watchedEtcd{opened, m, names(access.Nodes)}, err
+	}
+	talos.OpenFounder = func(ctx context.Context, access controller.Access) (controller.Founder, error) {
+		opened, err := openFounder(ctx, access)
+		return watchedFounder{opened, m}, err
+	}
+	return func(config bootstrapv1.IngotConfigSpec) controller.Driver {
+		if config.Talos != nil {
+			return talos
+		}
+		return kubeadm
+	}
+}
+
+// watchedFounder is a first Machine as a manager sees it.
+type watchedFounder struct {
+	controller.Founder
+
+	manager *manager
+}
+
+// Found implements controller.Founder.
+func (f watchedFounder) Found(ctx context.Context) error {
+	return f.manager.act("etcd: found", func() error { return f.Founder.Found(ctx) })
 }
 
 // dial reaches a member as port forwarding does: through the kubelet of its node.
@@ -288,9 +331,10 @@ func (w *world) dial(ctx context.Context, name string) (net.Conn, error) {
 
 // watchedEtcd is etcd as a manager sees it, and the judge beside it.
 type watchedEtcd struct {
-	etcd.Cluster
+	controller.Etcd
 
 	manager *manager
+	nodes   []string
 }
 
 // Members implements controller.Etcd.
@@ -304,9 +348,9 @@ func (e watchedEtcd) Members(ctx context.Context) ([]plan.Member, error) {
 	e.manager.seen = now
 	e.manager.mu.Unlock()
 	begin := time.Now()
-	members, err := e.Cluster.Members(ctx)
+	members, err := e.Etcd.Members(ctx)
 	if took := time.Since(begin); took > time.Second {
-		e.manager.world.note("looking at etcd on %v takes %s", e.Nodes, took.Round(time.Second/10))
+		e.manager.world.note("looking at etcd on %v takes %s", e.nodes, took.Round(time.Second/10))
 	}
 	return members, err
 }
@@ -320,7 +364,7 @@ func (m *manager) lastSeen() seen {
 // Promote implements controller.Etcd.
 func (e watchedEtcd) Promote(ctx context.Context, member plan.Member) error {
 	return e.manager.act("etcd: promote", func() error {
-		err := e.Cluster.Promote(ctx, member)
+		err := e.Etcd.Promote(ctx, member)
 		if err == nil {
 			e.manager.world.tell("promoted by us", member.Name)
 		}
@@ -331,7 +375,7 @@ func (e watchedEtcd) Promote(ctx context.Context, member plan.Member) error {
 // MoveLeader implements controller.Etcd.
 func (e watchedEtcd) MoveLeader(ctx context.Context, from, to plan.Member) error {
 	return e.manager.act("etcd: move leader", func() error {
-		err := e.Cluster.MoveLeader(ctx, from, to)
+		err := e.Etcd.MoveLeader(ctx, from, to)
 		if err == nil {
 			e.manager.world.tell("led away", from.Name)
 		}
@@ -343,7 +387,7 @@ func (e watchedEtcd) MoveLeader(ctx context.Context, from, to plan.Member) error
 func (e watchedEtcd) Remove(ctx context.Context, member plan.Member) error {
 	return e.manager.act("etcd: remove", func() error {
 		e.manager.world.judgeRemove(ctx, member, e.manager.lastSeen().unwell)
-		err := e.Cluster.Remove(ctx, member)
+		err := e.Etcd.Remove(ctx, member)
 		if err == nil {
 			e.manager.world.removed(member)
 			e.manager.world.tell("removed", member.Called())

@@ -22,6 +22,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	corev1 "k8s.io/api/core/v1"
+
+	simulator "github.com/ingot-project/cluster-api-provider-ingot/test/simulator/talos"
 )
 
 // stage is how far a node has come.
@@ -43,6 +45,10 @@ type node struct {
 	providerID string
 	// peers and clients are where others reach the member; it listens behind them.
 	peers, clients *gate
+	// machine is the API of Talos, apiGate where others reach it, told what it was told through it; nil where it runs no Talos.
+	machine *simulator.Machine
+	apiGate *gate
+	told    chan struct{}
 	// ctx ends with the node: kubeadm does nothing more then.
 	ctx context.Context //nolint:containedctx // a node is a life of its own, which ends when the platform says so
 	end context.CancelFunc
@@ -65,6 +71,8 @@ type node struct {
 	ready corev1.ConditionStatus
 	// removed is whether it is no member any more, and stopped whether its instance is gone.
 	removed, stopped bool
+	// left is whether its member has left and its data are gone.
+	left bool
 	// failure is why its join failed, for ever.
 	failure error
 }
@@ -91,7 +99,10 @@ func newNode(w *world, name string) (*node, error) {
 		lead:   func(context.Context) (string, string, error) { return n.clientAddress(), n.name, nil },
 		passes: func(string, string) bool { return !n.isCut() },
 	}
-	return n, errors.Join(n.peers.open(n.ip+":2390"), n.clients.open(n.ip+":2389"))
+	if err := errors.Join(n.peers.open(n.ip+":2390"), n.clients.open(n.ip+":2389")); err != nil || !w.shape.talos {
+		return n, err
+	}
+	return n, n.serveTalos()
 }
 
 func (n *node) isCut() bool {
@@ -159,7 +170,7 @@ func (n *node) run(state string, initial []string) error {
 func (n *node) restart() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.process != nil || n.stopped || n.gone || n.args == nil {
+	if n.process != nil || n.stopped || n.gone || n.left || n.args == nil {
 		return nil
 	}
 	log, err := os.OpenFile(filepath.Join(n.dir(), "etcd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -278,6 +289,9 @@ func (n *node) heal() error {
 		other.peers.sweep()
 	}
 	n.clients.sweep()
+	if n.apiGate != nil {
+		n.apiGate.sweep()
+	}
 	return n.restart()
 }
 
@@ -291,6 +305,7 @@ func (n *node) stop() {
 	n.kill()
 	n.peers.close()
 	n.clients.close()
+	n.closeTalos()
 	n.world.severAPI(n)
 	if client != nil {
 		_ = client.Close()
@@ -465,7 +480,10 @@ func (n *node) try(do func(ctx context.Context) error) error {
 // boot is the life of a node, as far as kubeadm goes.
 func (n *node) boot(first bool) {
 	do := n.join
-	if first {
+	switch {
+	case n.world.shape.talos:
+		do = n.liveTalos
+	case first:
 		do = n.initialize
 	}
 	if err := do(); err != nil && n.ctx.Err() == nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/cluster-api/util/certs"
 	"sigs.k8s.io/cluster-api/util/secret"
@@ -157,14 +158,21 @@ func (w *world) leaveRecord(ctx context.Context) error {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(200 * time.Millisecond) {
 		c, err := w.connect(ctx)
 		if err == nil {
-			record := builder.ClusterConfiguration()
-			err = client.IgnoreAlreadyExists(c.Create(ctx, record))
+			err = w.waitForRecord(ctx, c)
 		}
 		if last = err; err == nil {
 			return nil
 		}
 	}
 	return fmt.Errorf("the API server of the workload cluster never answers: %w\n%s", last, process.Tail(shared.folder(w.namespace, "kube-apiserver.log"), 20))
+}
+
+// waitForRecord makes kubeadm's record, or waits for what the API server makes by itself, which is all that is there with Talos.
+func (w *world) waitForRecord(ctx context.Context, c client.Client) error {
+	if w.shape.talos {
+		return c.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, &corev1.Namespace{})
+	}
+	return client.IgnoreAlreadyExists(c.Create(ctx, builder.ClusterConfiguration()))
 }
 
 // connect makes a client of the workload cluster with the kubeconfig that the control plane wrote.

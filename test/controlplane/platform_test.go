@@ -105,6 +105,7 @@ func (w *world) playInstance(ctx context.Context, infra *infrav1.IngotMachine, m
 		return err
 	}
 	infra.Status.Initialization.Provisioned = new(true)
+	infra.Status.Addresses = []clusterv1.MachineAddress{{Type: clusterv1.MachineInternalIP, Address: w.node(infra.Name).ip}}
 	return client.IgnoreNotFound(shared.client.Status().Patch(ctx, infra, client.MergeFrom(before)))
 }
 
@@ -158,7 +159,11 @@ func (w *world) registerNode(ctx context.Context, n *node) error {
 	if err := client.IgnoreAlreadyExists(c.Create(ctx, object)); err != nil {
 		return err
 	}
-	if err := w.podsReady(ctx, n.name, corev1.ConditionTrue, staticPods()...); err != nil {
+	pods := staticPods()
+	if w.shape.talos { // etcd is none there
+		pods = pods[:3]
+	}
+	if err := w.podsReady(ctx, n.name, corev1.ConditionTrue, pods...); err != nil {
 		return err
 	}
 	return w.nodeReady(ctx, n.name, corev1.ConditionTrue)

@@ -44,6 +44,10 @@ type shape struct {
 	name        string
 	replicas    int32
 	deleteFirst bool
+	// talos is whether its nodes run Talos, which is played.
+	talos bool
+	// death is how the first manager ends; nil lets it live.
+	death *death
 }
 
 // world is one workload cluster, what runs it, and who watches.
@@ -83,6 +87,8 @@ type world struct {
 	ending   bool
 	template int
 	sung     int
+	// founded counts how often etcd was made.
+	founded int
 	// replaced counts Machines that are gone.
 	replaced int
 }
@@ -108,6 +114,7 @@ func newWorld(t *testing.T, s shape, pace controller.Pace) *world {
 		random: rand.New(rand.NewPCG(*seed, uint64(number))),
 		nodes:  map[string]*node{}, deletes: map[string]bool{}, removing: map[uint64]bool{}, addresses: 1,
 	}
+	w.script.arm(s.death)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "replace-" + s.name + "-"}}
 	if err := shared.client.Create(ctx, namespace); err != nil {
 		t.Fatal(err)
@@ -185,6 +192,9 @@ func (s shape) spec() controlplanev1.IngotControlPlaneSpec {
 			ControlPlane: bootstrapv1.ControlPlaneSettings{KeyAlgorithm: "ECDSA-P256"},
 			Ignition:     bootstrapv1.IgnitionConfig{Variant: bootstrapv1.IgnitionVariantGeneric},
 		},
+	}
+	if s.talos {
+		spec.Config = bootstrapv1.IngotConfigSpec{Talos: &bootstrapv1.TalosConfig{}}
 	}
 	spec.MachineTemplate.Spec.InfrastructureRef = templateRef(0)
 	if s.deleteFirst {
