@@ -4,6 +4,7 @@
 package libvirt_test
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,10 +56,11 @@ func testProbeHardware(t *testing.T, l *lab) {
 	if report.Has(probeguest.Failed) {
 		t.Errorf("the guest could not look everywhere: %q", report[probeguest.Failed])
 	}
-	o, err := p.Observe(t.Context(), req.Identity)
-	if err != nil || len(o.Addresses) != 2 || !slices.Contains(report["address"], o.Addresses[0]) {
-		t.Errorf("Observe says %v, %v; the guest has %q", o.Addresses, err, report["address"])
-	}
+	// dnsmasq tells libvirt of a lease after it has told the guest.
+	eventually(t, fmt.Sprintf("Observe tells two addresses, of which the first is one of %q", report["address"]), func() bool {
+		o, err := p.Observe(t.Context(), req.Identity)
+		return err == nil && len(o.Addresses) == 2 && slices.Contains(report["address"], o.Addresses[0])
+	})
 	l.checkPinned(t, req)
 	released(t, p, req)
 	if files := l.about(t, req.UUID, libvirt.DomainName(req.Identity, req.Name)); len(files) > 0 {
