@@ -157,6 +157,13 @@ func (p *Platform) HasImage(id platform.ImageIdentity) bool {
 	return i != nil && i.ready
 }
 
+// LoseImage removes an image behind everybody's back, also while the endpoint is cut off: its disk was replaced.
+func (p *Platform) LoseImage(id platform.ImageIdentity) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.images, id)
+}
+
 // HoldCopy keeps the copy of an image at a number of bytes until LetCopy.
 func (p *Platform) HoldCopy(id platform.ImageIdentity, bytesDone int64) {
 	p.mu.Lock()
