@@ -34,6 +34,10 @@ func kustomizations() map[string]string {
 		"cluster-template-fedora-coreos.yaml":  "templates/fedora-coreos",
 		"cluster-template-cloud-init.yaml":     "templates/cloud-init",
 		"cluster-template-kairos-workers.yaml": "templates/kairos-workers",
+
+		"cluster-template-vsphere.yaml":            "templates/vsphere",
+		"cluster-template-vsphere-flatcar.yaml":    "templates/vsphere-flatcar",
+		"cluster-template-vsphere-cloud-init.yaml": "templates/vsphere-cloud-init",
 	}
 }
 

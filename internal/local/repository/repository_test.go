@@ -101,6 +101,21 @@ func TestGenerate(t *testing.T) {
 		}
 	})
 
+	t.Run("a flavour for vSphere leaves nothing of libvirt, and asks where in vCenter machines live", func(t *testing.T) {
+		rendered, err := repository.Generate(t.Context(), config, cluster("vsphere"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(rendered, []byte("resourcePool: cluster-1/Resources\n")); n != 2 || bytes.Contains(rendered, []byte("libvirt:")) {
+			t.Errorf("%d of 2 templates are for vSphere:\n%s", n, rendered)
+		}
+		wanted := cluster("vsphere")
+		delete(wanted.Variables, "INGOT_DATASTORE")
+		if _, err := repository.Generate(t.Context(), config, wanted); err == nil || !strings.Contains(err.Error(), "INGOT_DATASTORE") {
+			t.Errorf("got error %v, want one that names INGOT_DATASTORE", err)
+		}
+	})
+
 	t.Run("the environment of whoever runs it is not read", func(t *testing.T) {
 		t.Setenv("INGOT_WORKER_CPUS", "64")
 		rendered, err := repository.Generate(t.Context(), config, cluster(""))
@@ -119,6 +134,7 @@ func TestFlavorsAreRendered(t *testing.T) {
 	families := map[string]ingotv1.OSFamily{
 		"": ingotv1.OSFamilyGeneric, "emulated": ingotv1.OSFamilyGeneric, "flatcar": ingotv1.OSFamilyFlatcar,
 		"fedora-coreos": ingotv1.OSFamilyFedoraCoreOS, "cloud-init": ingotv1.OSFamilyCloudInit, "kairos-workers": ingotv1.OSFamilyKairos,
+		"vsphere": ingotv1.OSFamilyGeneric, "vsphere-flatcar": ingotv1.OSFamilyFlatcar, "vsphere-cloud-init": ingotv1.OSFamilyCloudInit,
 	}
 	for _, flavor := range flavors() {
 		t.Run("flavour "+strconv.Quote(flavor), func(t *testing.T) {
@@ -148,7 +164,9 @@ func TestFlavorsAreRendered(t *testing.T) {
 
 // flavors are those of the cluster templates.
 func flavors() []string {
-	return []string{"", "emulated", "flatcar", "fedora-coreos", "cloud-init", "kairos-workers"}
+	return []string{
+		"", "emulated", "flatcar", "fedora-coreos", "cloud-init", "kairos-workers", "vsphere", "vsphere-flatcar", "vsphere-cloud-init",
+	}
 }
 
 func TestBuild(t *testing.T) {
@@ -202,6 +220,11 @@ func cluster(flavor string) repository.Cluster {
 			"CONTROL_PLANE_ENDPOINT_HOST": "192.0.2.10",
 			"INGOT_IMAGE":                 "ingot-os-v1.0.0",
 			"INGOT_ENDPOINT":              "local",
+
+			"INGOT_DATACENTER":    "DC0",
+			"INGOT_DATASTORE":     "vsan",
+			"INGOT_RESOURCE_POOL": "cluster-1/Resources",
+			"INGOT_FOLDER":        "kubernetes",
 
 			"INGOT_KUBERNETES_SYSEXT_URL":    "https://mirror.example.com/kubernetes-x86-64.raw",
 			"INGOT_KUBERNETES_SYSEXT_SHA256": strings.Repeat("a0", 32),
