@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package cluster reconciles IngotCluster: it tells Cluster API the control plane endpoint and the failure domains, and
-// keeps a deleted IngotCluster until its machines are gone. It makes nothing on a platform.
+// keeps a deleted IngotCluster until its machines are gone. A cluster whose failure domains nobody has is not begun. It makes
+// nothing on a platform.
 package cluster
 
 import (
@@ -21,8 +22,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
 )
 
@@ -36,6 +39,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=ingotclusters/status;ingotclusters/finalizers,verbs=get;update;patch
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=ingotmachines,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cluster.x-k8s.io,resources=clusters;clusters/status,verbs=get;list;watch
+// +kubebuilder:rbac:groups=ingot.dev,resources=platformendpoints,verbs=get;list;watch
 
 // SetupWithManager registers the reconciler.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
@@ -48,6 +52,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(clusterToUs),
 			builder.WithPredicates(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilterValue))).
 		Watches(&infrav1.IngotMachine{}, handler.EnqueueRequestsFromMapFunc(r.machineToCluster)).
+		Watches(&ingotv1.PlatformEndpoint{}, handler.EnqueueRequestsFromMapFunc(r.endpointToClusters),
+			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(r)
 }
 
@@ -85,6 +91,13 @@ func (r *Reconciler) reconcile(ctx context.Context, owner *clusterv1.Cluster, in
 		return r.release(ctx, infra)
 	}
 	infra.Status.FailureDomains = infra.Spec.FailureDomains
+	unknown, err := r.unknownDomain(ctx, infra)
+	if err != nil {
+		return flow.Fail(infrav1.FailureDomainUnknownReason, "PlatformEndpoints cannot be listed", err)
+	}
+	if unknown != "" {
+		return flow.Wait(infrav1.FailureDomainUnknownReason, unknown, 0)
+	}
 	endpoint := infra.Spec.ControlPlaneEndpoint
 	if (endpoint.Host == "" || endpoint.Port == 0) && !owner.Spec.ControlPlaneEndpoint.IsValid() {
 		return flow.Wait(infrav1.ClusterWaitingForEndpointReason,

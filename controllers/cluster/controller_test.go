@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/cluster"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
@@ -35,6 +36,7 @@ func TestClusters(t *testing.T) {
 		"the Cluster may name the endpoint instead":                  takesClustersEndpoint,
 		"without an endpoint it waits and says where to write it":    waitsForEndpoint,
 		"failure domains are passed on":                              passesFailureDomains,
+		"a failure domain that nobody has is told before machines":   waitsForFailureDomain,
 		"a paused cluster is not touched":                            pauses,
 		"a deleted cluster waits for its machines":                   waitsForMachines,
 		"a deleted cluster whose Cluster is gone already still goes": outlivesOwner,
@@ -187,12 +189,57 @@ func waitsForEndpoint(s *story) {
 // passesFailureDomains: Cluster API spreads control planes over what it reads here.
 func passesFailureDomains(s *story) {
 	s.infra.Spec.FailureDomains = []clusterv1.FailureDomain{{Name: "rack-a", ControlPlane: new(true)}, {Name: "rack-b"}}
+	s.haveEndpoint("-a", ingotv1.PlatformEndpointSpec{FailureDomain: "rack-a"})
+	s.haveEndpoint("-b", ingotv1.PlatformEndpointSpec{FailureDomain: "rack-b"})
 	s.begin()
 	s.settle()
 	s.look()
 	if names := []string{s.infra.Status.FailureDomains[0].Name, s.infra.Status.FailureDomains[1].Name}; !slices.Equal(names, []string{"rack-a", "rack-b"}) {
 		s.Errorf("the failure domains are %v", names)
 	}
+}
+
+// waitsForFailureDomain: machines in a failure domain that no endpoint has could never be placed, so none are made. One
+// that an endpoint comes to have is taken.
+func waitsForFailureDomain(s *story) {
+	domain := s.cluster.Namespace + "-az2"
+	s.infra.Spec.FailureDomains = []clusterv1.FailureDomain{{Name: s.cluster.Namespace + "-az1"}, {Name: domain}}
+	endpoint := s.haveEndpoint("", ingotv1.PlatformEndpointSpec{
+		VSphere: ingotv1.VSphereEndpoint{
+			Server:         "vcenter.example.org",
+			FailureDomains: []ingotv1.VSphereFailureDomain{{Name: s.cluster.Namespace + "-az1", ResourcePool: "cluster-1"}},
+		},
+		CredentialsRef: ingotv1.SecretReference{Namespace: "default", Name: "vcenter"},
+	})
+	s.begin()
+	s.settle()
+	message := s.expect(metav1.ConditionFalse, infrav1.FailureDomainUnknownReason)
+	for _, part := range []string{"spec.failureDomains[1].name of IngotCluster demo", domain, "spec.vsphere.failureDomains"} {
+		if !strings.Contains(message, part) {
+			s.Errorf("the message does not say %q: %s", part, message)
+		}
+	}
+	s.expectProvisioned(false)
+	s.patch(endpoint, func() {
+		endpoint.Spec.VSphere.FailureDomains = append(endpoint.Spec.VSphere.FailureDomains, ingotv1.VSphereFailureDomain{Name: domain, ResourcePool: "cluster-2"})
+	})
+	s.settle()
+	s.expect(metav1.ConditionTrue, infrav1.ClusterProvisionedReason)
+	s.expectProvisioned(true)
+}
+
+// haveEndpoint makes an endpoint, which is a libvirt host unless it says otherwise.
+func (s *story) haveEndpoint(suffix string, spec ingotv1.PlatformEndpointSpec) *ingotv1.PlatformEndpoint {
+	s.Helper()
+	endpoint := builder.PlatformEndpoint(s.cluster.Namespace + suffix)
+	if spec.VSphere.Server == "" {
+		spec.Libvirt = endpoint.Spec.Libvirt
+	}
+	endpoint.Spec = spec
+	if err := apiServer.Create(s.Context(), endpoint); err != nil {
+		s.Fatal(err)
+	}
+	return endpoint
 }
 
 // pauses: a move relies on nothing changing meanwhile.

@@ -19,6 +19,7 @@ import (
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/inventory"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
@@ -135,7 +136,7 @@ func (r *Reconciler) ensure(ctx context.Context, w *world) (platform.Observation
 
 // request is what the spec asks of the platform.
 func (w *world) request(bootstrap platform.Bootstrap) (platform.Request, error) {
-	spec := w.infra.Spec
+	spec, place := w.infra.Spec, inventory.PlaceOf(w.infra.Spec)
 	request := platform.Request{
 		Identity:       w.identity(),
 		Name:           w.infra.Name,
@@ -150,7 +151,7 @@ func (w *world) request(bootstrap platform.Bootstrap) (platform.Request, error) 
 		Bootstrap:      bootstrap,
 		FullClone:      spec.Platform.VSphere.CloneMode == infrav1.CloneModeFull,
 		Folder:         spec.Platform.VSphere.Folder,
-		ResourcePool:   spec.Platform.VSphere.ResourcePool,
+		ResourcePool:   place.ResourcePool,
 	}
 	if size := spec.RootDisk.Size; size != nil {
 		request.RootDiskBytes = size.Value()
@@ -166,7 +167,7 @@ func (w *world) request(bootstrap platform.Bootstrap) (platform.Request, error) 
 		request.Disks = append(request.Disks, platform.Disk{Name: disk.Name, Bytes: disk.Size.Value()})
 	}
 	for i, network := range spec.Networks {
-		nic := platform.Interface{Network: network.Name, MTU: network.MTU}
+		nic := platform.Interface{Network: place.Networks[i], MTU: network.MTU}
 		if i < len(w.addresses) {
 			nic.Addresses = w.addresses[i]
 		}
@@ -232,11 +233,22 @@ func (r *Reconciler) instanceFailed(w *world, err error) flow.Outcome {
 	case errors.Is(err, platform.ErrImageNotReady):
 		return flow.Wait(infrav1.InstanceCreatingReason, err.Error(), shortWait)
 	case errors.Is(err, platform.ErrInvalid), errors.Is(err, platform.ErrUnsupported), errors.Is(err, platform.ErrCapacity):
-		r.warnOnce(w, infrav1.InstanceReadyCondition, infrav1.InstanceRefusedReason, "EnsureInstance", err.Error())
-		return flow.Wait(infrav1.InstanceRefusedReason, err.Error(), unreachableWait)
+		message := err.Error() + w.domainNote()
+		r.warnOnce(w, infrav1.InstanceReadyCondition, infrav1.InstanceRefusedReason, "EnsureInstance", message)
+		return flow.Wait(infrav1.InstanceRefusedReason, message, unreachableWait)
 	default:
 		return flow.Fail(infrav1.InstanceCreatingReason, "", err)
 	}
+}
+
+// domainNote says, of a machine that was put into a failure domain inside its endpoint, who may have named what is wrong.
+func (w *world) domainNote() string {
+	placed := w.infra.Spec.Placement
+	if placed.VSphere.ResourcePool == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (the failure domain %s of PlatformEndpoint %s, spec.vsphere.failureDomains, may name it in place of the machine)",
+		placed.FailureDomain, placed.EndpointName)
 }
 
 // unreachable is the reason for an endpoint that could not tell.

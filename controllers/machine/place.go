@@ -50,7 +50,7 @@ func (r *Reconciler) place(ctx context.Context, w *world) flow.Outcome {
 		return flow.Fail(infrav1.NoEndpointReason, "PlatformEndpoints cannot be listed", err)
 	}
 	needs := w.needs()
-	endpoint, refusal := placement.Choose(needs, candidates)
+	endpoint, placed, refusal := placement.Choose(needs, candidates)
 	if refusal != nil {
 		r.warnOnce(w, infrav1.PlacedCondition, refusal.Reason, "PlaceMachine", refusal.Message)
 		if refusal.Passing {
@@ -58,7 +58,7 @@ func (r *Reconciler) place(ctx context.Context, w *world) flow.Outcome {
 		}
 		return flow.Stall(refusal.Reason, refusal.Message)
 	}
-	w.infra.Spec.Placement = infrav1.MachinePlacement{EndpointName: endpoint.Name, FailureDomain: endpoint.Spec.FailureDomain}
+	w.infra.Spec.Placement = placed
 	w.endpoint = endpoint
 	if r.assumed.placed == nil {
 		r.assumed.placed = map[types.UID]assumed{}
@@ -84,6 +84,7 @@ func (w *world) needs() placement.Needs {
 		CPUs:          w.infra.Spec.Resources.CPUs,
 		MemoryBytes:   w.infra.Spec.Resources.Memory.Value(),
 		ControlPlane:  util.IsControlPlaneMachine(w.machine),
+		Said:          inventory.PlaceOf(w.infra.Spec),
 	}
 }
 

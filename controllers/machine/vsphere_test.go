@@ -5,6 +5,7 @@ package machine_test
 
 import (
 	"context"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,8 @@ import (
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/cluster-api/util/conditions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
@@ -64,6 +67,77 @@ func TestVSphere(t *testing.T) {
 		}
 	}
 
+	s.goes(v)
+}
+
+// A failure domain names what differs, and what was chosen is on record before anything is made: a domain that is changed
+// afterwards moves nobody, and takes nobody out of sight.
+func TestVSphereFailureDomain(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	v, _ := s.vCenter()
+	const pool, datastore = vcenter.Cluster + "/Resources/" + vcenter.Cluster + "_RP1", "LocalDS_1"
+	s.endpoint.Spec.VSphere.FailureDomains = []ingotv1.VSphereFailureDomain{{
+		Name: "az1", ResourcePool: pool, Datastore: datastore, Networks: []ingotv1.VSphereNetwork{{Name: "nodes", PortGroup: vcenter.Network}},
+	}}
+	s.infra.Spec.Networks = []infrav1.MachineNetwork{{Name: "nodes"}}
+	s.machine.Spec.FailureDomain = "az1"
+	s.begin()
+	s.until("the instance waits for its address", func() bool {
+		return strings.Contains(s.reason(infrav1.InstanceReadyCondition), infrav1.InstanceWaitingForAddressReason)
+	})
+	if made := s.virtualMachine(v); made.Datastore != datastore || made.Pool != vcenter.Cluster+"_RP1" || len(made.Networks) != 1 {
+		s.Errorf("made was %+v", made)
+	}
+	want := infrav1.MachinePlacement{EndpointName: s.namespace, FailureDomain: "az1", VSphere: infrav1.VSpherePlacement{
+		ResourcePool: pool, Datastore: datastore, Networks: []string{vcenter.Network},
+	}}
+	if got := s.now().Spec.Placement; !reflect.DeepEqual(got, want) {
+		s.Errorf("on record is %+v, want %+v", got, want)
+	}
+
+	endpoint := &ingotv1.PlatformEndpoint{}
+	if err := s.client.Get(s.Context(), client.ObjectKey{Name: s.namespace}, endpoint); err != nil {
+		s.Fatal(err)
+	}
+	endpoint.Spec.VSphere.FailureDomains[0].Datastore = vcenter.Datastore
+	if err := s.client.Update(s.Context(), endpoint); err != nil {
+		s.Fatal(err)
+	}
+	s.restart()
+	if err := v.GiveAddress(s.Context(), s.uuid(), "192.0.2.20"); err != nil {
+		s.Fatal(err)
+	}
+	s.until("Cluster API is told", func() bool { return s.now().Status.Initialization.Provisioned != nil })
+	if got := s.now().Status.FailureDomain; got != "az1" {
+		s.Errorf("Cluster API is told of the failure domain %q", got)
+	}
+	s.goes(v)
+}
+
+// A name that vCenter does not have is told with the object that says it, which is not the machine.
+func TestVSphereFailureDomainThatIsNowhere(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	v, _ := s.vCenter()
+	s.endpoint.Spec.VSphere.FailureDomains = []ingotv1.VSphereFailureDomain{{Name: "az1", ResourcePool: "nowhere"}}
+	s.machine.Spec.FailureDomain = "az1"
+	s.begin()
+	s.until("the machine is refused", func() bool { return s.reason(infrav1.InstanceReadyCondition) == infrav1.InstanceRefusedReason })
+	message := conditions.GetMessage(s.now(), infrav1.InstanceReadyCondition)
+	for _, part := range []string{"host/nowhere", "failure domain az1 of PlatformEndpoint " + s.namespace, "spec.vsphere.failureDomains"} {
+		if !strings.Contains(message, part) {
+			t.Errorf("%q does not say %q", message, part)
+		}
+	}
+	if made := s.virtualMachine(v); made.Name != "" {
+		s.Errorf("made was %+v", made)
+	}
+}
+
+// goes deletes the machine, and waits until nothing of it is left.
+func (s *story) goes(v *vcenter.VCenter) {
+	s.Helper()
 	id := s.uuid()
 	s.delete(s.now())
 	s.until("the machine is gone", func() bool {

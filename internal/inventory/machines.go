@@ -43,9 +43,21 @@ func WantedEndpoint(spec infrav1.IngotMachineSpec) (name string, selector *metav
 // StorageOf is where on its endpoint the disks of a machine are, as the port names it.
 func StorageOf(spec infrav1.IngotMachineSpec) string {
 	if PlatformOf(spec) == ingotv1.ArtefactPlatformVSphere {
-		return spec.Platform.VSphere.Datacenter + "/" + spec.Platform.VSphere.Datastore
+		return spec.Platform.VSphere.Datacenter + "/" + PlaceOf(spec).Datastore
 	}
 	return spec.Platform.Libvirt.StoragePool
+}
+
+// PlaceOf is where inside its vCenter a machine is: where it was put in a failure domain, or where it says.
+func PlaceOf(spec infrav1.IngotMachineSpec) infrav1.VSpherePlacement {
+	if put := spec.Placement.VSphere; put.ResourcePool != "" {
+		return put
+	}
+	said := infrav1.VSpherePlacement{ResourcePool: spec.Platform.VSphere.ResourcePool, Datastore: spec.Platform.VSphere.Datastore}
+	for _, network := range spec.Networks {
+		said.Networks = append(said.Networks, network.Name)
+	}
+	return said
 }
 
 // EndpointOf is the endpoint that something of a machine may be on; empty while nothing of it can be anywhere. Machines

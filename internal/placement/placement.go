@@ -34,6 +34,8 @@ type Needs struct {
 	MemoryBytes int64
 	// ControlPlane is whether the machine may use what is reserved for control planes.
 	ControlPlane bool
+	// Said is where inside a vCenter the machine itself wants to be.
+	Said infrav1.VSpherePlacement
 }
 
 // Usage is what machines have together.
@@ -71,12 +73,19 @@ type Refusal struct {
 	Passing bool
 }
 
-// Choose returns the endpoint for a machine. candidates are the endpoints that exist; their order does not matter.
-func Choose(needs Needs, candidates []Candidate) (*ingotv1.PlatformEndpoint, *Refusal) {
+// Choose returns the endpoint for a machine, and where the machine is put, which is to be pinned. candidates are the
+// endpoints that exist; their order does not matter.
+func Choose(needs Needs, candidates []Candidate) (*ingotv1.PlatformEndpoint, infrav1.MachinePlacement, *Refusal) {
+	choose := selected
 	if needs.EndpointName != "" {
-		return named(needs, candidates)
+		choose = named
 	}
-	return selected(needs, candidates)
+	endpoint, refusal := choose(needs, candidates)
+	if refusal != nil {
+		return nil, infrav1.MachinePlacement{}, refusal
+	}
+	placed, refusal := domain(needs, endpoint)
+	return endpoint, placed, refusal
 }
 
 // named checks the one endpoint that the machine names. One that does not answer at the moment is still the one.
@@ -177,9 +186,9 @@ func fit(needs Needs, c Candidate) *Refusal {
 	case e.Spec.Unschedulable != nil && *e.Spec.Unschedulable:
 		return &Refusal{Reason: infrav1.NoEndpointReason, Message: fmt.Sprintf(
 			"PlatformEndpoint %s takes no new machines: unset spec.unschedulable there", e.Name)}
-	case needs.FailureDomain != "" && needs.FailureDomain != e.Spec.FailureDomain:
-		return &Refusal{Reason: infrav1.NoEndpointReason, Message: fmt.Sprintf(
-			"PlatformEndpoint %s is in failure domain %q, and spec.failureDomain of the Machine is %q", e.Name, e.Spec.FailureDomain, needs.FailureDomain)}
+	}
+	if _, refusal := domain(needs, e); refusal != nil {
+		return refusal
 	}
 	limits := limitsOf(e)
 	if missing := limits.lacks(needs, c.Used); missing != "" {

@@ -117,7 +117,7 @@ func TestChoose(t *testing.T) {
 		"no endpoint at all":                             {worker(), nil, "", infrav1.NoEndpointReason, []string{"no PlatformEndpoint matches"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, refusal := placement.Choose(c.needs, c.hosts)
+			got, _, refusal := placement.Choose(c.needs, c.hosts)
 			if refusal == nil {
 				if got.Name != c.want {
 					t.Errorf("chosen is %s, want %q", got.Name, c.want)
@@ -152,9 +152,9 @@ func TestRandomPlacementsNeverOvercommit(t *testing.T) {
 			needs := worker(func(n *placement.Needs) {
 				n.MemoryBytes, n.ControlPlane = int64(1+rng.IntN(16*1024))<<20, rng.IntN(3) == 0
 			})
-			got, refusal := placement.Choose(needs, hosts)
+			got, _, refusal := placement.Choose(needs, hosts)
 			rng.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
-			again, _ := placement.Choose(needs, hosts)
+			again, _, _ := placement.Choose(needs, hosts)
 			if refusal != nil {
 				if again != nil {
 					t.Fatalf("seed %d: refused once and placed once", seed)

@@ -223,6 +223,8 @@ type Machine struct {
 	Running  bool
 	// Extra is its extra configuration.
 	Extra map[string]string
+	// Datastore is where its files are, and Pool the resource pool that it runs in.
+	Datastore, Pool string
 	// Disks are the sizes of its disks; Networks the port groups of its interfaces, and MACs their addresses.
 	Disks    []int64
 	Networks []string
@@ -239,7 +241,11 @@ func (v *VCenter) Machines(ctx context.Context) (map[string]Machine, error) {
 	}
 	found := map[string]Machine{}
 	for i := range all {
-		found[all[i].Config.InstanceUuid] = describe(&all[i])
+		m := describe(&all[i])
+		if pool := all[i].ResourcePool; pool != nil {
+			m.Pool = v.model.Map().Get(*pool).(mo.Entity).Entity().Name
+		}
+		found[all[i].Config.InstanceUuid] = m
 	}
 	return found, nil
 }
@@ -267,7 +273,7 @@ func (v *VCenter) all(ctx context.Context) ([]mo.VirtualMachine, error) {
 		return nil, nil
 	}
 	var all []mo.VirtualMachine
-	err := v.Admin.Retrieve(ctx, refs, []string{"name", "config", "runtime", "snapshot"}, &all)
+	err := v.Admin.Retrieve(ctx, refs, []string{"name", "config", "runtime", "snapshot", "resourcePool"}, &all)
 	return all, err
 }
 
@@ -277,6 +283,7 @@ func describe(vm *mo.VirtualMachine) Machine {
 		value := option.GetOptionValue()
 		m.Extra[value.Key] = fmt.Sprint(value.Value)
 	}
+	m.Datastore, _, _ = strings.Cut(strings.TrimPrefix(vm.Config.Files.VmPathName, "["), "]")
 	for _, device := range vm.Config.Hardware.Device {
 		switch d := device.(type) {
 		case *types.VirtualDisk:

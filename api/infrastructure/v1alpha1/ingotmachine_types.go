@@ -220,6 +220,35 @@ type MachinePlacement struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	FailureDomain string `json:"failureDomain,omitempty"`
+
+	// vsphere is where inside the vCenter the machine was put, when it was put into a failure domain there. Unset means where
+	// spec.platform.vsphere and spec.networks say.
+	// +optional
+	VSphere VSpherePlacement `json:"vsphere,omitempty,omitzero"`
+}
+
+// VSpherePlacement is where inside a vCenter a machine was put.
+type VSpherePlacement struct {
+	// resourcePool is the cluster or host, or the resource pool in it, as a path below the datacenter's hosts.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	ResourcePool string `json:"resourcePool,omitempty"`
+
+	// datastore is the name of the datastore.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=120
+	Datastore string `json:"datastore,omitempty"`
+
+	// networks are the networks or port groups, in the order of spec.networks.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	Networks []string `json:"networks,omitempty"`
 }
 
 // MachineDisk is an empty disk of a machine.
@@ -355,7 +384,8 @@ const (
 // VSphereMachine places a machine in a vCenter.
 // +kubebuilder:validation:XValidation:rule="has(self.endpointName) != has(self.endpointSelector)",message="exactly one of endpointName and endpointSelector must be set"
 type VSphereMachine struct {
-	// endpointName is the PlatformEndpoint of the vCenter. When the Machine has a failure domain, the endpoint must be in it.
+	// endpointName is the PlatformEndpoint of the vCenter. When the Machine has a failure domain, the endpoint must be in it, or
+	// have it among its own.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -375,7 +405,8 @@ type VSphereMachine struct {
 	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="datacenter must be the name of a datacenter in the root folder of vCenter, without a slash"
 	Datacenter string `json:"datacenter,omitempty"`
 
-	// datastore is the name of the datastore for the copy of the image and the machine's disks.
+	// datastore is the name of the datastore for the copy of the image and the machine's disks. A failure domain may name
+	// another.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=120
@@ -383,7 +414,7 @@ type VSphereMachine struct {
 	Datastore string `json:"datastore,omitempty"`
 
 	// resourcePool is the cluster or host, or a resource pool in it, that the machine runs in, as a path below the
-	// datacenter's hosts, for example cluster-1 or cluster-1/Resources/kubernetes.
+	// datacenter's hosts, for example cluster-1 or cluster-1/Resources/kubernetes. A failure domain may name another.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512

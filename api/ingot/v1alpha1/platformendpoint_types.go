@@ -26,6 +26,7 @@ const PlatformEndpointFinalizer = "ingot.dev/platformendpoint"
 // PlatformEndpointSpec says where one platform is and who may use it. Exactly one platform is set.
 // +kubebuilder:validation:XValidation:rule="[has(self.libvirt), has(self.vsphere)].exists_one(x, x)",message="exactly one platform must be set: libvirt or vsphere"
 // +kubebuilder:validation:XValidation:rule="has(self.libvirt) == has(oldSelf.libvirt)",message="an endpoint stays on its platform, because its machines do: make another PlatformEndpoint"
+// +kubebuilder:validation:XValidation:rule="!has(self.failureDomain) || !has(self.vsphere) || !has(self.vsphere.failureDomains)",message="failureDomain and vsphere.failureDomains exclude each other: an endpoint is in one failure domain, or has several; remove one of them"
 // +kubebuilder:validation:XValidation:rule="!has(self.vsphere) || has(self.credentialsRef)",message="vsphere needs credentialsRef: name a Secret with username and password, and with ca.crt where vCenter's certificate is signed by an authority of your own"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.managementClusterID) || (has(self.managementClusterID) && self.managementClusterID == oldSelf.managementClusterID)",message="spec.managementClusterID proves what is ours on this endpoint and cannot change once set"
 // +kubebuilder:validation:XValidation:rule="!has(self.libvirt) || !self.libvirt.uri.matches('^qemu[+](tls|libssh)://') || has(self.credentialsRef)",message="libvirt.uri needs credentialsRef: name a Secret with ca.crt, tls.crt and tls.key for qemu+tls, or with ssh-privatekey and known_hosts for qemu+libssh"
@@ -127,6 +128,67 @@ type VSphereEndpoint struct {
 	// +kubebuilder:validation:MaxLength=95
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9A-F]{2}:){31}[0-9A-F]{2}$')",message="thumbprint must be a SHA-256 fingerprint as openssl x509 -fingerprint -sha256 prints it: 32 pairs of hexadecimal digits in upper case with colons between them"
 	Thumbprint string `json:"thumbprint,omitempty"`
+
+	// failureDomains are places inside the vCenter that machines can be spread over. A Machine with the failure domain of that
+	// name is put there. Changes count for machines that are placed from then on.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	FailureDomains []VSphereFailureDomain `json:"failureDomains,omitempty"`
+}
+
+// VSphereFailureDomain is a place inside a vCenter. What it names takes the place of what machines name; all else is as they
+// say.
+// +kubebuilder:validation:XValidation:rule="has(self.resourcePool) || has(self.datastore) || has(self.networks)",message="a failure domain must name at least one of resourcePool, datastore and networks: nothing else tells it from another"
+type VSphereFailureDomain struct {
+	// name is the name of the failure domain, as in IngotCluster.spec.failureDomains and Machine.spec.failureDomain.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name,omitempty"`
+
+	// resourcePool takes the place of the machine's spec.platform.vsphere.resourcePool: a cluster or host, or a resource pool in
+	// it, for example cluster-1/Resources/kubernetes.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="resourcePool must be a path below the datacenter's hosts, for example cluster-1/Resources/kubernetes, without a slash at its begin or end"
+	ResourcePool string `json:"resourcePool,omitempty"`
+
+	// datastore takes the place of the machine's spec.platform.vsphere.datastore.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=120
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="datastore must be the name of a datastore, without a slash"
+	Datastore string `json:"datastore,omitempty"`
+
+	// networks say which port groups are meant by names in the machine's spec.networks. A network that is not listed has the
+	// name that the machine says.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Networks []VSphereNetwork `json:"networks,omitempty"`
+}
+
+// VSphereNetwork says what the name of a network means in a failure domain.
+type VSphereNetwork struct {
+	// name is the name that machines have in spec.networks.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="name must be the name of a network as machines say it, without a slash"
+	Name string `json:"name,omitempty"`
+
+	// portGroup is the network or port group that it is in this failure domain.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="portGroup must be the name of a network or port group in the datacenter, without a slash"
+	PortGroup string `json:"portGroup,omitempty"`
 }
 
 // SecretReference names a Secret.
