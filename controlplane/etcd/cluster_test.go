@@ -30,6 +30,7 @@ import (
 
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/certificates"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/etcd"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/etcd/etcdtest"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
 )
@@ -327,9 +328,7 @@ func TestReplace(t *testing.T) {
 	}
 	m.until("the new one leads", func(all []plan.Member) bool { return leader(all).Name == "node-3" })
 	for range 2 {
-		if err := m.cluster.Remove(t.Context(), old); err != nil {
-			t.Fatal(err)
-		}
+		etcdtest.Remove(t, m.cluster, old)
 	}
 	all = m.until("the old one is gone", func(all []plan.Member) bool { return len(all) == 3 && named(all, old.Name).ID == "" })
 	if named(all, "node-3").Learner || m.get(t, "canary") != "sings" {
@@ -348,9 +347,7 @@ func TestRemoveDeadLeader(t *testing.T) {
 	if err := m.cluster.MoveLeader(t.Context(), old, follower(all)); err != nil {
 		t.Errorf("moving the leadership away from a dead member: %v", err)
 	}
-	if err := m.cluster.Remove(t.Context(), old); err != nil {
-		t.Fatal(err)
-	}
+	etcdtest.Remove(t, m.cluster, old)
 	m.until("it is gone", func(all []plan.Member) bool { return len(all) == 2 })
 }
 

@@ -199,11 +199,9 @@ func (c Cluster) Remove(ctx context.Context, member plan.Member) error {
 	if err != nil {
 		return err
 	}
-	left := errors.New("its machine is not known")
-	if node, known := c.node(member.Name); known {
-		if left = c.on(ctx, node, leaveBound, func(ctx context.Context, a *api) error { return a.leave(ctx, member) }); left == nil {
-			return nil
-		}
+	left := c.leave(ctx, member)
+	if left == nil {
+		return nil
 	}
 	err = etcd.Through(ctx, "removing etcd member "+member.ID, etcd.Others(c.names(), member), func(ctx context.Context, name string) error {
 		node, _ := c.node(name)
@@ -219,6 +217,15 @@ func (c Cluster) Remove(ctx context.Context, member plan.Member) error {
 		return errors.Join(fmt.Errorf("etcd member %s does not leave by itself: %w", member.Called(), left), err)
 	}
 	return nil
+}
+
+// leave has a member leave, if its machine answers.
+func (c Cluster) leave(ctx context.Context, member plan.Member) error {
+	node, known := c.node(member.Name)
+	if !known {
+		return errors.New("its machine is not known")
+	}
+	return c.on(ctx, node, leaveBound, func(ctx context.Context, a *api) error { return a.leave(ctx, member) })
 }
 
 // leave has the member of a machine leave, if it still is that member.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/etcd"
+	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/etcd/etcdtest"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/talos"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
@@ -212,19 +214,16 @@ func TestReplace(t *testing.T) {
 	gone := slices.IndexFunc(mistaken.Nodes, func(n talos.Node) bool { return n.Name == old.Name })
 	keeps := mistaken.Nodes[other].Name
 	mistaken.Nodes[gone].Addresses = mistaken.Nodes[other].Addresses
-	if err := mistaken.Remove(t.Context(), old); err != nil { // through another, because its own machine is not where it should be
-		t.Fatal(err)
-	}
+	etcdtest.Remove(t, mistaken, old) // through another, because its own machine is not where it should be
 	l.until("it is none any more", whole(3))
 	if l.hosts[keeps].State() != simulator.Running {
 		t.Errorf("the member of %s has left, which was never asked", keeps)
 	}
 	all = l.until("there are three", whole(3))
 	left := all[0]
-	for range 2 {
-		if err := l.admin().Remove(t.Context(), left); err != nil {
-			t.Fatal(err)
-		}
+	etcdtest.Remove(t, talos.Leaver{Cluster: l.admin()}, left)
+	for range 2 { // a manager that was killed does it again
+		etcdtest.Remove(t, l.admin(), left)
 	}
 	l.until("it has left", whole(2))
 	if h := l.hosts[left.Name]; h.State() != simulator.Finished || h.HasData() {
@@ -260,9 +259,7 @@ func TestLost(t *testing.T) {
 	if err := etcd.Check(bytes.NewReader(sink.Bytes())); err != nil {
 		t.Error(err)
 	}
-	if err := l.admin().Remove(t.Context(), lost); err != nil {
-		t.Fatal(err)
-	}
+	etcdtest.Remove(t, l.admin(), lost)
 	l.until("it is gone", whole(2))
 	quiet, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
@@ -302,8 +299,12 @@ func TestAuthority(t *testing.T) {
 	if _, err := reader.Members(t.Context()); err != nil {
 		t.Errorf("a reader is not told: %v", err)
 	}
-	if err := reader.Remove(t.Context(), all[0]); err == nil {
-		t.Error("a reader removes a member")
+	err = reader.Remove(t.Context(), all[0])
+	if err == nil {
+		t.Fatal("a reader removes a member")
+	}
+	if !strings.Contains(err.Error(), "does not leave by itself") || strings.Count(err.Error(), "not authorized") != 2 {
+		t.Errorf("a member is first asked to leave, and then removed through another: %v", err)
 	}
 	if err := (talos.Machine{Cluster: reader}).Found(t.Context()); err == nil {
 		t.Error("a reader tells a machine to make etcd")

@@ -232,10 +232,7 @@ func (m *Machine) EtcdMemberList(ctx context.Context, request *machine.EtcdMembe
 
 // EtcdRemoveMemberByID implements MachineServiceServer.
 func (m *Machine) EtcdRemoveMemberByID(ctx context.Context, request *machine.EtcdRemoveMemberByIDRequest) (*machine.EtcdRemoveMemberByIDResponse, error) {
-	err := m.Host.Through(func(c *clientv3.Client) error {
-		_, err := c.MemberRemove(clientv3.WithRequireLeader(ctx), request.GetMemberId())
-		return err
-	})
+	err := m.remove(ctx, request.GetMemberId())
 	if errors.Is(err, rpctypes.ErrMemberNotFound) {
 		return nil, status.Error(codes.NotFound, err.Error())
 	}
@@ -248,14 +245,24 @@ func (m *Machine) EtcdLeaveCluster(ctx context.Context, _ *machine.EtcdLeaveClus
 	if err != nil {
 		return nil, err
 	}
-	err = m.Host.Through(func(c *clientv3.Client) error {
-		_, err := c.MemberRemove(clientv3.WithRequireLeader(ctx), own)
-		return err
-	})
+	err = m.remove(ctx, own)
 	if err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) {
 		return nil, fmt.Errorf("failed to leave cluster: %w", err)
 	}
 	return &machine.EtcdLeaveClusterResponse{Messages: []*machine.EtcdLeaveCluster{{}}}, m.Host.Clear()
+}
+
+// askBound is how long one member may take to remove another: one that was itself removed, and has not ended yet, says nothing.
+const askBound = 5 * time.Second
+
+// remove removes a member through one that serves.
+func (m *Machine) remove(ctx context.Context, id uint64) error {
+	return m.Host.Through(func(c *clientv3.Client) error {
+		ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), askBound)
+		defer cancel()
+		_, err := c.MemberRemove(ctx, id)
+		return err
+	})
 }
 
 // EtcdForfeitLeadership implements MachineServiceServer.
