@@ -12,7 +12,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -90,27 +89,17 @@ type answer struct {
 
 // ask asks the members on all nodes how they are and who the members are.
 func (c Cluster) ask(ctx context.Context) []answer {
-	open, agree := context.WithCancel(ctx)
-	defer agree()
-	answers := make([]answer, len(c.Nodes))
-	var all sync.WaitGroup
-	for i, node := range c.Nodes {
-		all.Go(func() {
-			answers[i] = c.status(ctx, node, func(ctx context.Context, client *clientv3.Client, said *answer) {
-				if said.known, said.err = client.MemberList(ctx, clientv3.WithSerializable()); said.err != nil || said.Leader == 0 {
-					return
-				}
-				ctx, cancel := context.WithCancel(ctx)
-				defer cancel()
-				defer context.AfterFunc(open, cancel)() // one that agrees is enough
-				if said.agreed, said.err = client.MemberList(ctx); said.err == nil {
-					agree()
-				}
+	return AskAll(ctx, c.Nodes, func(ctx context.Context, node string, agreeing Agreeing) answer {
+		return c.status(ctx, node, func(ctx context.Context, client *clientv3.Client, said *answer) {
+			if said.known, said.err = client.MemberList(ctx, clientv3.WithSerializable()); said.err != nil || said.Leader == 0 {
+				return
+			}
+			said.err = agreeing(ctx, func(ctx context.Context) (err error) {
+				said.agreed, err = client.MemberList(ctx)
+				return err
 			})
 		})
-	}
-	all.Wait()
-	return answers
+	})
 }
 
 // status asks the member on a node how it is, and whatever is to be asked besides.

@@ -336,19 +336,38 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// The node of the leader is dead: nobody hands over, and it is removed through another.
-func TestRemoveDeadLeader(t *testing.T) {
+// TestConformance has this way pass what every way to the members can do.
+func TestConformance(t *testing.T) {
 	t.Parallel()
-	m := start(t, 3)
-	old := leader(m.until("there is a leader", func(all []plan.Member) bool { return leader(all).Name != "" }))
-	m.nodes[old.Name].deafening = true
-	_ = m.nodes[old.Name].process.Process.Kill()
-	all := m.until("another leads", func(all []plan.Member) bool { return leader(all).Name != "" && leader(all).Name != old.Name })
-	if err := m.cluster.MoveLeader(t.Context(), old, follower(all)); err != nil {
-		t.Errorf("moving the leadership away from a dead member: %v", err)
+	etcdtest.Run(t, func(t *testing.T) etcdtest.Lab { return start(t, 3) })
+}
+
+// Way implements etcdtest.Lab.
+func (m *members) Way(nodes ...string) etcdtest.Way {
+	way := m.cluster
+	if len(nodes) > 0 {
+		way.Nodes = nodes
 	}
-	etcdtest.Remove(t, m.cluster, old)
-	m.until("it is gone", func(all []plan.Member) bool { return len(all) == 2 })
+	return way
+}
+
+// Freeze implements etcdtest.Lab.
+func (m *members) Freeze(node string) func() {
+	process := m.nodes[node].process.Process
+	_ = process.Signal(syscall.SIGSTOP)
+	return func() { _ = process.Signal(syscall.SIGCONT) }
+}
+
+// Kill implements etcdtest.Lab: nobody answers any more, not even that nobody does.
+func (m *members) Kill(node string) {
+	m.nodes[node].deafening = true
+	_ = m.nodes[node].process.Process.Kill()
+}
+
+// Put implements etcdtest.Lab.
+func (m *members) Put(t *testing.T, key, value string) {
+	t.Helper()
+	m.put(t, key, value)
 }
 
 // Whoever has another authority is let in by nobody.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -75,6 +76,33 @@ func judge(m Listed, said *Said, newest uint64) plan.Member {
 	member.Healthy = newest-said.Applied <= maxLag
 	member.Leader = said.Leader == m.ID
 	return member
+}
+
+// Agreeing asks a member for what all agree on. It ends as soon as another member has said it: one is enough, and one that cannot
+// agree with the others would take all the time that it has.
+type Agreeing func(ctx context.Context, ask func(context.Context) error) error
+
+// AskAll asks the members on all nodes at the same time, and returns what each of them says, in their order.
+func AskAll[N, A any](ctx context.Context, nodes []N, ask func(ctx context.Context, node N, agreeing Agreeing) A) []A {
+	open, agreed := context.WithCancel(ctx)
+	defer agreed()
+	agreeing := func(ctx context.Context, ask func(context.Context) error) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(open, cancel)()
+		err := ask(ctx)
+		if err == nil {
+			agreed()
+		}
+		return err
+	}
+	answers := make([]A, len(nodes))
+	var all sync.WaitGroup
+	for i, node := range nodes {
+		all.Go(func() { answers[i] = ask(ctx, node, agreeing) })
+	}
+	all.Wait()
+	return answers
 }
 
 // ID reads the ID of a member as the planner writes it.

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/siderolabs/talos/pkg/machinery/api/machine"
@@ -88,31 +87,20 @@ func (c Cluster) look(ctx context.Context) ([]plan.Member, map[string]*machine.E
 	return nil, all, errors.Join(errs...)
 }
 
-// ask asks all machines how their members are and who the members are. One that says what all agree on is enough.
+// ask asks all machines how their members are and who the members are.
 func (c Cluster) ask(ctx context.Context) []answer {
-	open, agree := context.WithCancel(ctx)
-	defer agree()
-	answers := make([]answer, len(c.Nodes))
-	var all sync.WaitGroup
-	for i, node := range c.Nodes {
-		all.Go(func() {
-			err := c.on(ctx, node, memberBound, func(ctx context.Context, a *api) (err error) {
-				if answers[i].status, err = a.member(ctx); err != nil || answers[i].status.GetIsLearner() || answers[i].status.GetLeader() == 0 {
-					return err
-				}
-				ctx, cancel := context.WithCancel(ctx)
-				defer cancel()
-				defer context.AfterFunc(open, cancel)()
-				if answers[i].listed, err = a.members(ctx); err == nil {
-					agree()
-				}
+	return etcd.AskAll(ctx, c.Nodes, func(ctx context.Context, node Node, agreeing etcd.Agreeing) (said answer) {
+		said.err = c.on(ctx, node, memberBound, func(ctx context.Context, a *api) (err error) {
+			if said.status, err = a.member(ctx); err != nil || said.status.GetIsLearner() || said.status.GetLeader() == 0 {
+				return err
+			}
+			return agreeing(ctx, func(ctx context.Context) (err error) {
+				said.listed, err = a.members(ctx)
 				return err
 			})
-			answers[i].err = err
 		})
-	}
-	all.Wait()
-	return answers
+		return said
+	})
 }
 
 // member is how the member on the machine is. A machine without one would answer only when its patience ends, so it is

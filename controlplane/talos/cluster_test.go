@@ -4,7 +4,6 @@
 package talos_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -109,30 +108,59 @@ func (l *lab) machine(name string) talos.Machine {
 // until waits until the members are as they should be.
 func (l *lab) until(what string, is func([]plan.Member) bool) []plan.Member {
 	l.Helper()
-	var last []plan.Member
-	var err error
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if last, err = l.admin().Members(l.Context()); err == nil && is(last) {
-			return last
-		}
-	}
-	l.Fatalf("it never happens that %s: %+v, %v", what, last, err)
-	return nil
+	return etcdtest.Until(l.T, l.admin(), what, is)
 }
 
-func whole(n int) func([]plan.Member) bool {
-	return func(all []plan.Member) bool {
-		return len(all) == n && leader(all).Name != "" && !slices.ContainsFunc(all, func(m plan.Member) bool { return !m.Healthy || m.Learner })
+// start starts three machines with a member each.
+func start(t *testing.T) etcdtest.Lab {
+	t.Helper()
+	l := newLab(t)
+	l.boot("a")
+	l.found("a")
+	for _, name := range []string{"b", "c"} {
+		l.boot(name)
+		l.until(name+" joins", etcdtest.Whole(len(l.hosts)))
 	}
+	return l
 }
 
-func leader(all []plan.Member) plan.Member {
-	for _, m := range all {
-		if m.Leader {
-			return m
+// TestConformance has this way pass what every way to the members can do.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	etcdtest.Run(t, start)
+}
+
+// Way implements etcdtest.Lab.
+func (l *lab) Way(nodes ...string) etcdtest.Way {
+	way := l.admin()
+	if len(nodes) > 0 {
+		way.Nodes = nil
+		for _, name := range nodes {
+			way.Nodes = append(way.Nodes, talos.Node{Name: name, Addresses: []string{"127.0.0.254"}})
 		}
 	}
-	return plan.Member{}
+	return way
+}
+
+// Freeze implements etcdtest.Lab.
+func (l *lab) Freeze(node string) func() { return l.hosts[node].Freeze() }
+
+// Kill implements etcdtest.Lab.
+func (l *lab) Kill(node string) { l.hosts[node].Lose() }
+
+// Put implements etcdtest.Lab.
+func (l *lab) Put(t *testing.T, key, value string) {
+	t.Helper()
+	for _, h := range l.hosts {
+		err := h.Through(func(c *clientv3.Client) error {
+			_, err := c.Put(t.Context(), key, value)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 }
 
 // found has the first machine make etcd, as the reconciler does.
@@ -169,12 +197,12 @@ func TestFound(t *testing.T) {
 		t.Errorf("a machine was told what was meant for another: %v", err)
 	}
 	l.found("first")
-	l.until("there is one member", whole(1))
+	l.until("there is one member", etcdtest.Whole(1))
 	if err := l.machine("first").Found(t.Context()); err != nil {
 		t.Errorf("telling it again: %v", err)
 	}
 	second := l.boot("second")
-	l.until("another joins", whole(2))
+	l.until("another joins", etcdtest.Whole(2))
 	if state, _, err := l.machine("second").Look(t.Context()); state != plan.FoundingDone || err != nil {
 		t.Errorf("one that has joined says %q, %v", state, err)
 	}
@@ -197,16 +225,18 @@ func TestReplace(t *testing.T) {
 	l.found("a")
 	for _, name := range []string{"b", "c", "d"} {
 		l.boot(name)
-		l.until(name+" joins", whole(len(l.hosts)))
+		l.until(name+" joins", etcdtest.Whole(len(l.hosts)))
 	}
-	all := l.until("there are four", whole(4))
+	all := l.until("there are four", etcdtest.Whole(4))
 	for range 2 { // a manager that was killed does it again
-		if err := l.admin().MoveLeader(t.Context(), leader(all), plan.Member{}); err != nil {
+		if err := l.admin().MoveLeader(t.Context(), etcdtest.Leader(all), plan.Member{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	old := leader(all)
-	l.until("another leads", func(now []plan.Member) bool { return leader(now).Name != "" && leader(now).Name != old.Name })
+	old := etcdtest.Leader(all)
+	l.until("another leads", func(now []plan.Member) bool {
+		return etcdtest.Leader(now).Name != "" && etcdtest.Leader(now).Name != old.Name
+	})
 
 	mistaken := l.admin()
 	mistaken.Nodes = slices.Clone(mistaken.Nodes)
@@ -215,17 +245,17 @@ func TestReplace(t *testing.T) {
 	keeps := mistaken.Nodes[other].Name
 	mistaken.Nodes[gone].Addresses = mistaken.Nodes[other].Addresses
 	etcdtest.Remove(t, mistaken, old) // through another, because its own machine is not where it should be
-	l.until("it is none any more", whole(3))
+	l.until("it is none any more", etcdtest.Whole(3))
 	if l.hosts[keeps].State() != simulator.Running {
 		t.Errorf("the member of %s has left, which was never asked", keeps)
 	}
-	all = l.until("there are three", whole(3))
+	all = l.until("there are three", etcdtest.Whole(3))
 	left := all[0]
 	etcdtest.Remove(t, talos.Leaver{Cluster: l.admin()}, left)
 	for range 2 { // a manager that was killed does it again
 		etcdtest.Remove(t, l.admin(), left)
 	}
-	l.until("it has left", whole(2))
+	l.until("it has left", etcdtest.Whole(2))
 	if h := l.hosts[left.Name]; h.State() != simulator.Finished || h.HasData() {
 		t.Errorf("a member that has left is %s, and has data: %t", h.State(), h.HasData())
 	}
@@ -234,33 +264,13 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// A machine that is lost is removed through another, and a snapshot comes from whoever is well. What was agreed on is settled when
-// something is written after it.
-func TestLost(t *testing.T) {
+// What was agreed on is settled when something is written after it, and whoever of them does that.
+func TestSettle(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.boot("a")
 	l.found("a")
-	for _, name := range []string{"b", "c"} {
-		l.boot(name)
-		l.until(name+" joins", whole(len(l.hosts)))
-	}
-	all := l.until("there are three", whole(3))
-	lost := all[2]
-	l.hosts[lost.Name].Lose()
-	l.until("the lost one is unhealthy", func(now []plan.Member) bool {
-		return len(now) == 3 && !slices.ContainsFunc(now, func(m plan.Member) bool { return m.Healthy == (m.ID == lost.ID) })
-	})
-	sink := &sink{}
-	taken, err := l.admin().Snapshot(t.Context(), sink)
-	if err != nil || taken.Version == "" || taken.Bytes != int64(sink.Len()) || taken.Node == lost.Name {
-		t.Fatalf("the snapshot is %+v, %v", taken, err)
-	}
-	if err := etcd.Check(bytes.NewReader(sink.Bytes())); err != nil {
-		t.Error(err)
-	}
-	etcdtest.Remove(t, l.admin(), lost)
-	l.until("it is gone", whole(2))
+	all := l.until("there is one", etcdtest.Whole(1))
 	quiet, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if err := l.admin().Settle(quiet); err == nil {
@@ -287,7 +297,7 @@ func TestAuthority(t *testing.T) {
 	l := newLab(t)
 	l.boot("a")
 	l.found("a")
-	all := l.until("there is one", whole(1))
+	all := l.until("there is one", etcdtest.Whole(1))
 	stranger, err := talossecrets.New(time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -309,13 +319,4 @@ func TestAuthority(t *testing.T) {
 	if err := (talos.Machine{Cluster: reader}).Found(t.Context()); err == nil {
 		t.Error("a reader tells a machine to make etcd")
 	}
-}
-
-// sink keeps what it is given.
-type sink struct{ bytes.Buffer }
-
-// Reset implements etcd.Sink.
-func (s *sink) Reset() error {
-	s.Buffer.Reset()
-	return nil
 }

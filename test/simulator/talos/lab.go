@@ -173,6 +173,15 @@ func (h *LabHost) Kill() {
 	}
 }
 
+// Freeze has the member stand still until thaw is called; the API goes on.
+func (h *LabHost) Freeze() (thaw func()) {
+	h.mu.Lock()
+	process := h.process
+	h.mu.Unlock()
+	_ = process.Process.Signal(syscall.SIGSTOP)
+	return func() { _ = process.Process.Signal(syscall.SIGCONT) }
+}
+
 // Lose ends the machine for ever.
 func (h *LabHost) Lose() {
 	h.lost.Store(true)
