@@ -83,6 +83,7 @@ func (s *snapshot) certificatesAvailable() metav1.Condition {
 	return isFalse(condition, controlplanev1.CertificatesMissingReason, "Secrets do not exist: "+strings.Join(facts.Missing, ", "))
 }
 
+// rollingOut says whether Machines are to be replaced, and always what is held: no other condition says so of every hold.
 func (s *snapshot) rollingOut() metav1.Condition {
 	var outdated []string
 	for _, m := range s.world.Machines {
@@ -90,11 +91,11 @@ func (s *snapshot) rollingOut() metav1.Condition {
 			outdated = append(outdated, fmt.Sprintf("Machine %s is not as declared (%s)", m.Name, strings.Join(differences, "; ")))
 		}
 	}
-	if held := s.held(controlplanev1.KubeletMismatchReason); held != nil {
-		return isTrue(controlplanev1.RollingOutCondition, held.Reason, held.Message)
+	if held := s.held(controlplanev1.KubeletMismatchReason, controlplanev1.RestoreHeldReason); held != nil {
+		return isTrue(controlplanev1.RollingOutCondition, held.Reason, s.allHeld(""))
 	}
 	if len(outdated) == 0 {
-		return isFalse(controlplanev1.RollingOutCondition, controlplanev1.NotRollingOutReason, "")
+		return isFalse(controlplanev1.RollingOutCondition, controlplanev1.NotRollingOutReason, s.allHeld(""))
 	}
 	message := strings.Join(outdated, "; ")
 	if len(s.plan.Held) > 0 {

@@ -23,6 +23,7 @@ import (
 func restoreStories() map[string]func(*story) {
 	return map[string]func(*story){
 		"a lost control plane begins with a snapshot":                     restoresLostCluster,
+		"a restore is held, and says so, while Machines are left":         holdsRestore,
 		"a snapshot that cannot be restored is said":                      saysFailedRestore,
 		"what nobody asks for any more is forgotten":                      forgetsRestore,
 		"a Secret that is not ours is not written over":                   sparesForeignSecret,
@@ -44,6 +45,21 @@ func (s *story) loseAll() {
 func (s *story) restoreSecret() (*corev1.Secret, bool) {
 	s.Helper()
 	return get(s, clusterName+"-restore", &corev1.Secret{})
+}
+
+// holdsRestore: a control plane that is as declared but for its lost machine has no rollout to say it in.
+func holdsRestore(s *story) {
+	m := s.beginInitialized()
+	s.workload.fallSilent()
+	s.etcd.members = nil
+	patch(s, s.controlPlane(), func(cp *controlplanev1.IngotControlPlane) { cp.Spec.RestoreFrom.Snapshot = lastSnapshot })
+	s.settle()
+	if message := s.expectCondition(controlplanev1.RollingOutCondition, metav1.ConditionTrue, controlplanev1.RestoreHeldReason); !strings.Contains(message, m.Name) || !strings.Contains(message, "delete these Machines") {
+		s.Errorf("it does not say what to do: %s", message)
+	}
+	if s.onlyMachine().UID != m.UID || len(s.restores.Asked()) > 0 {
+		s.Error("something was done before a person said so")
+	}
 }
 
 func restoresLostCluster(s *story) {
