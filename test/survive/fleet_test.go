@@ -232,7 +232,7 @@ func (f *fleet) describe() string {
 	for _, e := range endpoints.Items {
 		fmt.Fprintf(&out, "PlatformEndpoint %s: %s\n", e.Name, inWords(&e, ingotv1.PlatformEndpointReadyCondition))
 	}
-	return out.String()
+	return out.String() + f.host.describe()
 }
 
 // inWords says what some conditions of an object say.

@@ -338,6 +338,27 @@ func (h *host) glob(t *testing.T, elem ...string) []string {
 	return found
 }
 
+// describe says what libvirtd complained of last, and which QEMUs there are: what hangs is seen there.
+func (h *host) describe() string {
+	var out strings.Builder
+	if complaints, err := os.ReadFile(filepath.Join(h.options.StateDir, "libvirtd.log")); err == nil {
+		lines := strings.Split(strings.TrimSpace(string(complaints)), "\n")
+		fmt.Fprintf(&out, "libvirtd: %s\n", strings.Join(lines[max(0, len(lines)-20):], "\nlibvirtd: "))
+	}
+	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range processes {
+		command, err := os.ReadFile(path)
+		name := regexp.MustCompile(`guest=([^,]*)`).FindSubmatch(command)
+		if err != nil || name == nil || !bytes.Contains(command, []byte(h.private())) && !bytes.Contains(command, []byte("/var/lib/libvirt")) {
+			continue
+		}
+		status, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "status"))
+		state := regexp.MustCompile(`State:\s*(.*)`).FindSubmatch(status)
+		fmt.Fprintf(&out, "QEMU %s of %s: %s\n", filepath.Base(filepath.Dir(path)), name[1], bytes.Join(state, []byte(" ")))
+	}
+	return out.String()
+}
+
 // reservations are what the networks reserve for an address, now and after their next start.
 func (h *host) reservations(t *testing.T, address netip.Addr) []string {
 	t.Helper()
