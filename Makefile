@@ -29,6 +29,10 @@ test-survive-full: packages ## Kill the manager at every API write and every sin
 test-controlplane-long: packages ## Replace control plane Machines by the hundred while managers and members fail, and print how long it took to heal (ARGS="-seed 2 -shape 3-surge")
 	go test ./test/controlplane -count=1 -timeout 4h -v -long $(ARGS)
 
+.PHONY: test-vsphere-fleet
+test-vsphere-fleet: packages ## Make N=200 machines of one MachineDeployment in a simulated vCenter, and print how long they took and the round trips of each
+	go test ./test/integration -run TestMixed -count=1 -timeout 4h -v -fleet $(or $(N),200) $(ARGS)
+
 ##@ More of the demo
 
 .PHONY: quickstart-down

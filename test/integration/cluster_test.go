@@ -5,6 +5,7 @@ package integration_test
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -112,18 +113,27 @@ func (w *world) manifests(controlPlaneImage string, workers int64, workerImage s
 // generate makes a cluster of the template.
 func (w *world) generate(controlPlaneImage string, workers int64, workerImage string) []unstructured.Unstructured {
 	w.Helper()
+	return w.generateFlavor("", controlPlaneImage, workers, workerImage, nil)
+}
+
+// generateFlavor makes a cluster of a flavour of the template, with further variables.
+func (w *world) generateFlavor(flavor, controlPlaneImage string, workers int64, workerImage string, further map[string]string) []unstructured.Unstructured {
+	w.Helper()
+	variables := map[string]string{
+		"CONTROL_PLANE_ENDPOINT_HOST": "127.0.0.1",
+		"INGOT_ENDPOINT":              w.cluster,
+		"INGOT_IMAGE":                 controlPlaneImage,
+		"INGOT_WORKER_IMAGE":          workerImage,
+	}
+	maps.Copy(variables, further)
 	manifests, err := repository.Generate(w.Context(), shared.clusterctl, repository.Cluster{
 		Name:              w.cluster,
 		Namespace:         w.namespace,
 		KubernetesVersion: builder.KubernetesVersion,
 		ControlPlanes:     1,
 		Workers:           workers,
-		Variables: map[string]string{
-			"CONTROL_PLANE_ENDPOINT_HOST": "127.0.0.1",
-			"INGOT_ENDPOINT":              w.cluster,
-			"INGOT_IMAGE":                 controlPlaneImage,
-			"INGOT_WORKER_IMAGE":          workerImage,
-		},
+		Flavor:            flavor,
+		Variables:         variables,
 	})
 	if err != nil {
 		w.Fatal(err)

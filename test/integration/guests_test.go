@@ -104,7 +104,15 @@ type kubeadmDocument struct {
 }
 
 func (g *guests) bootOne(ctx context.Context, uuid string, instance fake.Instance) error {
-	config, err := ignition.Decode(instance.Request.Bootstrap.Data)
+	return g.join(ctx, uuid, instance.Request.Bootstrap.Data, g.osImages[instance.Request.ImageSHA256], func() error {
+		g.platform.SetAddresses(uuid, fmt.Sprintf("192.0.2.%d", 20+len(g.booted)))
+		return nil
+	})
+}
+
+// join boots from bootstrap data: the guest takes an address, and does what kubeadm and the kubelet are told.
+func (g *guests) join(ctx context.Context, uuid string, data []byte, osImage string, takeAddress func() error) error {
+	config, err := ignition.Decode(data)
 	if err != nil {
 		return err
 	}
@@ -112,7 +120,9 @@ func (g *guests) bootOne(ctx context.Context, uuid string, instance fake.Instanc
 	if err != nil {
 		return err
 	}
-	g.platform.SetAddresses(uuid, fmt.Sprintf("192.0.2.%d", 20+len(g.booted)))
+	if err := takeAddress(); err != nil {
+		return err
+	}
 	document := documents[0]
 	switch document.Kind {
 	case "InitConfiguration":
@@ -125,7 +135,7 @@ func (g *guests) bootOne(ctx context.Context, uuid string, instance fake.Instanc
 	if err != nil {
 		return err
 	}
-	return g.register(ctx, uuid, document, g.osImages[instance.Request.ImageSHA256])
+	return g.register(ctx, uuid, document, osImage)
 }
 
 func readKubeadm(config ignition.Config) ([]kubeadmDocument, error) {

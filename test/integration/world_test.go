@@ -47,6 +47,11 @@ type world struct {
 	platform             *fake.Platform
 	guests               *guests
 
+	// slack is how much longer than others this world may take.
+	slack time.Duration
+	// elsewhere opens sessions with endpoints that are no libvirt hosts; nil where there are none.
+	elsewhere session.Opener
+
 	// halt ends the manager that runs; nil while none does.
 	halt func()
 
@@ -221,9 +226,12 @@ func (w *world) haltManager() {
 	}
 }
 
-// open opens a session with the one endpoint of this world, as an adapter does: it tells of the connection, and of
+// open opens a session with the one libvirt host of this world, as an adapter does: it tells of the connection, and of
 // nothing after Close.
-func (w *world) open(_ session.Settings, events func(platform.Event)) (session.Session, error) {
+func (w *world) open(settings session.Settings, events func(platform.Event)) (session.Session, error) {
+	if settings.Spec.Libvirt.URI == "" {
+		return w.elsewhere(settings, events)
+	}
 	s := &opened{Platform: w.platform, world: w}
 	tell := func(event platform.Event) {
 		if !s.closed.Load() {
@@ -268,7 +276,7 @@ func (w *world) beforeRelease(watch func(uuid string)) {
 // eventually waits until nothing is wrong any more.
 func (w *world) eventually(what string, wrong func() string) {
 	w.Helper()
-	begin := time.Now()
+	begin, patience := time.Now(), patience+w.slack
 	last := ""
 	for time.Since(begin) < patience {
 		if last = wrong(); last == "" {

@@ -116,6 +116,18 @@ func (v *VCenter) find(ctx context.Context, path string) (types.ManagedObjectRef
 	return found.Reference(), nil
 }
 
+// MakeFolder makes a folder for virtual machines.
+func (v *VCenter) MakeFolder(ctx context.Context, name string) error {
+	v.gate.Lock()
+	defer v.gate.Unlock()
+	folder, err := v.find(ctx, Datacenter+"/vm")
+	if err != nil {
+		return err
+	}
+	_, err = object.NewFolder(v.Admin.Client, folder).CreateFolder(ctx, name)
+	return err
+}
+
 // vm returns the virtual machine or template with an instance UUID.
 func (v *VCenter) vm(ctx context.Context, uuid string) (*object.VirtualMachine, error) {
 	found, err := object.NewSearchIndex(v.Admin.Client).FindAllByUuid(ctx, nil, uuid, true, new(true))
@@ -243,7 +255,9 @@ func (v *VCenter) Machines(ctx context.Context) (map[string]Machine, error) {
 	for i := range all {
 		m := describe(&all[i])
 		if pool := all[i].ResourcePool; pool != nil {
-			m.Pool = v.model.Map().Get(*pool).(mo.Entity).Entity().Name
+			if runs, is := v.model.Map().Get(*pool).(mo.Entity); is {
+				m.Pool = runs.Entity().Name
+			}
 		}
 		found[all[i].Config.InstanceUuid] = m
 	}
