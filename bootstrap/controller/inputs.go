@@ -211,7 +211,7 @@ func (r *Reconciler) infrastructure(ctx context.Context, w *world, family osfami
 	switch err := r.Client.Get(ctx, client.ObjectKey{Name: name}, image); {
 	case apierrors.IsNotFound(err):
 		return found, flow.Wait(bootstrapv1.WaitingForImageReason, fmt.Sprintf(
-			"NodeImage %s, which IngotMachine %s is pinned to, does not exist: create it again, or delete the Machine", name, ref.Name), secretRetry)
+			"NodeImage %s, which IngotMachine %s is pinned to, is not seen; where this lasts, it does not exist: create it again, or delete the Machine", name, ref.Name), identityRetry)
 	case err != nil:
 		return found, flow.Fail(clusterv1.InternalErrorReason, fmt.Sprintf("reading NodeImage %s failed; trying again", name), err)
 	}

@@ -36,7 +36,8 @@ const (
 const (
 	// secretRetry is how soon Secrets are looked at again that nothing watches.
 	secretRetry = 10 * time.Second
-	// identityRetry is how soon an infrastructure machine is looked at again. It gets its identity in its first pass.
+	// identityRetry is how soon an infrastructure machine is looked at again, which gets its identity in its first pass, and a
+	// NodeImage, which another cache may show earlier.
 	identityRetry = 2 * time.Second
 )
 

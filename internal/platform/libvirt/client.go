@@ -32,7 +32,7 @@ var (
 	errNotFound = errors.New("not found")
 	errExists   = errors.New("exists already")
 	errState    = errors.New("not possible in this state")
-	errBusy     = errors.New("libvirt waits for the domain's QEMU")
+	errBusy     = errors.New("libvirt waits for the domain's QEMU; where this lasts for minutes, restart libvirtd on the host, which leaves guests running")
 	errLost     = errors.New("the connection was lost")
 )
 
