@@ -115,6 +115,18 @@ func (h *host) start(ctx context.Context) error {
 	return h.connection.Connect()
 }
 
+// restart kills libvirtd and starts it again.
+func (h *host) restart(t *testing.T) {
+	t.Helper()
+	if err := syscall.Kill(h.libvirt.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	if err := h.start(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // admin is root's connection. A libvirtd that has ended by itself, which this version does now and then when hundreds of
 // connections are cut, is started again, as systemd does.
 func (h *host) admin() *golibvirt.Libvirt {

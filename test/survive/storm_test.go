@@ -4,8 +4,7 @@
 package survive_test
 
 import (
-	"context"
-	"syscall"
+	"strings"
 	"testing"
 	"time"
 )
@@ -33,15 +32,18 @@ func TestDaemonKilled(t *testing.T) {
 	if up == machines {
 		t.Fatal("all machines are there before libvirtd could be killed: the story proves nothing")
 	}
-	if err := syscall.Kill(h.libvirt.PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(time.Second)
-	if err := h.start(context.WithoutCancel(t.Context())); err != nil {
-		t.Fatal(err)
-	}
+	h.restart(t)
 	back := time.Since(begin)
-	f.eventually("all machines are there", patience, func() bool { return f.provisioned(endpoint) == machines })
+	there := func() bool { return f.provisioned(endpoint) == machines }
+	for wait := time.Now(); !there() && time.Since(wait) < time.Minute; time.Sleep(50 * time.Millisecond) {
+	}
+	// A libvirtd that was killed while it started QEMU was seen to keep that domain to itself for minutes when it was back: it
+	// answered no call that changes it. The machine says what ends that, and it is done once.
+	if told := f.describe(); !there() && strings.Contains(told, "restart libvirtd on the host") {
+		t.Logf("libvirtd is restarted, as a machine says:\n%s", told)
+		h.restart(t)
+	}
+	f.eventually("all machines are there", patience, there)
 	t.Logf("%d machines: libvirtd was killed after %s with %d domains (%d provisioned), was back after %s, and all were provisioned after %s",
 		machines, killed.Round(100*time.Millisecond), made, up, back.Round(100*time.Millisecond), time.Since(begin).Round(100*time.Millisecond))
 	f.expectEachOnce(endpoint)
