@@ -28,8 +28,12 @@ var (
 	// ErrNoAnswer is an ErrUnreachable whose cause is the endpoint itself: it could not be connected to, the connection
 	// broke, or a deadline passed. One in a row of many opens the circuit.
 	ErrNoAnswer error = kind{"endpoint unreachable", ErrUnreachable}
-	// ErrCircuitOpen is an ErrUnreachable that was not even tried: the endpoint has left too much unanswered.
-	ErrCircuitOpen error = kind{"endpoint not asked", ErrUnreachable}
+	// ErrNotAsked is an ErrUnreachable whose cause is on this side: nothing was sent, and it says nothing about the endpoint.
+	ErrNotAsked error = kind{"endpoint not asked", ErrUnreachable}
+	// ErrNoTurn is an ErrNotAsked: the budget of the endpoint left no turn in time.
+	ErrNoTurn error = kind{"no turn in time", ErrNotAsked}
+	// ErrCircuitOpen is an ErrNotAsked: the endpoint has left too much unanswered.
+	ErrCircuitOpen error = kind{"endpoint left alone", ErrNotAsked}
 )
 
 // kind is an error that is a special case of another one.

@@ -18,7 +18,7 @@ func WithTurnstile(ctx context.Context, pass func(ctx context.Context) error) co
 
 // Turn waits until one more exchange with the endpoint may be made. Adapters call it before each exchange that a call of
 // the port is made of. What a session does by itself (connecting, listening) has no turnstile on its way and never waits.
-// Errors: ErrUnreachable.
+// Errors: ErrNoTurn.
 func Turn(ctx context.Context) error {
 	if pass, is := ctx.Value(turnstileKey{}).(func(context.Context) error); is {
 		return pass(ctx)

@@ -134,7 +134,7 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 		events: events,
 		done:   make(chan struct{}),
 		first:  make(chan struct{}),
-		status: Status{Err: fmt.Errorf("%w: not connected yet", platform.ErrUnreachable)},
+		status: Status{Err: fmt.Errorf("%w: not connected yet", platform.ErrNotAsked)},
 	}
 	ctx = context.WithoutCancel(ctx)
 	s.copying, s.stopCopying = context.WithCancel(ctx)
@@ -195,7 +195,7 @@ func (s *Session) acquire(ctx context.Context) (*client, error) {
 	select {
 	case <-s.first:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", platform.ErrUnreachable, ctx.Err())
+		return nil, fmt.Errorf("%w: %w", platform.ErrNotAsked, ctx.Err())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

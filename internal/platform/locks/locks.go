@@ -49,6 +49,6 @@ func (k *Keyed) Lock(ctx context.Context, key string) (unlock func(), err error)
 		return func() { <-l.token; leave() }, nil
 	case <-ctx.Done():
 		leave()
-		return nil, fmt.Errorf("%w: %w", platform.ErrUnreachable, ctx.Err())
+		return nil, fmt.Errorf("%w: %w", platform.ErrNotAsked, ctx.Err())
 	}
 }

@@ -24,7 +24,7 @@ const (
 // circuit keeps calls away from an endpoint that does not answer, so that they neither wait for it nor add to its trouble. It
 // opens when calls in a row were left unanswered. While it is open, only whether the endpoint answers is asked, and one call is
 // let through to try it: after each pause, and as soon as the endpoint has answered that question or its session has changed.
-// A call that was answered closes it.
+// A call that was answered closes it. One that was not sent, because its turn did not come, does neither.
 type circuit struct {
 	endpoint string
 	clock    clock.PassiveClock
@@ -64,6 +64,7 @@ func (c *circuit) leave(check bool, err error) {
 		if c.failures++; c.failures >= circuitFailures && !c.open {
 			c.open, c.last, c.next = true, err, c.clock.Now().Add(circuitPause)
 		}
+	case errors.Is(err, platform.ErrNotAsked):
 	case check:
 		c.next = c.clock.Now()
 	default:

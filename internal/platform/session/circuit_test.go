@@ -133,6 +133,44 @@ func TestOnlySilenceOpensTheCircuit(t *testing.T) {
 	}
 }
 
+// A budget that is used up is no word of the endpoint's. Taken for one, it would keep the circuit of a silent endpoint closed,
+// or close one that is open, and everybody would wait again.
+func TestWhoGotNoTurnHasNoAnswer(t *testing.T) {
+	withoutTurn := func(b *breakable) {
+		b.Helper()
+		b.endpoint.exchanges = 5
+		defer func() { b.endpoint.exchanges = 0 }()
+		ctx, cancel := context.WithTimeout(b.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := b.session.Ensure(ctx, platform.Request{})
+		if !errors.Is(err, platform.ErrNoTurn) || !errors.Is(err, platform.ErrUnreachable) || !strings.Contains(err.Error(), "spec.budget.requestsPerSecond") {
+			b.Fatalf("without a turn the error is %v", err)
+		}
+	}
+	b := newBreakable(t)
+	budgeted := endpoint("a")
+	budgeted.Spec.Budget = ingotv1.EndpointBudget{RequestsPerSecond: new(int32(1))}
+	if _, err := b.registry.Apply(budgeted, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.endpoint.calls = errSilent
+	for range 4 {
+		_, _ = b.call()
+	}
+	b.endpoint.calls = nil
+	withoutTurn(b)
+	b.endpoint.calls = errSilent
+	if _, _ = b.call(); !b.registry.CircuitOpen("host") {
+		t.Fatal("one that got no turn kept the circuit of a silent endpoint closed")
+	}
+	b.clock.SetTime(b.clock.Now().Add(31 * time.Second))
+	b.endpoint.calls = nil
+	withoutTurn(b)
+	if !b.registry.CircuitOpen("host") {
+		t.Error("one that got no turn closed the circuit")
+	}
+}
+
 // An open circuit must close by itself, and let no crowd through to find out whether it can.
 func TestTheCircuitCloses(t *testing.T) {
 	for name, chance := range map[string]func(*breakable){

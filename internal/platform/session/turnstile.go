@@ -57,7 +57,7 @@ func (t *turnstile) pass(ctx context.Context) error {
 			continue
 		}
 		if err := limiter.Wait(ctx); err != nil {
-			return fmt.Errorf("%w: spec.budget.requestsPerSecond leaves no turn in time: %w", platform.ErrUnreachable, err)
+			return fmt.Errorf("%w: spec.budget.requestsPerSecond leaves none: %w", platform.ErrNoTurn, err)
 		}
 	}
 	return nil

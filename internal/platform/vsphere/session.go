@@ -108,7 +108,7 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 		events: events,
 		done:   make(chan struct{}),
 		first:  make(chan struct{}),
-		err:    fmt.Errorf("%w: not connected yet", platform.ErrUnreachable),
+		err:    fmt.Errorf("%w: not connected yet", platform.ErrNotAsked),
 	}
 	ctx, s.disconnect = context.WithCancel(context.WithoutCancel(ctx))
 	go s.run(ctx)
@@ -159,7 +159,7 @@ func (s *Session) acquire(ctx context.Context) (*client, error) {
 	select {
 	case <-s.first:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", platform.ErrUnreachable, ctx.Err())
+		return nil, fmt.Errorf("%w: %w", platform.ErrNotAsked, ctx.Err())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
