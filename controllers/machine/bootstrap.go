@@ -47,7 +47,7 @@ func (r *Reconciler) bootstrap(ctx context.Context, w *world) flow.Outcome {
 	if w.wasProvisioned() || w.started() {
 		return flow.Advance(infrav1.BootstrapDataAvailableReason, "")
 	}
-	data, format, family, err := r.bootstrapData(ctx, w)
+	found, err := r.bootstrapData(ctx, w)
 	if apierrors.IsNotFound(err) && r.runs(ctx, w) {
 		return flow.Advance(infrav1.BootstrapDataAvailableReason, "") // it has the data already
 	}
@@ -57,11 +57,11 @@ func (r *Reconciler) bootstrap(ctx context.Context, w *world) flow.Outcome {
 	if err != nil {
 		return flow.Fail(infrav1.WaitingForBootstrapDataReason, "", err)
 	}
-	if refusal := cmp.Or(image.AcceptsFormat(w.pinned, format), image.AcceptsFamily(w.pinned, family)); refusal != nil {
+	if refusal := cmp.Or(image.AcceptsFormat(w.pinned, found.format), image.AcceptsFamily(w.pinned, found.family)); refusal != nil {
 		r.warnOnce(w, infrav1.BootstrapAvailableCondition, refusal.Reason, "CheckBootstrapData", refusal.Message)
 		return flow.Stall(refusal.Reason, refusal.Message)
 	}
-	w.data, w.format = data, format
+	w.bundle = found
 	return flow.Advance(infrav1.BootstrapDataAvailableReason, "")
 }
 
@@ -71,22 +71,27 @@ func (r *Reconciler) runs(ctx context.Context, w *world) bool {
 	return err == nil && seen.Started
 }
 
-// bootstrapData reads the Secret that Machine.spec.bootstrap.dataSecretName names. The error never holds its content.
-func (r *Reconciler) bootstrapData(ctx context.Context, w *world) ([]byte, ingotv1.BootstrapFormat, ingotv1.OSFamily, error) {
+// bootstrapData reads the Secret that Machine.spec.bootstrap.dataSecretName names, unless what it holds is in hand. The error
+// never holds its content.
+func (r *Reconciler) bootstrapData(ctx context.Context, w *world) (*bundle, error) {
+	if found := r.inHand.of(w); found != nil {
+		return found, nil
+	}
 	secret := &corev1.Secret{}
 	key := client.ObjectKey{Namespace: w.machine.Namespace, Name: *w.machine.Spec.Bootstrap.DataSecretName}
 	if err := r.SecretReader.Get(ctx, key, secret); err != nil {
-		return nil, "", "", fmt.Errorf("bootstrap data Secret %s: %w", key, err)
+		return nil, fmt.Errorf("bootstrap data Secret %s: %w", key, err)
 	}
-	data := secret.Data["value"]
-	if len(data) == 0 {
-		return nil, "", "", fmt.Errorf("bootstrap data Secret %s %w", key, errNoData)
+	found := &bundle{
+		data: secret.Data["value"], format: ingotv1.BootstrapFormat(secret.Data["format"]), family: ingotv1.OSFamily(secret.Data["os-family"]),
 	}
-	format := ingotv1.BootstrapFormat(secret.Data["format"])
-	if format == "" {
-		format = ingotv1.BootstrapFormatCloudConfig // what the Cluster API contract says of a missing key
+	if len(found.data) == 0 {
+		return nil, fmt.Errorf("bootstrap data Secret %s %w", key, errNoData)
 	}
-	return data, format, ingotv1.OSFamily(secret.Data["os-family"]), nil
+	if found.format == "" {
+		found.format = ingotv1.BootstrapFormatCloudConfig // what the Cluster API contract says of a missing key
+	}
+	return found, nil
 }
 
 // bootstrapRequest is the data with the channels that the image's family reads.
@@ -96,5 +101,5 @@ func (r *Reconciler) bootstrapRequest(w *world) (platform.Bootstrap, error) {
 		return platform.Bootstrap{}, fmt.Errorf("%w: this version cannot deliver bootstrap data to images of family %s",
 			platform.ErrUnsupported, w.pinned.Spec.OS.Family)
 	}
-	return platform.Bootstrap{Data: w.data, Channels: family.Channels(w.format)}, nil
+	return platform.Bootstrap{Data: w.bundle.data, Channels: family.Channels(w.bundle.format)}, nil
 }

@@ -83,6 +83,17 @@ func (b *budget) occupy(endpoint string, key client.ObjectKey) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(w waiter) bool { return w.key == key })
 }
 
+// making is for how long a machine has had its turn; 0 when it has none.
+func (b *budget) making(endpoint string, key client.ObjectKey) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	since, has := b.lane(endpoint).making[key]
+	if !has {
+		return 0
+	}
+	return b.clock.Since(since)
+}
+
 func (b *budget) lane(endpoint string) *lane {
 	l := b.lanes[endpoint]
 	if l == nil {

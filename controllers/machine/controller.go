@@ -79,6 +79,7 @@ type Reconciler struct {
 	assumed assumptions
 	absent  absences
 	written superseded
+	inHand  inHand
 	doors   doors
 	turns   *budget
 	once    sync.Once

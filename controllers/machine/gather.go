@@ -33,8 +33,7 @@ type world struct {
 	endpoint *ingotv1.PlatformEndpoint // nil when none is chosen or it does not exist
 	pinned   *ingotv1.NodeImage        // the pinned image, set by the image phase
 
-	data   []byte                  // the bootstrap data, set by the bootstrap phase of an instance that is to be made
-	format ingotv1.BootstrapFormat // its format
+	bundle *bundle // the bootstrap data, set by the bootstrap phase of an instance that is to be made
 
 	observed *platform.Observation // set by observe
 	gone     bool                  // whether the pass let the machine go
@@ -47,6 +46,7 @@ func (r *Reconciler) gather(ctx context.Context, key client.ObjectKey) (*world, 
 	if err := r.Client.Get(ctx, key, w.infra); err != nil {
 		r.budget().leave(key)
 		r.written.forget(key)
+		r.inHand.drop(key)
 		return nil, client.IgnoreNotFound(err)
 	}
 	if r.written.has(key, w.infra.ResourceVersion) {

@@ -26,6 +26,8 @@ import (
 const (
 	// shortWait is how soon something that should be there in seconds is looked at again.
 	shortWait = 3 * time.Second
+	// toldWait is the same for what an event tells: the safety net for one that was lost.
+	toldWait = time.Minute
 	// unreachableWait is how soon an endpoint that did not answer is asked again; an event comes earlier when it is back.
 	unreachableWait = 30 * time.Second
 	// defaultCreatesInFlight is how many instances an endpoint makes at once unless it says otherwise.
@@ -42,6 +44,11 @@ func (r *Reconciler) instance(ctx context.Context, w *world) flow.Outcome {
 		return flow.Stall(infrav1.EndpointNotFoundReason, fmt.Sprintf("PlatformEndpoint %s does not exist: create it", w.endpointName())).Unknown()
 	}
 	seen, err := r.look(ctx, w)
+	if err == nil && seen.Existence == platform.Exists && !seen.Started && w.bundle != nil {
+		r.inHand.keep(w)
+	} else {
+		r.inHand.drop(w.key())
+	}
 	if err != nil {
 		return r.instanceFailed(w, err)
 	}
@@ -120,7 +127,7 @@ func (r *Reconciler) ensure(ctx context.Context, w *world) (platform.Observation
 	if err != nil {
 		return platform.Observation{}, err
 	}
-	if w.data == nil {
+	if w.bundle == nil {
 		return platform.Observation{}, errors.New("an instance is to be made and its bootstrap data was not read")
 	}
 	bootstrap, err := r.bootstrapRequest(w)
@@ -202,12 +209,34 @@ func (r *Reconciler) judgeInstance(w *world, seen platform.Observation) flow.Out
 		r.warnOnce(w, infrav1.InstanceReadyCondition, infrav1.InstanceStoppedReason, "ObserveInstance", message)
 		return flow.Wait(infrav1.InstanceStoppedReason, message, unreachableWait)
 	case seen.Power != platform.PowerOn:
-		return flow.Wait(infrav1.InstanceCreatingReason, seen.Detail, shortWait)
+		return r.creating(w, seen)
 	case len(seen.Addresses) == 0 && !w.wasProvisioned():
-		return flow.Wait(infrav1.InstanceWaitingForAddressReason, "the instance runs and has no address yet"+console, shortWait)
+		return flow.Wait(infrav1.InstanceWaitingForAddressReason, "the instance runs and has no address yet"+console, lookAgain(seen))
 	default:
 		return flow.Advance(infrav1.InstanceRunningReason, "")
 	}
+}
+
+// makingPatience is how long an instance is made before that is said, where an event tells when it is through. Most are made in
+// seconds, and each write is paid once for every machine.
+const makingPatience = 10 * time.Second
+
+// creating waits until an instance is made.
+func (r *Reconciler) creating(w *world, seen platform.Observation) flow.Outcome {
+	wait := lookAgain(seen)
+	if took := r.budget().making(w.endpointName(), w.key()); seen.UntilEvent && took < makingPatience {
+		w.silent = true
+		wait = makingPatience - took
+	}
+	return flow.Wait(infrav1.InstanceCreatingReason, seen.Detail, wait)
+}
+
+// lookAgain is how soon an instance in the making is looked at again.
+func lookAgain(seen platform.Observation) time.Duration {
+	if seen.UntilEvent {
+		return toldWait
+	}
+	return shortWait
 }
 
 // remains says what is left of an instance that was lost.

@@ -55,6 +55,7 @@ func (r *Reconciler) letGo(ctx context.Context, w *world) error {
 }
 
 func (r *Reconciler) releaseInstance(ctx context.Context, w *world) flow.Outcome {
+	r.inHand.drop(w.key())
 	if w.endpointName() == "" || w.infra.Spec.PinnedImage.Name == "" {
 		return flow.Advance(infrav1.ReleasingReason, "")
 	}

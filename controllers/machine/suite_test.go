@@ -72,6 +72,8 @@ type story struct {
 	// workload is the workload cluster; nil while it does not answer.
 	workload client.Client
 	recorder *events.FakeRecorder
+	// secretReads is how often a Secret was read.
+	secretReads atomic.Int32
 
 	// What follows is one manager; restart replaces it by one that remembers nothing.
 	writes     *builder.Writes
@@ -144,7 +146,7 @@ func (s *story) restart() {
 	s.sessions = session.NewRegistry(open).WithClock(s.clock)
 	s.reconciler = &machine.Reconciler{
 		Client:       s.writes.Through(s.client),
-		SecretReader: s.client,
+		SecretReader: counted{s.client, &s.secretReads},
 		Sessions:     s.sessions,
 		Workload:     s,
 		Families:     map[ingotv1.OSFamily]osfamily.Family{ingotv1.OSFamilyGeneric: generic.New()},

@@ -48,6 +48,9 @@ func TestVSphere(t *testing.T) {
 	if data := s.virtualMachine(v).Extra["guestinfo.ignition.config.data"]; data != "" {
 		s.Error("bootstrap secrets are still in vCenter after the Node has joined")
 	}
+	if reads := s.secretReads.Load(); reads != 1 {
+		s.Errorf("the bootstrap data was read %d times", reads)
+	}
 	rest := func(passes int) map[string]int {
 		for range passes {
 			if _, err := s.pass(); err != nil {

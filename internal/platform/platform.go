@@ -278,6 +278,9 @@ type Observation struct {
 	ConsoleLog string
 	// Detail says in a few words what is going on, for people.
 	Detail string
+	// UntilEvent is whether all of this stays as it is until an Event tells otherwise: the addresses too, and what the platform
+	// does by itself. Without it that holds for existence and power alone, and who waits for more must look again.
+	UntilEvent bool
 }
 
 // ImageIdentity names one copy of one artefact.

@@ -21,6 +21,8 @@ import (
 const (
 	sweepAfter  = 45 * time.Minute
 	sweepSpread = sweepAfter / 2
+	// makingAge is the same for an instance in the making. An event that is lost there holds up a machine.
+	makingAge = 45 * time.Second
 )
 
 // memory is a session that is asked about an instance once and answers from memory until something happens to it. The
@@ -39,7 +41,15 @@ type memory struct {
 type sight struct {
 	of       platform.Identity
 	observed platform.Observation
-	at       time.Time
+	until    time.Time // zero before it was filled
+}
+
+// isOf is whether an identity is the one that was looked at. Where it is on record to have been matters to those alone who
+// find nothing.
+func (s *sight) isOf(id platform.Identity) bool {
+	seen := s.of
+	seen.SeenIn, id.SeenIn = "", ""
+	return seen == id
 }
 
 // scrubbingMemory is memory around a session that can scrub.
@@ -71,41 +81,64 @@ func (m *memory) Unwrap() platform.Platform { return m.Session }
 // Observe implements platform.Platform.
 func (m *memory) Observe(ctx context.Context, id platform.Identity) (platform.Observation, error) {
 	m.mu.Lock()
-	if s := m.seen[id.UUID]; s != nil && s.of == id && !s.at.IsZero() && m.clock.Since(s.at) < sweepAge(id) {
+	if s := m.seen[id.UUID]; s != nil && s.isOf(id) && m.clock.Now().Before(s.until) {
 		m.mu.Unlock()
 		o := s.observed
 		o.Addresses = slices.Clone(o.Addresses)
 		return o, nil
 	}
-	s := &sight{of: id}
-	m.seen[id.UUID] = s
 	m.mu.Unlock()
-
+	see := m.looking(id)
 	o, err := m.Session.Observe(ctx, id)
-
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch {
-	case m.seen[id.UUID] != s:
-	case err != nil || !settled(o):
-		delete(m.seen, id.UUID)
-	default:
-		s.observed, s.at = o, m.clock.Now()
-		s.observed.Addresses = slices.Clone(o.Addresses)
-	}
+	see(o, believed(id, o, err))
 	return o, err
 }
 
-// settled is whether an instance stays as it was seen until an event tells otherwise. Addresses come without an event.
-func settled(o platform.Observation) bool {
-	return o.Existence == platform.Exists && (o.Power == platform.PowerOff || o.Power == platform.PowerOn && len(o.Addresses) > 0)
+// looking begins a look at an instance. The function that it returns takes what was seen, and for how long that is believed.
+func (m *memory) looking(id platform.Identity) (see func(o platform.Observation, age time.Duration)) {
+	s := &sight{of: id}
+	m.mu.Lock()
+	m.seen[id.UUID] = s
+	m.mu.Unlock()
+	return func(o platform.Observation, age time.Duration) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		switch {
+		case m.seen[id.UUID] != s:
+		case age == 0:
+			delete(m.seen, id.UUID)
+		default:
+			s.observed, s.until = o, m.clock.Now().Add(age)
+			s.observed.Addresses = slices.Clone(o.Addresses)
+		}
+	}
+}
+
+// believed is how long what was seen is taken from memory unless an event tells otherwise. Not every platform tells of
+// addresses and of what it does by itself.
+func believed(id platform.Identity, o platform.Observation, err error) time.Duration {
+	switch {
+	case err != nil || o.Existence != platform.Exists:
+		return 0
+	case o.Power == platform.PowerOff || o.Power == platform.PowerOn && len(o.Addresses) > 0:
+		return sweepAge(id)
+	case o.UntilEvent:
+		return makingAge
+	default:
+		return 0
+	}
 }
 
 // Ensure implements platform.Platform. That an image is not there any more, which another management cluster may have
 // removed, comes to light here: whoever looks after it is told.
 func (m *memory) Ensure(ctx context.Context, req platform.Request) (platform.Observation, error) {
-	defer m.forget(req.Identity)
+	see := m.looking(req.Identity)
 	o, err := m.Session.Ensure(ctx, req)
+	age := time.Duration(0)
+	if o.UntilEvent {
+		age = believed(req.Identity, o, err)
+	}
+	see(o, age)
 	if errors.Is(err, platform.ErrImageNotReady) {
 		m.tell(platform.Event{ImageSHA256: req.ImageSHA256})
 	}
@@ -118,10 +151,18 @@ func (m *memory) Release(ctx context.Context, req platform.ReleaseRequest) (plat
 	return m.Session.Release(ctx, req)
 }
 
-// ScrubBootstrap implements platform.BootstrapScrubber.
+// ScrubBootstrap implements platform.BootstrapScrubber. What was seen before stays true but for the data: they are gone, or, when
+// it has failed, nobody knows.
 func (m scrubbingMemory) ScrubBootstrap(ctx context.Context, id platform.Identity) error {
-	defer m.forget(id)
-	return m.scrubber.ScrubBootstrap(ctx, id)
+	err := m.scrubber.ScrubBootstrap(ctx, id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.seen[id.UUID]; err != nil || s == nil || !s.isOf(id) || s.until.IsZero() {
+		delete(m.seen, id.UUID)
+	} else {
+		s.observed.BootstrapPresent = false
+	}
+	return err
 }
 
 func (m *memory) forget(id platform.Identity) {

@@ -24,17 +24,22 @@ type place struct {
 	*testing.T
 
 	fake     *fake.Platform
+	looked   *looked
+	events   func(platform.Event)
 	clock    *testclock.FakePassiveClock
 	registry *session.Registry
 	p        platform.Platform
 	id       platform.Identity
 }
 
-// looked is a session with the fake that can be held in the middle of a look.
+// looked is a session with the fake that can be held in the middle of a look, and whose events may tell of everything.
 type looked struct {
 	*fake.Platform
 
-	during func()
+	during     func()
+	tellsAll   bool
+	hasData    bool // whether bootstrap data is there
+	scrubFails bool
 }
 
 func (*looked) Check(context.Context) (string, error) { return "1", nil }
@@ -46,6 +51,20 @@ func (l *looked) Observe(ctx context.Context, id platform.Identity) (platform.Ob
 	if l.during != nil {
 		l.during()
 	}
+	o.UntilEvent, o.BootstrapPresent = l.tellsAll, l.hasData
+	return o, err
+}
+
+func (l *looked) ScrubBootstrap(ctx context.Context, id platform.Identity) error {
+	if l.scrubFails {
+		return platform.ErrUnreachable
+	}
+	return l.Platform.ScrubBootstrap(ctx, id)
+}
+
+func (l *looked) Ensure(ctx context.Context, req platform.Request) (platform.Observation, error) {
+	o, err := l.Platform.Ensure(ctx, req)
+	o.UntilEvent = l.tellsAll
 	return o, err
 }
 
@@ -57,6 +76,7 @@ func newPlace(t *testing.T, during func(*fake.Platform, platform.Identity)) *pla
 	registry := session.NewRegistry(func(_ session.Settings, events func(platform.Event)) (session.Session, error) {
 		pl.fake.Listen(events)
 		l := &looked{Platform: pl.fake}
+		pl.looked, pl.events = l, events
 		if during != nil {
 			l.during = func() { during(pl.fake, pl.id) }
 		}
@@ -71,12 +91,16 @@ func newPlace(t *testing.T, during func(*fake.Platform, platform.Identity)) *pla
 	}
 	pl.p = p
 	pl.fake.PutImage(image)
-	req := platform.Request{Identity: pl.id, ImageSHA256: image.SHA256, CPUs: 1, MemoryBytes: 1 << 30, Firmware: platform.FirmwareUEFI}
-	if _, err := p.Ensure(t.Context(), req); err != nil {
-		t.Fatal(err)
-	}
+	pl.ensure()
 	pl.fake.SetAddresses(pl.id.UUID, "192.0.2.1")
 	return pl
+}
+
+func (p *place) ensure() {
+	p.Helper()
+	if _, err := p.p.Ensure(p.Context(), platform.Request{Identity: p.id, ImageSHA256: "ab", CPUs: 1, MemoryBytes: 1 << 30, Firmware: platform.FirmwareUEFI}); err != nil {
+		p.Fatal(err)
+	}
 }
 
 // looks returns how many looks reached the platform while do ran.
@@ -119,12 +143,15 @@ func TestAStableInstanceIsLookedAtOnce(t *testing.T) {
 // Memory that is believed after something happened is worse than none.
 func TestWhateverHappensIsLookedAt(t *testing.T) {
 	for name, happens := range map[string]func(*place){
-		"the guest stops":               func(p *place) { p.fake.PowerOffGuest(p.id.UUID) },
-		"the instance is destroyed":     func(p *place) { p.fake.Vanish(p.id.UUID) },
-		"the connection is lost":        func(p *place) { p.fake.SetReachable(false); p.fake.SetReachable(true) },
-		"we release it":                 func(p *place) { _, _ = p.p.Release(p.Context(), platform.ReleaseRequest{Identity: p.id}) },
-		"its bootstrap data is removed": func(p *place) { _ = must[platform.BootstrapScrubber](p).ScrubBootstrap(p.Context(), p.id) },
-		"an hour passes":                func(p *place) { p.clock.SetTime(p.clock.Now().Add(time.Hour)) },
+		"the guest stops":           func(p *place) { p.fake.PowerOffGuest(p.id.UUID) },
+		"the instance is destroyed": func(p *place) { p.fake.Vanish(p.id.UUID) },
+		"the connection is lost":    func(p *place) { p.fake.SetReachable(false); p.fake.SetReachable(true) },
+		"we release it":             func(p *place) { _, _ = p.p.Release(p.Context(), platform.ReleaseRequest{Identity: p.id}) },
+		"removing its bootstrap data fails": func(p *place) {
+			p.looked.scrubFails = true
+			_ = must[platform.BootstrapScrubber](p).ScrubBootstrap(p.Context(), p.id)
+		},
+		"an hour passes": func(p *place) { p.clock.SetTime(p.clock.Now().Add(time.Hour)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t, nil)
@@ -134,6 +161,25 @@ func TestWhateverHappensIsLookedAt(t *testing.T) {
 				t.Errorf("the next observation cost %d looks, want 1", n)
 			}
 		})
+	}
+}
+
+// Every machine has its bootstrap data removed once. That they are gone is known then, and nobody has to look.
+func TestWhatWasScrubbedIsNotLookedAt(t *testing.T) {
+	p := newPlace(t, nil)
+	p.looked.hasData = true
+	if o := p.observe(); !o.BootstrapPresent {
+		t.Fatalf("seen is %+v", o)
+	}
+	if n := p.looks(func() {
+		if err := must[platform.BootstrapScrubber](p).ScrubBootstrap(t.Context(), p.id); err != nil {
+			t.Fatal(err)
+		}
+		if o := p.observe(); o.BootstrapPresent || o.Power != platform.PowerOn {
+			t.Errorf("remembered is %+v", o)
+		}
+	}); n != 0 {
+		t.Errorf("it was looked at %d times", n)
 	}
 }
 
@@ -167,6 +213,33 @@ func TestWhatIsNotSettledIsNotRemembered(t *testing.T) {
 	p.fake.SetReachable(false)
 	if _, err := p.p.Observe(t.Context(), p.id); !errors.Is(err, platform.ErrUnreachable) {
 		t.Errorf("an endpoint that is cut off gives %v", err)
+	}
+}
+
+// Where events tell of addresses too, a guest that boots for a minute costs nothing until it has one. One event that was lost
+// must not hold it up for longer than another look takes.
+func TestWhatIsToldIsNotAskedFor(t *testing.T) {
+	p := newPlace(t, nil)
+	p.looked.tellsAll = true
+	p.fake.SetAddresses(p.id.UUID)
+	p.ensure()
+	wait := func() {
+		for range 20 {
+			if o := p.observe(); len(o.Addresses) > 0 {
+				t.Fatalf("remembered is %+v", o)
+			}
+		}
+	}
+	if n := p.looks(func() { wait(); p.id.SeenIn = "/"; wait() }); n != 0 {
+		t.Errorf("a guest that boots was looked at %d times, and what was seen when it was made is true until an event", n)
+	}
+	if n := p.looks(func() { p.clock.SetTime(p.clock.Now().Add(time.Minute)); wait() }); n != 1 {
+		t.Errorf("after a minute without an event it was looked at %d times, want once", n)
+	}
+	p.fake.SetAddresses(p.id.UUID, "192.0.2.1")
+	p.events(platform.Event{UUID: p.id.UUID})
+	if o := p.observe(); len(o.Addresses) != 1 {
+		t.Errorf("its address was told, and remembered is %+v", o)
 	}
 }
 

@@ -86,7 +86,7 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 // note notes a task that was begun, whose end the stream tells. It may have done so before the call was answered.
 func (s *Session) note(of subject, begun work, v *view) {
 	if v != nil {
-		v.making = begun.what
+		v.making, v.told = begun.what, true
 	}
 	begun.read = s.config.Clock.Now()
 	s.works.begin(of, begun)
@@ -108,7 +108,7 @@ func (s *Session) excuse(ctx context.Context, c *client, v *view) error {
 	case err != nil:
 		return err
 	case len(vms) == 0 || vms[0].instanceUUID == "" || vms[0].mark.owns(v.id) && vms[0].instanceUUID == v.id.UUID:
-		v.making = "being cloned"
+		v.making, v.told = "being cloned", false // by a task that is not ours, whose failure nobody would tell
 		return nil
 	default:
 		return fmt.Errorf("%w: the folder has a virtual machine %s already, which is not this machine's; rename it, or put the machine into another folder; nothing was changed",

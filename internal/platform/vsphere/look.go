@@ -24,6 +24,8 @@ type view struct {
 	failed error
 	// unsure is whether a clone is under way that may be of this instance.
 	unsure bool
+	// told is whether the stream tells of every change of what was seen.
+	told bool
 }
 
 // attention says how far look goes to tell that nothing is there.
@@ -43,7 +45,7 @@ func (s *Session) look(ctx context.Context, c *client, id platform.Identity, how
 	of := subject{uuid: id.UUID}
 	w, working := s.works.get(of)
 	if working && w.silent(s.config.Clock.Now()) {
-		v.making = w.words()
+		v.making, v.told = w.words(), true
 		return v, nil
 	}
 	if how == proof && s.departed(id.UUID, w) {
@@ -74,6 +76,9 @@ func (s *Session) look(ctx context.Context, c *client, id platform.Identity, how
 	if v.making == "" && (len(v.vms) == 0 && how == proof || v.anyStopped()) {
 		v.unsure, err = s.unsure(ctx, c, v, q, read)
 	}
+	if v.making == "" {
+		v.told = s.mirror.tellsOf(v.vms)
+	}
 	return v, err
 }
 
@@ -93,7 +98,7 @@ func (s *Session) settle(of subject, w work, t *task, v *view) {
 	case t != nil && !t.done:
 		s.works.saw(of, w.task, t.percent, s.config.Clock.Now())
 		w.percent = t.percent
-		v.making = w.words()
+		v.making, v.told = w.words(), w.watched
 		return
 	case t != nil && t.err != nil:
 		v.failed = fmt.Errorf("%s: %w", w.what, t.err)
@@ -202,7 +207,7 @@ func (v view) anyStopped() bool {
 func (v view) observation() platform.Observation {
 	switch {
 	case v.making != "":
-		return platform.Observation{Existence: platform.Exists, Detail: v.making}
+		return platform.Observation{Existence: platform.Exists, Detail: v.making, UntilEvent: v.told}
 	case v.unsure:
 		return platform.Observation{Detail: "a clone is under way that may be of this machine; vCenter tells when it has ended"}
 	case len(v.vms) == 0:
@@ -210,7 +215,7 @@ func (v view) observation() platform.Observation {
 	}
 	m := v.vms[0]
 	o := platform.Observation{
-		Existence: platform.Exists, Started: true, Power: platform.PowerOff, Detail: string(m.power),
+		Existence: platform.Exists, Started: true, Power: platform.PowerOff, Detail: string(m.power), UntilEvent: v.told,
 		BootstrapPresent: slices.ContainsFunc(v.vms, func(m vm) bool { return len(m.mark.bootstrap) > 0 }),
 	}
 	if m.power == poweredOn {

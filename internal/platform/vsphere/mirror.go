@@ -134,6 +134,16 @@ func (m *mirror) refs(uuid string) (found []ref, live bool) {
 	return found, m.live
 }
 
+// tellsOf tells whether the stream tells of every change of virtual machines.
+func (m *mirror) tellsOf(vms []vm) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.live && !slices.ContainsFunc(vms, func(v vm) bool {
+		_, told := m.vms[v.ref]
+		return !told
+	})
+}
+
 // off tells whether a virtual machine with an instance UUID was told not to run.
 func (m *mirror) off(uuid string) bool {
 	m.mu.Lock()
