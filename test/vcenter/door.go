@@ -38,10 +38,12 @@ const (
 	Lose
 	// Expire ends all sessions before it hands the call on.
 	Expire
+	// Hang takes the call and never answers. It lasts until the caller has hung up.
+	Hang
 )
 
 // String is what a verdict does.
-func (v Verdict) String() string { return [...]string{"pass", "drop", "lose", "expire"}[v] }
+func (v Verdict) String() string { return [...]string{"pass", "drop", "lose", "expire", "hang"}[v] }
 
 // Door is one way to a vCenter.
 type Door struct {
@@ -53,6 +55,7 @@ type Door struct {
 	judge  func(method string) Verdict
 	calls  map[string]int
 	hidden *hidden // nil while everything may be seen
+	denied []string
 }
 
 // Door opens a way to the vCenter.
@@ -127,9 +130,13 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case verdict == Drop:
 		hangUp(w)
+	case verdict == Hang:
+		<-r.Context().Done()
 	case verdict == Lose && !Effects(method):
 		d.pass(httptest.NewRecorder(), r, body)
 		hangUp(w)
+	case method == "FetchUserPrivilegeOnEntities":
+		d.tellPrivileges(w, r, body)
 	case method == "WaitForUpdatesEx":
 		d.waitForUpdates(w, r, body)
 	case method == "ShutdownGuest" && d.vcenter.hears(body):
