@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package platformendpoint reconciles PlatformEndpoint: it gives the endpoint its management cluster id, keeps its
-// session open with the credentials of its Secret, reports whether it answers and what it has, finds what on it belongs
-// to nobody, and lets it go only when nothing is left on it. It never touches a machine that exists.
+// session open with the credentials of its Secret, reports whether it answers, what it has and what its account may not do, finds
+// what on it belongs to nobody, and lets it go only when nothing is left on it. It never touches a machine that exists.
 package platformendpoint
 
 import (
@@ -54,7 +54,9 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=ingot.dev,resources=platformendpoints,verbs=get;list;watch;update;patch
 // +kubebuilder:rbac:groups=ingot.dev,resources=platformendpoints/status;platformendpoints/finalizers,verbs=get;update;patch
 // +kubebuilder:rbac:groups=ingot.dev,resources=imagereplicas,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups=ingot.dev,resources=nodeimages,verbs=get;list;watch
 // +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=ingotmachines,verbs=get;list;watch
+// +kubebuilder:rbac:groups=infrastructure.cluster.x-k8s.io,resources=ingotmachinetemplates,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -86,6 +88,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if err := r.checkPrivileges(ctx, endpoint, known, outcome); err != nil {
+		return ctrl.Result{}, err
+	}
 	news, err := r.lookForOrphans(ctx, endpoint, known, outcome)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -98,6 +103,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	r.tell(endpoint, news)
+	r.tellPrivileges(endpoint, found)
 	result, err := outcome.Result()
 	if err != nil {
 		return ctrl.Result{}, err

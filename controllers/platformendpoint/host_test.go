@@ -38,6 +38,8 @@ type host struct {
 	asked  map[string]int
 	// plain is whether the sessions have no capability.
 	plain bool
+	// account is what the account lacks; nil on platforms whose accounts have no privileges.
+	account *account
 }
 
 // opened is one session with a host.
@@ -63,6 +65,9 @@ func (h *host) openSession(settings session.Settings, events func(platform.Event
 	h.publish = events
 	if h.plain {
 		return plain{opened{h}}, nil
+	}
+	if h.account != nil {
+		return guarded{opened{h}}, nil
 	}
 	return opened{h}, nil
 }

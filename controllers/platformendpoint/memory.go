@@ -7,9 +7,12 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
 )
 
@@ -35,6 +38,17 @@ type notes struct {
 	swept  time.Time // when orphans were last looked for; zero before the first time
 	sweep  time.Time // when they are to be looked for next
 	others map[string]bool
+
+	granted granted
+}
+
+// granted is what was told of the account's privileges, by which session and after how many events, and for what is used.
+type granted struct {
+	by     platform.Platform
+	events int
+	used   platform.Uses
+	told   flow.Outcome
+	until  time.Time
 }
 
 // of returns the notes of an endpoint; another endpoint of the same name has new ones.
@@ -43,7 +57,7 @@ func (m *memory) of(endpoint *ingotv1.PlatformEndpoint) *notes {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.uid != endpoint.UID {
-		n.uid, n.open, n.askAt, n.swept, n.sweep, n.others = endpoint.UID, nil, time.Time{}, time.Time{}, time.Time{}, nil
+		n.uid, n.open, n.askAt, n.swept, n.sweep, n.others, n.granted = endpoint.UID, nil, time.Time{}, time.Time{}, time.Time{}, nil, granted{}
 	}
 	return n
 }
@@ -120,6 +134,29 @@ func (n *notes) nextCheck() time.Time {
 	return n.askAt
 }
 
+// privileges returns what was told of the account's privileges, and whether they are to be asked for: because the session is
+// another one or something happened to it, because something else is used, or because that was told long ago.
+func (n *notes) privileges(by platform.Platform, used platform.Uses, now time.Time) (told flow.Outcome, due bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	g := n.granted
+	return g.told, g.by != by || g.events != n.events || !now.Before(g.until) || !equality.Semantic.DeepEqual(g.used, used)
+}
+
+// toldPrivileges notes what was told.
+func (n *notes) toldPrivileges(by platform.Platform, used platform.Uses, told flow.Outcome, until time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.granted = granted{by: by, events: n.heard, used: used, told: told, until: until}
+}
+
+// privilegesAt is when the account's privileges are to be asked for again; zero where they are not.
+func (n *notes) privilegesAt() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.granted.until
+}
+
 // sweepAt is when orphans are to be looked for: at once for the first time, soon after something happened to the session.
 func (n *notes) sweepAt() time.Time {
 	n.mu.Lock()
@@ -152,7 +189,7 @@ func (n *notes) unsweep() {
 // next is how long until something is to be done without an event; 0 if nothing is.
 func (n *notes) next(now time.Time) time.Duration {
 	wait := time.Duration(0)
-	for _, at := range []time.Time{n.nextCheck(), n.sweepAt()} {
+	for _, at := range []time.Time{n.nextCheck(), n.sweepAt(), n.privilegesAt()} {
 		if at.After(now) {
 			wait = sooner(wait, at.Sub(now))
 		}

@@ -48,6 +48,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		For(&ingotv1.PlatformEndpoint{}, builder.WithPredicates(filter)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.onSecret)).
 		Watches(&infrav1.IngotMachine{}, handler.EnqueueRequestsFromMapFunc(r.onMachine), builder.WithPredicates(leaving())).
+		Watches(&infrav1.IngotMachineTemplate{}, handler.EnqueueRequestsFromMapFunc(r.onTemplate), builder.WithPredicates(appearing())).
 		Watches(&ingotv1.ImageReplica{}, handler.EnqueueRequestsFromMapFunc(onReplica), builder.WithPredicates(leaving())).
 		WatchesRawSource(r.sessionEvents()).
 		Complete(r)
@@ -63,6 +64,15 @@ func leaving() predicate.Predicate {
 	}
 }
 
+// appearing lets through what is new.
+func appearing() predicate.Predicate {
+	return predicate.Funcs{
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
 // wasMoved is whether an object is deleted only because clusterctl made it anew in another management cluster.
 func wasMoved(o client.Object) bool {
 	_, moved := o.GetAnnotations()[clusterctlv1.DeleteForMoveAnnotation]
@@ -71,16 +81,33 @@ func wasMoved(o client.Object) bool {
 
 // onSecret wakes the endpoints whose credentials changed.
 func (r *Reconciler) onSecret(ctx context.Context, secret client.Object) []reconcile.Request {
-	endpoints := &ingotv1.PlatformEndpointList{}
-	if err := r.Client.List(ctx, endpoints, client.MatchingFields{secretIndex: client.ObjectKeyFromObject(secret).String()}); err != nil {
+	every := func(*ingotv1.PlatformEndpoint) bool { return true }
+	return r.endpoints(ctx, every, client.MatchingFields{secretIndex: client.ObjectKeyFromObject(secret).String()})
+}
+
+// endpoints are the endpoints that an event is about.
+func (r *Reconciler) endpoints(ctx context.Context, about func(*ingotv1.PlatformEndpoint) bool, options ...client.ListOption) []reconcile.Request {
+	list := &ingotv1.PlatformEndpointList{}
+	if err := r.Client.List(ctx, list, options...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot list PlatformEndpoints for an event; the next check will see it")
 		return nil
 	}
 	var requests []reconcile.Request
-	for i := range endpoints.Items {
-		requests = append(requests, named(endpoints.Items[i].Name))
+	for i := range list.Items {
+		if about(&list.Items[i]) {
+			requests = append(requests, named(list.Items[i].Name))
+		}
 	}
 	return requests
+}
+
+// onTemplate wakes the endpoints that machines of a new template may be put on: what they need is checked before there is one.
+func (r *Reconciler) onTemplate(ctx context.Context, o client.Object) []reconcile.Request {
+	template, is := o.(*infrav1.IngotMachineTemplate)
+	if !is {
+		return nil
+	}
+	return r.endpoints(ctx, func(e *ingotv1.PlatformEndpoint) bool { return inventory.MayBeOn(template.Spec.Template.Spec, e) })
 }
 
 // onMachine wakes the endpoint that a machine has left. That it left for another management cluster is noted before

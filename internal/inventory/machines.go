@@ -41,9 +41,12 @@ func WantedEndpoint(spec infrav1.IngotMachineSpec) (name string, selector *metav
 }
 
 // StorageOf is where on its endpoint the disks of a machine are, as the port names it.
-func StorageOf(spec infrav1.IngotMachineSpec) string {
+func StorageOf(spec infrav1.IngotMachineSpec) string { return storageIn(spec, PlaceOf(spec).Datastore) }
+
+// storageIn is the same for a datastore, on the platform that has such.
+func storageIn(spec infrav1.IngotMachineSpec, datastore string) string {
 	if PlatformOf(spec) == ingotv1.ArtefactPlatformVSphere {
-		return spec.Platform.VSphere.Datacenter + "/" + PlaceOf(spec).Datastore
+		return spec.Platform.VSphere.Datacenter + "/" + datastore
 	}
 	return spec.Platform.Libvirt.StoragePool
 }

@@ -41,14 +41,17 @@ func domain(needs Needs, e *ingotv1.PlatformEndpoint) (infrav1.MachinePlacement,
 		return placed, nil
 	}
 	d := e.Spec.VSphere.FailureDomains[at]
-	placed.FailureDomain = d.Name
-	placed.VSphere = infrav1.VSpherePlacement{
-		ResourcePool: cmp.Or(d.ResourcePool, needs.Said.ResourcePool), Datastore: cmp.Or(d.Datastore, needs.Said.Datastore),
-	}
-	for _, name := range needs.Said.Networks {
-		placed.VSphere.Networks = append(placed.VSphere.Networks, meant(d, name))
-	}
+	placed.FailureDomain, placed.VSphere = d.Name, Inside(d, needs.Said)
 	return placed, nil
+}
+
+// Inside is where in a failure domain of a vCenter a machine is put that says where it wants to be.
+func Inside(d ingotv1.VSphereFailureDomain, said infrav1.VSpherePlacement) infrav1.VSpherePlacement {
+	put := infrav1.VSpherePlacement{ResourcePool: cmp.Or(d.ResourcePool, said.ResourcePool), Datastore: cmp.Or(d.Datastore, said.Datastore)}
+	for _, name := range said.Networks {
+		put.Networks = append(put.Networks, meant(d, name))
+	}
+	return put
 }
 
 // meant is the port group that the name of a network means in a failure domain.

@@ -95,6 +95,47 @@ type CapacityReporter interface {
 	Capacity(ctx context.Context) (Capacity, error)
 }
 
+// PrivilegeReporter is the capability to tell what the account of the session lacks.
+type PrivilegeReporter interface {
+	// Privileges returns which privileges the account lacks that are needed for what is used. It changes nothing.
+	// Errors: ErrUnreachable.
+	Privileges(ctx context.Context, used Uses) (Privileges, error)
+}
+
+// Uses is what machines use on an endpoint.
+type Uses struct {
+	// Places are where machines are put.
+	Places []Place
+	// Sources are where the images come from that machines may be made from, as in ImageRequest. One that is not on the
+	// endpoint is no trouble.
+	Sources []string
+}
+
+// Place is where inside an endpoint machines are put, as in Request.
+type Place struct {
+	Storage, Folder, ResourcePool string
+	Networks                      []string
+}
+
+// Privileges is what an account lacks, as far as it could be asked.
+type Privileges struct {
+	// Account is the name of the account, as the endpoint knows it.
+	Account string
+	// Missing are the privileges that are missing, in a stable order.
+	Missing []MissingPrivilege
+	// Unasked says of each thing that could not be asked about what it is and why, for people. Nothing is known of those.
+	Unasked []string
+}
+
+// MissingPrivilege is a privilege that an account lacks on something.
+type MissingPrivilege struct {
+	// Privilege is its name in the words of the platform, and On what it is missing on.
+	Privilege, On string
+	// For says what it is needed for. Optional is whether machines that do not ask for that are made without it.
+	For      string
+	Optional bool
+}
+
 // Owned is something on an endpoint that is ours.
 type Owned struct {
 	Identity

@@ -64,6 +64,20 @@ const (
 	// PlatformEndpointInUseReason says that a deleted endpoint waits until no machine and no replica is left on it.
 	PlatformEndpointInUseReason = "InUse"
 
+	// PlatformEndpointPrivilegesCondition is True while the account of the endpoint has every privilege that all machines need at
+	// the places that IngotMachines and IngotMachineTemplates name. Only platforms whose accounts have privileges have it.
+	PlatformEndpointPrivilegesCondition = "PrivilegesGranted"
+	// PlatformEndpointPrivilegesReason says that nothing is missing.
+	PlatformEndpointPrivilegesReason = "Granted"
+	// PlatformEndpointPrivilegesPartReason says that what is missing is needed by machines with certain fields alone; the message
+	// names privileges and fields.
+	PlatformEndpointPrivilegesPartReason = "GrantedInPart"
+	// PlatformEndpointPrivilegesMissingReason says that privileges are missing that all machines need; the message names them and
+	// what they are missing on.
+	PlatformEndpointPrivilegesMissingReason = "PrivilegesMissing"
+	// PlatformEndpointPrivilegesUnknownReason says that it could not be told, or not of everything, what is granted.
+	PlatformEndpointPrivilegesUnknownReason = "NotTold"
+
 	// PlatformEndpointNoOrphansCondition is False while the endpoint holds objects with our owner token that belong to no
 	// IngotMachine. It is Unknown while that cannot be told.
 	PlatformEndpointNoOrphansCondition = "NoOrphans"

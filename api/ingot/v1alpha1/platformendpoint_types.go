@@ -318,7 +318,7 @@ type AllowedNamespaces struct {
 
 // PlatformEndpointStatus reports on the connection.
 type PlatformEndpointStatus struct {
-	// conditions report on the endpoint. Known types: Ready, NoOrphans.
+	// conditions report on the endpoint. Known types: Ready, PrivilegesGranted, NoOrphans.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

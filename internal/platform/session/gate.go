@@ -64,6 +64,9 @@ func guard(inner Session, g *gate) Session {
 	if reporter, can := platform.As[platform.CapacityReporter](inner); can {
 		outer = &capacityGate{wrapped: wrapped{outer}, reporter: reporter, call: g.call}
 	}
+	if reporter, can := platform.As[platform.PrivilegeReporter](inner); can {
+		outer = &privilegeGate{wrapped: wrapped{outer}, reporter: reporter, call: g.call}
+	}
 	return &portGate{wrapped: wrapped{outer}, call: g.call}
 }
 
@@ -201,4 +204,20 @@ func (m *capacityGate) Capacity(ctx context.Context) (capacity platform.Capacity
 	}
 	defer end(&err)
 	return m.reporter.Capacity(ctx)
+}
+
+type privilegeGate struct {
+	wrapped
+	reporter platform.PrivilegeReporter
+	call     call
+}
+
+// Privileges implements platform.PrivilegeReporter.
+func (m *privilegeGate) Privileges(ctx context.Context, used platform.Uses) (told platform.Privileges, err error) {
+	ctx, end, err := m.call(ctx, "Privileges")
+	if err != nil {
+		return told, err
+	}
+	defer end(&err)
+	return m.reporter.Privileges(ctx, used)
 }

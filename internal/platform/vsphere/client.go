@@ -62,6 +62,8 @@ type client struct {
 	mu     sync.Mutex
 	logins int
 	left   bool
+	// loggedInAs is the user as vCenter named it in the answer to the last login.
+	loggedInAs string
 
 	// view holds all virtual machines that vCenter shows us.
 	view ref
@@ -103,11 +105,12 @@ func (c *client) loginLocked(ctx context.Context) (err error) {
 	defer c.meter.begin("Login")(&err)
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
-	_, err = methods.Login(ctx, c.vim, &types.Login{This: *c.vim.ServiceContent.SessionManager, UserName: c.user, Password: c.password})
+	res, err := methods.Login(ctx, c.vim, &types.Login{This: *c.vim.ServiceContent.SessionManager, UserName: c.user, Password: c.password})
 	if err != nil {
 		return fmt.Errorf("login: %w", classify(err))
 	}
 	c.logins++
+	c.loggedInAs = res.Returnval.UserName
 	return nil
 }
 

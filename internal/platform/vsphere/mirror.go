@@ -156,6 +156,20 @@ func (m *mirror) off(uuid string) bool {
 	return false
 }
 
+// copies are the copies of images, complete or not.
+func (m *mirror) copies() []ref {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var found []ref
+	for r, told := range m.vms {
+		if told.copyOf != "" {
+			found = append(found, r)
+		}
+	}
+	slices.SortFunc(found, func(a, b ref) int { return compare(a.value, b.value) })
+	return found
+}
+
 // heardAt is when vCenter answered last.
 func (m *mirror) heardAt() time.Time {
 	m.mu.Lock()

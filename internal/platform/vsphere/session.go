@@ -87,6 +87,7 @@ var (
 	_ platform.BootstrapScrubber = (*Session)(nil)
 	_ platform.Inventory         = (*Session)(nil)
 	_ platform.CapacityReporter  = (*Session)(nil)
+	_ platform.PrivilegeReporter = (*Session)(nil)
 )
 
 var thumbprintPattern = regexp.MustCompile(`^([0-9a-fA-F]{2}:){31}[0-9a-fA-F]{2}$`)

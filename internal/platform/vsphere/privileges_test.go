@@ -1,0 +1,144 @@
+// Copyright The Ingot Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vsphere_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/vsphere"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/vcenter"
+)
+
+// granting is a session with a vCenter that has the copy of an image, and what machines there use.
+type granting struct {
+	*testing.T
+
+	door *vcenter.Door
+	s    *vsphere.Session
+	used platform.Uses
+}
+
+func newGranting(t *testing.T) *granting {
+	t.Helper()
+	l := newLab(t)
+	d := l.door(t)
+	g := &granting{T: t, door: d, s: open(t, config(t, d), func(platform.Event) {})}
+	l.request(t, g.s)
+	g.used.Places = []platform.Place{{Storage: l.Storage(), ResourcePool: vcenter.Cluster, Networks: []string{vcenter.Network}}}
+	until(t, "the copy is told of", func() bool { return len(g.ask().Unasked) == 0 })
+	return g
+}
+
+func (g *granting) ask() platform.Privileges {
+	g.Helper()
+	told, err := g.s.Privileges(g.Context(), g.used)
+	if err != nil {
+		g.Fatal(err)
+	}
+	return told
+}
+
+// Whoever gives a role to an account must hear of every privilege that is forgotten, by its name, and of no other.
+func TestEveryMissingPrivilegeIsNamed(t *testing.T) {
+	g := newGranting(t)
+	if told := g.ask(); len(told.Missing) > 0 || len(told.Unasked) > 0 || told.Account == "" {
+		t.Fatalf("an account that may do everything is told %+v", told)
+	}
+	for _, n := range vsphere.NeededPrivileges() {
+		allow := g.door.Deny(n.Privilege)
+		told := g.ask()
+		allow()
+		if !slices.ContainsFunc(told.Missing, func(m platform.MissingPrivilege) bool {
+			return m.Privilege == n.Privilege && strings.HasPrefix(m.On, n.On+" ") && m.For == n.For && m.Optional == n.Optional
+		}) {
+			t.Errorf("without %s on a %s told is %+v", n.Privilege, n.On, told)
+		}
+		for _, m := range told.Missing {
+			if m.Privilege != n.Privilege {
+				t.Errorf("without %s alone %s is said to be missing", n.Privilege, m.Privilege)
+			}
+		}
+	}
+}
+
+// It is asked of every vCenter now and then for ever.
+func TestAskingForPrivilegesIsCheap(t *testing.T) {
+	g := newGranting(t)
+	g.ask() // looks the places up, which the first machine would otherwise do
+	before := g.door.Calls()
+	g.ask()
+	for method, n := range g.door.Calls() {
+		if made := n - before[method]; method != "WaitForUpdatesEx" && made > 0 && (made > 1 || method != "RetrievePropertiesEx" && method != "FetchUserPrivilegeOnEntities") {
+			t.Errorf("it costs %d calls of %s", made, method)
+		}
+	}
+}
+
+// What could not be asked is neither granted nor missing.
+func TestPrivilegesThatCannotBeAsked(t *testing.T) {
+	g := newGranting(t)
+	g.used.Places = append(g.used.Places, platform.Place{Storage: g.used.Places[0].Storage, Folder: "not/there"})
+	if told := g.ask(); len(told.Missing) > 0 || len(told.Unasked) != 1 || !strings.Contains(told.Unasked[0], "not/there") {
+		t.Errorf("of a folder that is not seen told is %+v", told)
+	}
+	g.door.Judge(func(method string) vcenter.Verdict {
+		if method == "FetchUserPrivilegeOnEntities" {
+			return vcenter.Drop
+		}
+		return vcenter.Pass
+	})
+	if told, err := g.s.Privileges(t.Context(), g.used); !errors.Is(err, platform.ErrUnreachable) || len(told.Missing) > 0 {
+		t.Errorf("without an answer told is %+v, %v", told, err)
+	}
+}
+
+// Before there is a copy of a template, the folder of the template is asked about: that is where copies are put.
+func TestPrivilegesBeforeTheFirstCopy(t *testing.T) {
+	l := newLab(t)
+	d := l.door(t)
+	s := open(t, config(t, d), func(platform.Event) {})
+	used := platform.Uses{Places: []platform.Place{{Storage: l.Storage(), ResourcePool: vcenter.Cluster}}}
+	told, err := s.Privileges(t.Context(), used)
+	if err != nil || len(told.Unasked) != 1 || !strings.Contains(told.Unasked[0], "template") {
+		t.Errorf("without a template told is %+v, %v", told, err)
+	}
+	image := l.Image(t)
+	used.Sources = []string{image.Source, "https://example.org/disk.ova", "template://of-another-vcenter"}
+	defer d.Deny("VirtualMachine.State.CreateSnapshot")()
+	until(t, "the template is asked about", func() bool {
+		told, err = s.Privileges(t.Context(), used)
+		return err == nil && len(told.Unasked) == 0
+	})
+	if len(told.Missing) != 1 || told.Missing[0].On != "folder of templates vm" {
+		t.Errorf("told is %+v", told)
+	}
+}
+
+// The page is what people give roles by.
+func TestThePageHasEveryPrivilege(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/platforms/vsphere.md")
+	check(t, err)
+	_, table, found := strings.Cut(string(page), "| Privilege | On | For |\n|---|---|---|\n")
+	if !found {
+		t.Fatal("the page has no table of privileges")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	var want []string
+	for _, n := range vsphere.NeededPrivileges() {
+		what := n.For
+		if n.Optional {
+			what = "only for " + what
+		}
+		want = append(want, fmt.Sprintf("| `%s` | %s | %s |", n.Privilege, n.On, what))
+	}
+	if got := strings.Split(table, "\n"); !slices.Equal(got, want) {
+		t.Errorf("the table on the page is\n%s\nwant\n%s", table, strings.Join(want, "\n"))
+	}
+}
