@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -31,8 +30,9 @@ import (
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/registry"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/setup"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/managers"
 )
 
 // fleet is several machines of one cluster, and a whole manager with its queues and caches that makes them. A manager
@@ -123,24 +123,13 @@ func (f *fleet) create(object client.Object) {
 // startManager runs the infrastructure role as a release runs it, and returns what ends it.
 func (f *fleet) startManager() (halt func()) {
 	f.Helper()
-	options := &setup.Options{}
-	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
-	options.AddFlags(flags)
-	if err := flags.Parse([]string{"--role=infrastructure", "--health-addr=0", "--diagnostics-address=0", "--insecure-diagnostics"}); err != nil {
+	stop, err := managers.Start(f.Context(), shared.config, func(ctx context.Context) session.Opener { return registry.Opener(ctx, logr.Discard()) })
+	if err != nil {
 		f.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(f.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- setup.Start(ctx, shared.config, options, registry.Opener(ctx, logr.Discard())) }()
 	return sync.OnceFunc(func() {
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				f.Errorf("the manager ended: %v", err)
-			}
-		case <-time.After(time.Minute):
-			f.Error("the manager does not end")
+		if err := stop(); err != nil {
+			f.Errorf("the manager ended: %v", err)
 		}
 	})
 }

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -24,7 +23,7 @@ import (
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/setup"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/managers"
 )
 
 // result is what was measured with one number of machines.
@@ -50,26 +49,14 @@ type result struct {
 // manager is our manager in this process.
 type manager struct {
 	requests requests
-	cancel   context.CancelFunc
-	ended    chan error
+	stop     func() error
 }
 
 func startManager(ctx context.Context, config *rest.Config, p place) (*manager, error) {
-	m := &manager{ended: make(chan error, 1)}
-	options := &setup.Options{}
-	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
-	options.AddFlags(flags)
-	if err := flags.Parse([]string{"--role=infrastructure", "--health-addr=0", "--diagnostics-address=0", "--insecure-diagnostics"}); err != nil {
-		return nil, err
-	}
-	ctx, m.cancel = context.WithCancel(ctx)
-	go func() { m.ended <- setup.Start(ctx, m.requests.counted(config), options, p.opener(ctx)) }()
-	return m, nil
-}
-
-func (m *manager) stop() error {
-	m.cancel()
-	return <-m.ended
+	m := &manager{}
+	var err error
+	m.stop, err = managers.Start(ctx, m.requests.counted(config), p.opener)
+	return m, err
 }
 
 // measure runs one number of machines from nothing to nothing.
