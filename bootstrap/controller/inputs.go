@@ -176,13 +176,15 @@ func (r *Reconciler) secrets(ctx context.Context, w *world) (osfamily.Secrets, f
 // infrastructure is what the infrastructure machine tells.
 type infrastructure struct {
 	providerID string
-	image      osfamily.Image
+	// noTPM is whether the machine is known to have no TPM.
+	noTPM bool
+	image osfamily.Image
 }
 
-// infrastructure reads the machine's identity, and for families that write by release what it is cast from, where Ingot
-// provides the infrastructure: both are chosen before bootstrap data are asked for. Other providers tell the Node themselves, or
-// choose it at a time that is no business of ours; for them the answer is empty, always, so that what is rendered does not
-// depend on who was faster.
+// infrastructure reads the machine's identity, whether it has a TPM, and for families that write by release what it is cast
+// from, where Ingot provides the infrastructure: all of it is chosen before bootstrap data are asked for. Other providers tell
+// the Node themselves, or choose it at a time that is no business of ours; for them the answer is empty, always, so that what
+// is rendered does not depend on who was faster.
 func (r *Reconciler) infrastructure(ctx context.Context, w *world, family osfamily.Family) (infrastructure, flow.Outcome) {
 	var found infrastructure
 	ref := w.machine.Spec.InfrastructureRef
@@ -199,6 +201,9 @@ func (r *Reconciler) infrastructure(ctx context.Context, w *world, family osfami
 	}
 	if found.providerID, _, err = unstructured.NestedString(machine.Object, "spec", "providerID"); err != nil || found.providerID == "" {
 		return found, waiting
+	}
+	if spec, ok := machine.Object["spec"].(map[string]any); ok {
+		found.noTPM = LacksTPM(spec)
 	}
 	if _, byRelease := family.(osfamily.Releaser); !byRelease {
 		return found, flow.Advance("", "")
@@ -217,4 +222,16 @@ func (r *Reconciler) infrastructure(ctx context.Context, w *world, family osfami
 	}
 	found.image.OSVersion = image.Spec.OS.Version
 	return found, flow.Advance("", "")
+}
+
+// LacksTPM is whether the spec of an IngotMachine is that of a virtual machine that was not given a TPM. It never gets one
+// later.
+func LacksTPM(spec map[string]any) bool {
+	virtual := false
+	for _, platform := range []string{"libvirt", "vsphere"} {
+		_, found, err := unstructured.NestedMap(spec, "platform", platform)
+		virtual = virtual || found && err == nil
+	}
+	has, _, err := unstructured.NestedBool(spec, "trustedBoot", "virtualTPM")
+	return virtual && err == nil && !has
 }

@@ -28,13 +28,16 @@ type Preview struct {
 	Families map[ingotv1.OSFamily]osfamily.Family
 }
 
-// Subject is the machine that is rendered for: objects as they are, or as a file has them. All but ProviderID are required.
+// Subject is the machine that is rendered for: objects as they are, or as a file has them. All but ProviderID and NoTPM are
+// required.
 type Subject struct {
 	Config  *bootstrapv1.IngotConfig
 	Machine *clusterv1.Machine
 	Cluster *clusterv1.Cluster
 	// ProviderID is the machine's identity; empty where there is none.
 	ProviderID string
+	// NoTPM is whether the machine is known to have no TPM.
+	NoTPM bool
 	// Image is what the machine is cast from, as far as it matters to the family.
 	Image osfamily.Image
 }
@@ -125,7 +128,7 @@ func (p Preview) Look(ctx context.Context, key client.ObjectKey) (subject Subjec
 	if !outcome.Done() {
 		note = outcome.Message()
 	}
-	return Subject{Config: w.config, Machine: w.machine, Cluster: w.cluster, ProviderID: infra.providerID, Image: infra.image}, note, nil
+	return Subject{Config: w.config, Machine: w.machine, Cluster: w.cluster, ProviderID: infra.providerID, NoTPM: infra.noTPM, Image: infra.image}, note, nil
 }
 
 // Render renders for a machine, with placeholders for all that is secret.
@@ -139,7 +142,7 @@ func (p Preview) Render(s Subject) Rendering {
 	}
 	var in osfamily.Input
 	describe(w, &in)
-	in.Machine.ProviderID, in.Image = s.ProviderID, s.Image
+	in.Machine.ProviderID, in.Machine.NoTPM, in.Image = s.ProviderID, s.NoTPM, s.Image
 	in.Secrets = referred(s.Config.Spec)
 	r.Family = family
 	r.Bundle, r.Report = family.Render(osfamily.WithPlaceholders(in))

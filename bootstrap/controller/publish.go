@@ -114,7 +114,7 @@ func (r *Reconciler) createData(ctx context.Context, w *world, in *osfamily.Inpu
 	if !outcome.Done() {
 		return outcome
 	}
-	in.Machine.ProviderID, in.Image = infra.providerID, infra.image
+	in.Machine.ProviderID, in.Machine.NoTPM, in.Image = infra.providerID, infra.noTPM, infra.image
 	if in.Restore, outcome = r.restore(ctx, w); !outcome.Done() {
 		return outcome
 	}

@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
+	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
 )
 
 // What the Secrets hold. Neither may be seen anywhere but in the bootstrap data.
@@ -108,6 +110,33 @@ func settingsStories() map[string]func(*story) {
 			}
 		},
 		"what a Secret holds is in the bootstrap data and nowhere else": tellNoLeak,
+		"a disk whose key a TPM keeps needs a machine with a TPM": func(s *story) {
+			s.readyToPublish(bootstrapv1.RoleWorker, func(c *bootstrapv1.IngotConfig) {
+				c.Spec.Ignition.Variant = bootstrapv1.IgnitionVariantFedoraCoreOS
+				c.Spec.DiskEncryption.Key = bootstrapv1.DiskKeyTPM2
+			})
+			s.settle()
+			message := s.expectCondition(bootstrapv1.ReadyCondition, metav1.ConditionFalse, bootstrapv1.RenderFailedReason)
+			if !strings.Contains(message, "spec.diskEncryption.key: the machine has no TPM: set trustedBoot.virtualTPM") || s.hasDataSecret() {
+				s.Errorf("data made: %t, the message is %q", s.hasDataSecret(), message)
+			}
+			preview := s.preview(withoutSecrets(s.client))
+			subject, _, err := preview.Look(s.Context(), s.key(machineName))
+			if err != nil {
+				s.Fatal(err)
+			}
+			rendering := preview.Render(subject)
+			if err := rendering.Report.Err(); err == nil || err.Error() != message {
+				s.Errorf("a preview says %v", err)
+			}
+			s.delete(&infrav1.IngotMachine{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: machineName}})
+			machine := s.infraMachine()
+			machine.Spec.ProviderID, machine.Spec.TrustedBoot.VirtualTPM = providerID, new(true)
+			s.create(machine)
+			s.settle()
+			s.expectCondition(bootstrapv1.ReadyCondition, metav1.ConditionTrue, bootstrapv1.ReadyReason)
+			s.expectData("ignition", "FedoraCoreOS", ignition.Validate, `"clevis":{"tpm2":true}`)
+		},
 		"data that was published does not follow its Secrets": func(s *story) {
 			s.readyToPublish(bootstrapv1.RoleWorker, settingsWithSecrets)
 			s.createSecret("registry", map[string][]byte{"password": []byte(registryPassword)})

@@ -17,8 +17,10 @@ import (
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/bootstrap/controller"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/flatcar"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/osfamilytest"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/registry"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
 func preview() controller.Preview { return controller.Preview{Families: registry.Families()} }
@@ -78,6 +80,10 @@ func TestEscapeHatches(t *testing.T) {
 		"the second snippet of a control plane": {ofControlPlane(controlPlane), []string{"spec.config.ignition.butane[1]", "is made by kubeadm"}},
 		"the version of a control plane":        {ofControlPlane(old), []string{"spec.version", "v1.30.1 is too old"}},
 		"the control plane of a class":          {ofControlPlaneTemplate(class), []string{"spec.template.spec.config.ignition.butane[0]", "Systemd"}},
+		"a disk that the operating system cannot encrypt": {
+			worker(bootstrapv1.IngotConfigSpec{CloudInit: &bootstrapv1.CloudInitConfig{}, DiskEncryption: bootstrapv1.DiskEncryption{Key: bootstrapv1.DiskKeyTPM2}}),
+			[]string{"spec.template.spec.diskEncryption.key", "cloud-init runs when the root is mounted already"},
+		},
 		"a snippet that takes too long": {
 			worker(butane(files(500), files(1500))), []string{"spec.template.spec.ignition.butane[1]", "take too long"},
 		},
@@ -101,7 +107,10 @@ func TestEscapeHatches(t *testing.T) {
 // Were one of them refused here, so would manifests be that work.
 func TestWhatFamiliesRenderIsAdmitted(t *testing.T) {
 	t.Parallel()
-	for _, c := range osfamilytest.Cases(func(s *bootstrapv1.IngotConfigSpec) { s.Ignition.Variant = bootstrapv1.IgnitionVariantGeneric }) {
+	for _, c := range osfamilytest.Cases(func(s *bootstrapv1.IngotConfigSpec) { s.Ignition.Variant = bootstrapv1.IgnitionVariantFlatcar }) {
+		if slices.ContainsFunc(settings.Uses(c.Input.Config), func(use settings.Use) bool { return !flatcar.Support().Renders(use.Setting) }) {
+			continue
+		}
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			config := &bootstrapv1.IngotConfig{Spec: c.Input.Config}

@@ -111,6 +111,8 @@ type Machine struct {
 	Name string
 	// ProviderID is what the kubelet reports as the Node's provider ID. Empty leaves it unset.
 	ProviderID string
+	// NoTPM says that the machine is known to have no TPM. It is false where it has one, and where nobody can tell.
+	NoTPM bool
 }
 
 // Image is what is known of an image. It is the zero value where another provider makes the machine.

@@ -85,6 +85,41 @@ func TestDocumentedReport(t *testing.T) {
 	compare(t, file, before+begin+shown+end+after)
 }
 
+// TestTPM: config and machine are two objects that no admission sees together. In a file they are.
+func TestTPM(t *testing.T) {
+	t.Parallel()
+	for trustedBoot, works := range map[string]bool{"": false, "      trustedBoot: {virtualTPM: false}\n": false, "      trustedBoot: {virtualTPM: true}\n": true} {
+		content, err := os.ReadFile(filepath.Join("testdata", "cluster.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		manifests := strings.Replace(string(content), "cloudInit: {}", "ignition: {variant: Flatcar}\n      diskEncryption: {key: TPM2}", 1) + `---
+apiVersion: infrastructure.cluster.x-k8s.io/v1alpha1
+kind: IngotMachineTemplate
+metadata: {name: demo-md-0}
+spec:
+  template:
+    spec:
+      platform: {libvirt: {endpointName: host}}
+` + trustedBoot
+		objects, err := preview.ReadChange(strings.NewReader(manifests), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := render.FromManifests(controller.Preview{Families: registry.Families()}, objects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text bytes.Buffer
+		if err := report.WriteText(&text); err != nil {
+			t.Fatal(err)
+		}
+		if found := strings.Contains(text.String(), "the machine has no TPM"); found == works || (report.Err() == nil) != works {
+			t.Errorf("with %q: found %t, %v", trustedBoot, found, report.Err())
+		}
+	}
+}
+
 // TestRaw: bytes of two machines in one stream are those of none.
 func TestRaw(t *testing.T) {
 	t.Parallel()

@@ -93,6 +93,7 @@ type job struct {
 	version  string
 	cluster  string // name of the Cluster; empty for the only one
 	infra    string // kind of the infrastructure's template or machine
+	infraOf  string // its name; empty where nothing names it
 	name     string // name of the machine; empty for any
 	identity string // its provider ID; empty for any
 	findings osfamily.Report
@@ -124,6 +125,7 @@ func (f *file) render(j job) error {
 	}
 	if j.infra == "" || j.infra == "IngotMachineTemplate" || j.infra == "IngotMachine" {
 		subject.ProviderID = cmp.Or(j.identity, controller.AnyProviderID)
+		subject.NoTPM = f.lacksTPM(j)
 	}
 	rendering := f.preview.Render(subject)
 	rendering.Report = append(j.findings, rendering.Report...)
@@ -132,6 +134,20 @@ func (f *file) render(j job) error {
 	}
 	f.report.Machines = append(f.report.Machines, newMachine(called(j.object), j.object.GetNamespace(), rendering, notes))
 	return nil
+}
+
+// lacksTPM is whether the file says that the machine has no TPM.
+func (f *file) lacksTPM(j job) bool {
+	found := f.find(infrav1.GroupVersion.Group, j.infra, j.object.GetNamespace(), j.infraOf)
+	if j.infraOf == "" || found == nil {
+		return false
+	}
+	path := []string{"spec"}
+	if j.infra == "IngotMachineTemplate" {
+		path = []string{"spec", "template", "spec"}
+	}
+	spec, known, err := unstructured.NestedMap(found.Object, path...)
+	return known && err == nil && controller.LacksTPM(spec)
 }
 
 // clusterOf is the Cluster of a job as the file has it, or one that stands for it.
@@ -172,7 +188,7 @@ func (f *file) controlPlane(object *unstructured.Unstructured) error {
 	}
 	return f.both(job{
 		object: object, spec: cp.Spec.Config, version: cp.Spec.Version, cluster: f.ownerOf(object), findings: findings,
-		infra: cp.Spec.MachineTemplate.Spec.InfrastructureRef.Kind,
+		infra: cp.Spec.MachineTemplate.Spec.InfrastructureRef.Kind, infraOf: cp.Spec.MachineTemplate.Spec.InfrastructureRef.Name,
 	})
 }
 
@@ -246,7 +262,8 @@ func (f *file) configured(object *unstructured.Unstructured, spec clusterv1.Mach
 	if ref.APIGroup != bootstrapv1.GroupVersion.Group {
 		return nil // another bootstrap provider's
 	}
-	j.object, j.version, j.cluster, j.infra = object, spec.Version, spec.ClusterName, spec.InfrastructureRef.Kind
+	j.object, j.version, j.cluster = object, spec.Version, spec.ClusterName
+	j.infra, j.infraOf = spec.InfrastructureRef.Kind, spec.InfrastructureRef.Name
 	found := f.find(ref.APIGroup, ref.Kind, object.GetNamespace(), ref.Name)
 	if found == nil {
 		m := Machine{Object: called(object), Namespace: object.GetNamespace(), Role: j.role}

@@ -13,8 +13,11 @@ import (
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/bottlerocket"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudinit"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/fedoracoreos"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/flatcar"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/generic"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kairos"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talos"
 )
@@ -29,7 +32,7 @@ type column struct {
 
 // What the page says of a family is what the family's own table says.
 func TestSettingsPageSaysWhatFamiliesRender(t *testing.T) {
-	columns := []column{{"Generic", kubeadm.Support()}, {"Flatcar", kubeadm.Support()}, {"FedoraCoreOS", kubeadm.Support()}, {"CloudInit", kubeadm.Support()}, {"Bottlerocket", bottlerocket.Support()}, {"Kairos with k3s", kairos.Support("k3s")}, {"Kairos with k0s", kairos.Support("k0s")}, {"Talos", talos.Support()}}
+	columns := []column{{"Generic", generic.Support()}, {"Flatcar", flatcar.Support()}, {"FedoraCoreOS", fedoracoreos.Support()}, {"CloudInit", cloudinit.Support()}, {"Bottlerocket", bottlerocket.Support()}, {"Kairos with k3s", kairos.Support("k3s")}, {"Kairos with k0s", kairos.Support("k0s")}, {"Talos", talos.Support()}}
 	var want strings.Builder
 	want.WriteString("| Setting |")
 	for _, c := range columns {

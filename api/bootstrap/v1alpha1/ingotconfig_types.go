@@ -127,6 +127,11 @@ type IngotConfigSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	Units []Unit `json:"units,omitempty"`
 
+	// diskEncryption encrypts what the machine keeps on its system disk: everything but what the image itself brings. Unset
+	// means that the disk is not encrypted by the machine.
+	// +optional
+	DiskEncryption DiskEncryption `json:"diskEncryption,omitempty,omitzero"`
+
 	// ignition renders for images that run Ignition 3.x on first boot.
 	// +optional
 	Ignition IgnitionConfig `json:"ignition,omitempty,omitzero"`

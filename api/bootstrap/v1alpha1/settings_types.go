@@ -321,3 +321,24 @@ type UnitDropin struct {
 	// +kubebuilder:validation:MaxLength=16384
 	Contents string `json:"contents,omitempty"`
 }
+
+// DiskEncryption says how the system disk is encrypted. Nobody is asked for anything when the machine starts, so no secret
+// stands in it.
+type DiskEncryption struct {
+	// key is what opens the disk at every boot. TPM2 is a key that the machine makes itself and that only its own TPM 2.0
+	// gives back; on libvirt and vSphere the machine has one with trustedBoot.virtualTPM. NodeID is computed from the
+	// machine's UUID: it keeps what is on a disk from whoever has nothing but the disk.
+	// +required
+	Key DiskKey `json:"key,omitempty"`
+}
+
+// DiskKey is what opens an encrypted disk.
+// +kubebuilder:validation:Enum=TPM2;NodeID
+type DiskKey string
+
+const (
+	// DiskKeyTPM2 is a key that the TPM of the machine keeps.
+	DiskKeyTPM2 DiskKey = "TPM2"
+	// DiskKeyNodeID is a key that is computed from the UUID of the machine.
+	DiskKeyNodeID DiskKey = "NodeID"
+)

@@ -23,6 +23,7 @@ func Support() portable.Support {
 	table[portable.RegistrySkipFallback] = portable.Refused("Bottlerocket asks the registry itself when no mirror answers: close the way to it in the network")
 	table[portable.HTTPProxy] = portable.Refused("Bottlerocket has a proxy for https only: use httpsProxy")
 	table[portable.KernelModuleParameters] = portable.Refused("Bottlerocket takes none: use settings.boot.kernel-parameters in spec.bottlerocket.settings")
+	table.Refuse("Bottlerocket has no setting that encrypts its disks: let the platform encrypt its storage", portable.DiskEncryption, portable.DiskEncryptionNodeID)
 	table[portable.IdentityReport] = portable.Refused("the Node's osImage says the version of Bottlerocket already")
 	return table
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudconfig"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
 // Family implements osfamily.Family.
@@ -90,10 +91,18 @@ func node(config cloudconfig.Config) kubeadm.Node {
 	return node
 }
 
+// Support is what the family makes of the portable settings.
+func Support() settings.Support {
+	table := kubeadm.Support()
+	table.Refuse("cloud-init runs when the root is mounted already, and encrypts nothing: build an image whose root is encrypted, or let the platform encrypt its storage",
+		settings.DiskEncryption, settings.DiskEncryptionNodeID)
+	return table
+}
+
 // check refuses to restore. cloud-init can fetch files, but it compares no digest, and goes on when it cannot fetch: the
 // machine would make an empty cluster, or one of whatever the address served.
 func check(in osfamily.Input) osfamily.Report {
-	report := kubeadm.Check(in, ingotv1.OSFamilyCloudInit, kubeadm.Support())
+	report := kubeadm.Check(in, ingotv1.OSFamilyCloudInit, Support())
 	if in.Config.SelfUpdate != bootstrapv1.SelfUpdateAllowed {
 		var masked []string
 		for _, unit := range guardRails() {

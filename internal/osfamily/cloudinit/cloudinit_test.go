@@ -29,7 +29,7 @@ func suite() osfamilytest.Suite {
 		SelfUpdateOff: selfUpdateOff,
 		Refuses:       refused(),
 		Testdata:      "testdata",
-		Support:       kubeadm.Support(),
+		Support:       cloudinit.Support(),
 	}
 }
 

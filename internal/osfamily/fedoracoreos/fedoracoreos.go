@@ -14,6 +14,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignitionnode"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
 // fwCfgKey is where Ignition looks under QEMU.
@@ -66,6 +67,9 @@ func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
 	return ignitionnode.Render(in, image())
 }
 
+// Support is what the family makes of the portable settings.
+func Support() settings.Support { return image().Support() }
+
 // image is what these images are like: /usr is read-only but for /usr/local, which is a link into /var, as is /opt.
 // systemd-sysext looks into /var/lib/extensions itself, so there are no links.
 func image() ignitionnode.Image {
@@ -81,5 +85,7 @@ func image() ignitionnode.Image {
 		VolumePlugins: "/etc/kubernetes/kubelet-plugins/volume/exec",
 		WritableUsr:   "/usr/local",
 		Sysexts:       ignitionnode.SysextFolders{Images: "/var/lib/extensions"},
+		// As Butane's boot_device.luks has it.
+		EncryptedRoot: ignition.EncryptedVolume{Name: "root", Device: "/dev/disk/by-partlabel/root", Label: "luks-root", Format: "xfs", FilesystemLabel: "root"},
 	}
 }

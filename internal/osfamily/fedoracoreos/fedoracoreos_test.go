@@ -7,6 +7,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/coreos/butane/config/common"
+	fcos "github.com/coreos/butane/config/fcos/v1_5"
+
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/fedoracoreos"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignitionnode/ignitionnodetest"
@@ -19,6 +22,7 @@ func suite() ignitionnodetest.Suite {
 	return ignitionnodetest.Suite{
 		Family:        fedoracoreos.New(),
 		Variant:       bootstrapv1.IgnitionVariantFedoraCoreOS,
+		Support:       fedoracoreos.Support(),
 		SelfUpdateOff: selfUpdateOff,
 		SelfUpdates: []string{
 			"systemd: {units: [{name: zincati.service, enabled: true}]}",
@@ -37,6 +41,16 @@ func TestConformance(t *testing.T) { osfamilytest.Run(t, suite().Port()) }
 func TestNode(t *testing.T) { kubeadmtest.Run(t, suite().Node()) }
 
 func TestAdditions(t *testing.T) { ignitionnodetest.Run(t, suite()) }
+
+// Butane lays out the boot disk of Fedora CoreOS, so what it writes is what these images are known to come up with.
+func TestEncryptedRootIsButanes(t *testing.T) {
+	const config = "variant: fcos\nversion: 1.5.0\nboot_device: {luks: {tpm2: true}}\n"
+	data, report, err := fcos.ToIgn3_4Bytes([]byte(config), common.TranslateBytesOptions{})
+	if err != nil {
+		t.Fatalf("%v: %s", err, report.String())
+	}
+	ignitionnodetest.RunEncryption(t, suite(), data)
+}
 
 func TestRealProgramsAcceptEveryBundle(t *testing.T) { ignitionnodetest.RunReal(t, suite()) }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignitionnode"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
 // fwCfgKey is where Flatcar's Ignition looks under QEMU. It is not the key of other images.
@@ -66,6 +67,9 @@ func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
 	return ignitionnode.Render(in, image())
 }
 
+// Support is what the family makes of the portable settings.
+func Support() settings.Support { return image().Support() }
+
 // image is what Flatcar's images are like: all of /usr is read-only, /etc and /opt can be written.
 func image() ignitionnode.Image {
 	return ignitionnode.Image{
@@ -79,5 +83,7 @@ func image() ignitionnode.Image {
 		Forwards:      true,
 		VolumePlugins: "/opt/libexec/kubernetes/kubelet-plugins/volume/exec",
 		Sysexts:       ignitionnode.SysextFolders{Images: "/opt/extensions", Links: "/etc/extensions"},
+		// As Flatcar's own guide has it, from 3913.0.1 on.
+		EncryptedRoot: ignition.EncryptedVolume{Name: "rootencrypted", Device: "/dev/disk/by-partlabel/ROOT", Format: "ext4", FilesystemLabel: "ROOT"},
 	}
 }

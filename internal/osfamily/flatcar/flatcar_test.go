@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coreos/butane/config/common"
+	newest "github.com/coreos/butane/config/flatcar/v1_2_exp"
+
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/flatcar"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignitionnode/ignitionnodetest"
@@ -20,6 +23,7 @@ func suite() ignitionnodetest.Suite {
 	return ignitionnodetest.Suite{
 		Family:        flatcar.New(),
 		Variant:       bootstrapv1.IgnitionVariantFlatcar,
+		Support:       flatcar.Support(),
 		SelfUpdateOff: selfUpdateOff,
 		SelfUpdates: []string{
 			"systemd: {units: [{name: update-engine.service, enabled: true}, {name: locksmithd.service, enabled: true}]}",
@@ -36,6 +40,22 @@ func TestConformance(t *testing.T) { osfamilytest.Run(t, suite().Port()) }
 func TestNode(t *testing.T) { kubeadmtest.Run(t, suite().Node()) }
 
 func TestAdditions(t *testing.T) { ignitionnodetest.Run(t, suite()) }
+
+// The words are those of Flatcar's guide to encrypted disks. Butane knows Clevis on Flatcar from the version on that comes
+// after the one that snippets are written in.
+func TestEncryptedRootIsThatOfFlatcarsGuide(t *testing.T) {
+	const config = `variant: flatcar
+version: 1.2.0-experimental
+storage:
+  luks: [{name: rootencrypted, wipe_volume: true, device: /dev/disk/by-partlabel/ROOT, clevis: {tpm2: true}}]
+  filesystems: [{device: /dev/mapper/rootencrypted, format: ext4, label: ROOT, wipe_filesystem: true}]
+`
+	data, report, err := newest.ToIgn3_7Bytes([]byte(config), common.TranslateBytesOptions{})
+	if err != nil {
+		t.Fatalf("%v: %s", err, report.String())
+	}
+	ignitionnodetest.RunEncryption(t, suite(), data)
+}
 
 func TestRealProgramsAcceptEveryBundle(t *testing.T) { ignitionnodetest.RunReal(t, suite()) }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignitionnode"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
 // fwCfgKey is where Ignition looks under QEMU.
@@ -64,9 +65,16 @@ func (Family) Weigh(config bootstrapv1.IngotConfigSpec) osfamily.Report {
 
 // Render implements osfamily.Family.
 func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
-	return ignitionnode.Render(in, ignitionnode.Image{
+	return ignitionnode.Render(in, image())
+}
+
+// Support is what the family makes of the portable settings.
+func Support() settings.Support { return image().Support() }
+
+func image() ignitionnode.Image {
+	return ignitionnode.Image{
 		Variant:     bootstrapv1.IgnitionVariantGeneric,
 		Dialect:     ignition.DialectFlatcar,
 		WritableUsr: "/usr/local",
-	})
+	}
 }

@@ -22,6 +22,7 @@ func additionsSuite() ignitionnodetest.Suite {
 	return ignitionnodetest.Suite{
 		Family:        generic.New(),
 		Variant:       bootstrapv1.IgnitionVariantGeneric,
+		Support:       generic.Support(),
 		SelfUpdateOff: kubeadmtest.SelfUpdateOff,
 		SelfUpdates: []string{
 			"systemd: {units: [{name: apt-daily-upgrade.timer, enabled: true}]}",

@@ -106,7 +106,7 @@ func (a Addition) devices() []Part {
 		parts = append(parts, Part{Kind: KindRAID, Name: r.Name})
 	}
 	for _, l := range a.config.Storage.Luks {
-		parts = append(parts, Part{Kind: KindLUKS, Name: l.Name})
+		parts = append(parts, Part{Kind: KindLUKS, Name: l.Name}, Part{Kind: KindLUKS, Name: ptrOr(l.Device, "")})
 	}
 	return parts
 }

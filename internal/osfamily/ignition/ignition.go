@@ -36,6 +36,8 @@ type Config struct {
 	Folders []Folder
 	// Links are symbolic links to make.
 	Links []Link
+	// Encrypted are volumes to encrypt.
+	Encrypted []EncryptedVolume
 	// Authorities are PEM bundles that the machine trusts for remote files, beside those that its image trusts.
 	Authorities []string
 	// FetchTimeout is how long the machine tries to fetch one remote file, in whole seconds. Zero means for ever.
@@ -85,6 +87,22 @@ type Link struct {
 	Target string
 }
 
+// EncryptedVolume is a partition that Ignition encrypts, with a file system in it. What was on the partition is lost. Its key
+// is made on the machine, and only the machine's TPM 2.0 gives it back, by Clevis, which the image must have in its initramfs.
+type EncryptedVolume struct {
+	// Name is the name of the open volume below /dev/mapper.
+	Name string
+	// Device is the partition.
+	Device string
+	// Label is the label of the encrypted volume. Empty means none.
+	Label string
+	// Format and FilesystemLabel are those of the file system.
+	Format, FilesystemLabel string
+}
+
+// Opened is the device of the volume when it is open.
+func (v EncryptedVolume) Opened() string { return "/dev/mapper/" + v.Name }
+
 // Unit is a systemd unit.
 type Unit struct {
 	// Name is the file name of the unit. Do not use an instance of a template (name@instance.service): Ignition would
@@ -119,6 +137,11 @@ func (c Config) Encode() ([]byte, error) {
 		out.Storage.Links = append(out.Storage.Links, types.Link{
 			Node: types.Node{Path: l.Path, Overwrite: new(true)}, LinkEmbedded1: types.LinkEmbedded1{Target: new(l.Target)},
 		})
+	}
+	for _, v := range c.Encrypted {
+		luks, filesystem := encodeVolume(v)
+		out.Storage.Luks = append(out.Storage.Luks, luks)
+		out.Storage.Filesystems = append(out.Storage.Filesystems, filesystem)
 	}
 	for _, bundle := range c.Authorities {
 		out.Ignition.Security.TLS.CertificateAuthorities = append(out.Ignition.Security.TLS.CertificateAuthorities,
@@ -161,8 +184,8 @@ func Validate(data []byte) error {
 	return fmt.Errorf("not a valid Ignition %s configuration: %w: %s", Version, err, strings.Join(findings, "; "))
 }
 
-// Decode reads a configuration that Encode wrote. Of additions it reads files, folders, links and units. Tests and
-// diagnostics use it.
+// Decode reads a configuration that Encode wrote. It reads no volumes, and of additions files, folders, links and
+// units. Tests and diagnostics use it.
 func Decode(data []byte) (Config, error) {
 	if err := Validate(data); err != nil {
 		return Config{}, err
@@ -243,6 +266,14 @@ func encodeFile(f File) types.File {
 	out.Overwrite = new(true)
 	out.Contents = content
 	return out
+}
+
+func encodeVolume(v EncryptedVolume) (types.Luks, types.Filesystem) {
+	luks := types.Luks{Name: v.Name, Device: new(v.Device), WipeVolume: new(true), Clevis: types.Clevis{Tpm2: new(true)}}
+	if v.Label != "" {
+		luks.Label = new(v.Label)
+	}
+	return luks, types.Filesystem{Device: v.Opened(), Format: new(v.Format), Label: new(v.FilesystemLabel), WipeFilesystem: new(true)}
 }
 
 // encodeAuthority ends the bundle with its last certificate: Ignition takes a blank line after it for a broken one.

@@ -103,6 +103,10 @@ func (c claim) clash(part ignition.Part) (place, bool) {
 	if c.setting != "" {
 		return same, part.Path == "" && (part.Kind == ignition.KindSetting || part.Kind == ignition.KindKernelArgument) && part.Name == c.setting
 	}
+	if c.device != "" {
+		volume := part.Kind == ignition.KindLUKS || part.Kind == ignition.KindRAID || part.Kind == ignition.KindFilesystem
+		return same, volume && part.Path == "" && part.Name == c.device
+	}
 	if part.Path == "" || c.except != "" && slices.Contains([]place{same, below}, compare(part.Path, c.except)) {
 		return elsewhere, false
 	}

@@ -25,6 +25,8 @@ type claim struct {
 	mountable bool
 	// setting is the name of a setting or a kernel argument, where there is no path.
 	setting string
+	// device is the name of a volume or a file system, or the device of one, where there is no path.
+	device string
 	// says completes a sentence that begins with the part: why not, and what to do.
 	says string
 }
@@ -43,6 +45,7 @@ const (
 	saysOverlay  = "would come before the units that Ingot writes: use /etc/systemd/system"
 	saysSysext   = "would be in the way of a system extension of spec.ignition.sysexts: remove it, or list it there"
 	saysSetting  = "is set by Ingot for what it fetches itself: remove it"
+	saysRoot     = "belongs to the root that spec.diskEncryption encrypts: remove it, or remove diskEncryption"
 )
 
 // claims lists what the configuration writes, and where else an addition could undo it.
@@ -65,6 +68,12 @@ func claims(config ignition.Config, image Image, spec bootstrapv1.IngotConfigSpe
 	}
 	for _, f := range config.Folders {
 		list = append(list, claim{path: f.Path, tree: true, mountable: true, says: saysWritten})
+	}
+	for _, v := range config.Encrypted {
+		for _, device := range []string{v.Name, v.Device, v.Opened()} {
+			list = append(list, claim{device: device, says: saysRoot})
+		}
+		list = append(list, claim{path: "/", says: saysRoot})
 	}
 	for _, u := range config.Units {
 		list = append(list, claimsOfUnit(u)...)

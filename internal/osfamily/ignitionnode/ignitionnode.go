@@ -16,6 +16,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/ignition"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
 // Image is what a family knows of its images.
@@ -35,6 +36,21 @@ type Image struct {
 	WritableUsr string
 	// Sysexts is where system extensions lie. The zero value means that the images take none.
 	Sysexts SysextFolders
+	// EncryptedRoot is the root as it is where it is encrypted. The zero value means that it cannot be.
+	EncryptedRoot ignition.EncryptedVolume
+}
+
+// Support is what the images make of the portable settings.
+func (i Image) Support() settings.Support {
+	table := kubeadm.Support()
+	if i.EncryptedRoot == (ignition.EncryptedVolume{}) {
+		const why = "nobody knows where the root of such an image lies and whether its initramfs has Clevis: use an image of Flatcar or Fedora CoreOS, or let the platform encrypt its storage"
+		table.Refuse(why, settings.DiskEncryption, settings.DiskEncryptionNodeID)
+		return table
+	}
+	table[settings.DiskEncryption] = settings.Rendered()
+	table[settings.DiskEncryptionNodeID] = settings.Refused("Clevis computes no key from the machine's UUID: use TPM2")
+	return table
 }
 
 // GuardRails keep an operating system from changing itself.
@@ -49,7 +65,7 @@ type GuardRails struct {
 
 // Render implements osfamily.Family.Render.
 func Render(in osfamily.Input, image Image) (osfamily.Bundle, osfamily.Report) {
-	report := kubeadm.Check(in, ingotv1.OSFamily(image.Variant), kubeadm.Support())
+	report := kubeadm.Check(in, ingotv1.OSFamily(image.Variant), image.Support())
 	checkGuardRails(&report, in.Config, image.GuardRails)
 	checkVariant(&report, in.Config.Ignition, image)
 	checkSysexts(&report, in.Config.Ignition.Sysexts, image)
@@ -153,6 +169,9 @@ func (i Image) complete(config *ignition.Config, in osfamily.Input) {
 	}
 	if i.Forwards {
 		config.Files = append(config.Files, forwarding(in.Cluster)...)
+	}
+	if in.Config.DiskEncryption.Key != "" {
+		config.Encrypted = append(config.Encrypted, i.EncryptedRoot)
 	}
 	i.Sysexts.add(config, in.Config.Ignition.Sysexts)
 }

@@ -14,8 +14,14 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
-// Support is what files and units of a node can do. A family takes out what its format or its images cannot.
-func Support() settings.Support { return settings.RendersAll() }
+// Support is what files and units of a node can do. A family takes out what its format or its images cannot, and puts in what
+// is done before there are files.
+func Support() settings.Support {
+	table := settings.RendersAll()
+	delete(table, settings.DiskEncryption)
+	delete(table, settings.DiskEncryptionNodeID)
+	return table
+}
 
 // checkTaken refuses files and units of the user that would replace those of the node, or be replaced by them.
 func checkTaken(report *osfamily.Report, node Node, config bootstrapv1.IngotConfigSpec) {

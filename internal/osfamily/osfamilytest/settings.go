@@ -31,7 +31,7 @@ type change = func(*bootstrapv1.IngotConfigSpec)
 // settingCases are one case for each portable setting, which differs from its base in this setting alone, and all of them
 // together for each role.
 func settingCases() []Case {
-	cases := slices.Concat(kubeletCases(), registryCases(), hostCases(), fileCases())
+	cases := slices.Concat(kubeletCases(), registryCases(), hostCases(), fileCases(), diskCases())
 	single := cases
 	for _, role := range []bootstrapv1.Role{bootstrapv1.RoleInit, bootstrapv1.RoleControlPlane, bootstrapv1.RoleWorker} {
 		cases = append(cases, allSettings(role, single))
@@ -173,7 +173,26 @@ func fileCases() []Case {
 	return cases
 }
 
-// allSettings has every setting at once.
+// diskCases stand alone: a disk is encrypted on no node of allSettings, whose bytes are older.
+func diskCases() []Case {
+	encrypted := func(key bootstrapv1.DiskKey) change {
+		return func(c *bootstrapv1.IngotConfigSpec) { c.DiskEncryption.Key = key }
+	}
+	cases := []Case{
+		settingCase(settings.DiskEncryption, "disk-encryption", "the TPM of the machine opens its disk", nil, encrypted(bootstrapv1.DiskKeyTPM2)),
+		settingCase(settings.DiskEncryptionNodeID, "disk-encryption-node-id", "the UUID of the machine opens its disk", nil, encrypted(bootstrapv1.DiskKeyNodeID)),
+	}
+	for role, name := range map[bootstrapv1.Role]string{bootstrapv1.RoleInit: "init", bootstrapv1.RoleControlPlane: "control-plane"} {
+		with, without := input(role), input(role)
+		with.Config.DiskEncryption.Key = bootstrapv1.DiskKeyTPM2
+		cases = append(cases, Case{
+			Name: "setting-disk-encryption-" + name, Why: "what etcd keeps is encrypted as well", Input: with, Setting: settings.DiskEncryption, Without: &without,
+		})
+	}
+	return cases
+}
+
+// allSettings has every setting at once but encryption of the disk.
 func allSettings(role bootstrapv1.Role, cases []Case) Case {
 	in := input(role)
 	in.Secrets = sampleSecrets()
@@ -363,6 +382,10 @@ func brokenHostSettings() []Case {
 		func(c *bootstrapv1.IngotConfigSpec) {
 			c.Sysctls = map[string]bootstrapv1.SysctlValue{"kernel.core_pattern": "core\nvm.swappiness = 0"}
 		})
+	config("a disk whose key nobody has", string(settings.DiskEncryption), func(c *bootstrapv1.IngotConfigSpec) { c.DiskEncryption.Key = "Passphrase" })
+	add("a disk whose key a TPM keeps that is not there", string(settings.DiskEncryption), func(in *osfamily.Input) {
+		in.Config.DiskEncryption.Key, in.Machine.NoTPM = bootstrapv1.DiskKeyTPM2, true
+	})
 	config("a kernel module that is a command", "spec.kernelModules[0].name",
 		func(c *bootstrapv1.IngotConfigSpec) {
 			c.KernelModules = []bootstrapv1.KernelModule{{Name: "a; reboot"}}

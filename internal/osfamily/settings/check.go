@@ -36,6 +36,18 @@ func checkValues(report *osfamily.Report, in osfamily.Input) {
 	checkModules(report, in.Config.KernelModules)
 	checkFiles(report, in)
 	checkUnits(report, in.Config.Units)
+	checkDiskEncryption(report, in)
+}
+
+// checkDiskEncryption finds a key that nothing could keep. A machine without a TPM would stop in its first boot, where nobody
+// sees why.
+func checkDiskEncryption(report *osfamily.Report, in osfamily.Input) {
+	switch key := in.Config.DiskEncryption.Key; {
+	case key == bootstrapv1.DiskKeyTPM2 && in.Machine.NoTPM:
+		report.Errorf(string(DiskEncryption), "the machine has no TPM: set trustedBoot.virtualTPM in its IngotMachineTemplate, or remove diskEncryption")
+	case key != "" && key != bootstrapv1.DiskKeyTPM2 && key != bootstrapv1.DiskKeyNodeID:
+		report.Errorf(string(DiskEncryption), "%q is not known: use TPM2 or NodeID", key)
+	}
 }
 
 func checkAnnotations(report *osfamily.Report, annotations map[string]bootstrapv1.AnnotationValue) {

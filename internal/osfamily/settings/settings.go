@@ -59,6 +59,11 @@ const (
 	// Units are units of one's own, and those of the image that are enabled.
 	Units       Setting = "spec.units"
 	UnitDropins Setting = "spec.units[].dropins"
+
+	// DiskEncryption is that the system disk is encrypted, whatever opens it.
+	DiskEncryption Setting = "spec.diskEncryption.key"
+	// DiskEncryptionNodeID is a key that is computed from the machine's UUID.
+	DiskEncryptionNodeID Setting = "spec.diskEncryption.key: NodeID"
 )
 
 // All lists the settings in the order of the API.
@@ -71,6 +76,7 @@ func All() []Setting {
 		TrustBundle, NTPServers, HTTPProxy, HTTPSProxy, NoProxy,
 		Sysctls, KernelModules, KernelModuleParameters,
 		Files, FileAppend, FileContentFrom, Units, UnitDropins,
+		DiskEncryption, DiskEncryptionNodeID,
 	}
 }
 
@@ -112,6 +118,8 @@ func Uses(spec bootstrapv1.IngotConfigSpec) []Use {
 		found.add(candidate{Units, path, true})
 		found.add(candidate{UnitDropins, path + ".dropins", len(unit.Dropins) > 0})
 	}
+	found.at(DiskEncryption, spec.DiskEncryption.Key != "")
+	found.add(candidate{DiskEncryptionNodeID, string(DiskEncryption), spec.DiskEncryption.Key == bootstrapv1.DiskKeyNodeID})
 	return found
 }
 

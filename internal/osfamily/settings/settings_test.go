@@ -55,7 +55,7 @@ func TestEveryFieldIsASetting(t *testing.T) {
 			t.Errorf("%s is no setting, and no part of one: %v", path, uses)
 		}
 	})
-	seen = append(seen, settings.RegistryAny) // a value, no field
+	seen = append(seen, settings.RegistryAny, settings.DiskEncryptionNodeID) // values, no fields
 	for _, setting := range settings.All() {
 		if !slices.Contains(seen, setting) {
 			t.Errorf("%s is the setting of no field", setting)
@@ -244,6 +244,10 @@ func TestCheckFindsWhatNoSystemCouldTake(t *testing.T) {
 		{"bits that nobody reviewed", "spec.files[0].permissions:", files(bootstrapv1.File{Path: "/etc/a", Content: content, Permissions: "4755"})},
 		{"a drop-in that systemd does not read", "spec.units[0].dropins[0].name:", units(bootstrapv1.Unit{Name: "a.service", Dropins: []bootstrapv1.UnitDropin{{Name: "a", Contents: "[Unit]\n"}}})},
 		{"an assignment that systemd ignores", "spec.units[0].dropins[0].contents:", units(bootstrapv1.Unit{Name: "a.service", Dropins: []bootstrapv1.UnitDropin{{Name: "a.conf", Contents: "A=b\n[Unit]\n"}}})},
+		{"a key that nobody has", `spec.diskEncryption.key: "Passphrase" is not known`, func(in *osfamily.Input) { in.Config.DiskEncryption.Key = "Passphrase" }},
+		{"a key for a TPM that is not there", "spec.diskEncryption.key: the machine has no TPM", func(in *osfamily.Input) {
+			in.Config.DiskEncryption.Key, in.Machine.NoTPM = bootstrapv1.DiskKeyTPM2, true
+		}},
 		{"a unit of which nothing is said", "spec.units[0]: says nothing", units(bootstrapv1.Unit{Name: "a.service"})},
 	} {
 		t.Run(tc.why, func(t *testing.T) {

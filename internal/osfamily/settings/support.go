@@ -29,6 +29,13 @@ func (s Support) Renders(setting Setting) bool { return s[setting].rendered }
 // Reason is why the family refuses a setting; empty where it renders it or does not say.
 func (s Support) Reason(setting Setting) string { return s[setting].reason }
 
+// Refuse puts one reason for several settings into the table.
+func (s Support) Refuse(reason string, settings ...Setting) {
+	for _, setting := range settings {
+		s[setting] = Refused(reason)
+	}
+}
+
 // RendersAll is a table in which every setting is rendered, for a family to take out what it refuses.
 func RendersAll() Support {
 	table := Support{}

@@ -210,7 +210,7 @@ func (t tree) at(kind, path string) any {
 
 // judge refuses a patch that changed what is Ingot's, or turned a guard rail off.
 func judge(report *osfamily.Report, in osfamily.Input, path string, before, after tree) {
-	for _, o := range owned() {
+	for _, o := range append(owned(), encryption(in.Config.DiskEncryption.Key)...) {
 		if !reflect.DeepEqual(before.at(o.kind, o.path), after.at(o.kind, o.path)) {
 			report.Errorf(path, "%s %s", o, o.why)
 		}

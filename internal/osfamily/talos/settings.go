@@ -42,6 +42,7 @@ func (d *documents) settings(in osfamily.Input) {
 	}
 	d.proxy(in)
 	d.kernel(in.Config)
+	d.encrypt(in.Config.DiskEncryption.Key)
 }
 
 func (d *documents) kubeletSettings(k bootstrapv1.KubeletSettings) {

@@ -17,6 +17,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kubeadm/kubeadmtest"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/osfamilytest"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/settings"
 )
 
 // Suite is a family with what the suite must know to judge it.
@@ -32,6 +33,8 @@ type Suite struct {
 	SelfUpdates []string
 	// ReadOnly are paths that no image of this operating system lets anybody write.
 	ReadOnly []string
+	// Support is the family's table of portable settings.
+	Support settings.Support
 	// SysextFolder is where the images of system extensions lie. Empty means that the family takes none.
 	SysextFolder string
 }
@@ -49,7 +52,7 @@ func (s Suite) Port() osfamilytest.Suite {
 			return err == nil && s.SelfUpdateOff(node)
 		},
 		Testdata: "testdata",
-		Support:  kubeadm.Support(),
+		Support:  s.Support,
 	}
 }
 

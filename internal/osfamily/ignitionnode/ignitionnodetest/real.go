@@ -62,6 +62,9 @@ func (s Suite) checkOtherSysext(t *testing.T, programs Programs) {
 }
 
 func needsMore(in osfamily.Input) bool {
+	if in.Config.DiskEncryption.Key != "" {
+		return true
+	}
 	for _, snippet := range in.Config.Ignition.Butane {
 		if snippet == disks || snippet == remote {
 			return true
