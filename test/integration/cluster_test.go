@@ -234,15 +234,7 @@ func (w *world) expectOrderlyEnd() {
 			w.Errorf("the control plane is released while workers are there: %v", left)
 		}
 	})
-	cluster := &clusterv1.Cluster{}
-	cluster.Namespace, cluster.Name = w.namespace, w.cluster
-	if err := w.management.Delete(w.Context(), cluster); err != nil {
-		w.Fatal(err)
-	}
-	w.eventually("the Cluster is gone", func() string {
-		err := w.management.Get(w.Context(), client.ObjectKeyFromObject(cluster), cluster)
-		return unless(apierrors.IsNotFound(err), fmt.Sprintf("it is there (%v)", err))
-	})
+	w.deleteCluster()
 	if left := w.platform.Instances(); len(left) > 0 {
 		w.Errorf("instances are left: %v", left)
 	}
@@ -263,6 +255,20 @@ func (w *world) expectOrderlyEnd() {
 			})
 		}
 		return strings.Join(left, ", ")
+	})
+}
+
+// deleteCluster leaves nothing of the cluster for the next test.
+func (w *world) deleteCluster() {
+	w.Helper()
+	cluster := &clusterv1.Cluster{}
+	cluster.Namespace, cluster.Name = w.namespace, w.cluster
+	if err := w.management.Delete(w.Context(), cluster); err != nil {
+		w.Fatal(err)
+	}
+	w.eventually("the Cluster is gone", func() string {
+		err := w.management.Get(w.Context(), client.ObjectKeyFromObject(cluster), cluster)
+		return unless(apierrors.IsNotFound(err), fmt.Sprintf("it is there (%v)", err))
 	})
 }
 

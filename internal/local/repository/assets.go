@@ -22,9 +22,10 @@ const Version = "v0.1.0"
 // metadataFile maps release series to contracts of Cluster API, for clusterctl.
 const metadataFile = "metadata.yaml"
 
-// kustomizations are the release assets that kustomize makes: file name -> folder in the checkout.
+// kustomizations are the release assets that kustomize makes: file name -> folder in the checkout. clusterctl finds a
+// ClusterClass by its name in the name of the file, and adds it to what it generates of a Cluster of the class.
 func kustomizations() map[string]string {
-	return map[string]string{
+	assets := map[string]string{
 		"infrastructure-components.yaml":       "config/infrastructure",
 		"bootstrap-components.yaml":            "config/bootstrap",
 		"control-plane-components.yaml":        "config/control-plane",
@@ -34,11 +35,17 @@ func kustomizations() map[string]string {
 		"cluster-template-fedora-coreos.yaml":  "templates/fedora-coreos",
 		"cluster-template-cloud-init.yaml":     "templates/cloud-init",
 		"cluster-template-kairos-workers.yaml": "templates/kairos-workers",
+		"cluster-template-talos.yaml":          "templates/talos",
 
 		"cluster-template-vsphere.yaml":            "templates/vsphere",
 		"cluster-template-vsphere-flatcar.yaml":    "templates/vsphere-flatcar",
 		"cluster-template-vsphere-cloud-init.yaml": "templates/vsphere-cloud-init",
 	}
+	for _, class := range []string{"flatcar", "fedora-coreos", "cloud-init", "talos"} {
+		assets["clusterclass-ingot-"+class+".yaml"] = "templates/classes/" + class
+		assets["cluster-template-topology-"+class+".yaml"] = "templates/topology/" + class
+	}
+	return assets
 }
 
 // WriteAssets writes the release assets of the checkout at repo to the folder dir, which it creates.

@@ -79,8 +79,8 @@ func layout(core Core, assets map[string][]byte) map[string]map[string][]byte {
 		if role.kind != clusterctlv1.InfrastructureProviderType {
 			continue
 		}
-		for name, content := range assets { // clusterctl looks for templates beside the infrastructure components
-			if strings.HasPrefix(name, "cluster-template") {
+		for name, content := range assets { // clusterctl looks for templates and classes beside the infrastructure components
+			if strings.HasPrefix(name, "cluster-template") || strings.HasPrefix(name, "clusterclass-") {
 				folder[name] = content
 			}
 		}

@@ -135,6 +135,7 @@ func TestFlavorsAreRendered(t *testing.T) {
 		"": ingotv1.OSFamilyGeneric, "emulated": ingotv1.OSFamilyGeneric, "flatcar": ingotv1.OSFamilyFlatcar,
 		"fedora-coreos": ingotv1.OSFamilyFedoraCoreOS, "cloud-init": ingotv1.OSFamilyCloudInit, "kairos-workers": ingotv1.OSFamilyKairos,
 		"vsphere": ingotv1.OSFamilyGeneric, "vsphere-flatcar": ingotv1.OSFamilyFlatcar, "vsphere-cloud-init": ingotv1.OSFamilyCloudInit,
+		"talos": ingotv1.OSFamilyTalos,
 	}
 	for _, flavor := range flavors() {
 		t.Run("flavour "+strconv.Quote(flavor), func(t *testing.T) {
@@ -154,7 +155,7 @@ func TestFlavorsAreRendered(t *testing.T) {
 				t.Error(err)
 			}
 			for _, m := range report.Machines {
-				if m.Family != families[flavor] || m.Config == "" {
+				if m.Family != families[strings.TrimPrefix(flavor, "topology-")] || m.Config == "" {
 					t.Errorf("%s (%s) is of the family %q, and has %d bytes: %v", m.Object, m.Role, m.Family, len(m.Config), m.Findings)
 				}
 			}
@@ -165,7 +166,9 @@ func TestFlavorsAreRendered(t *testing.T) {
 // flavors are those of the cluster templates.
 func flavors() []string {
 	return []string{
-		"", "emulated", "flatcar", "fedora-coreos", "cloud-init", "kairos-workers", "vsphere", "vsphere-flatcar", "vsphere-cloud-init",
+		"", "emulated", "flatcar", "fedora-coreos", "cloud-init", "kairos-workers", "talos",
+		"vsphere", "vsphere-flatcar", "vsphere-cloud-init",
+		"topology-flatcar", "topology-fedora-coreos", "topology-cloud-init", "topology-talos",
 	}
 }
 
