@@ -74,6 +74,8 @@ type story struct {
 	recorder *events.FakeRecorder
 	// secretReads is how often a Secret was read.
 	secretReads atomic.Int32
+	// families are those that the manager knows.
+	families map[ingotv1.OSFamily]osfamily.Family
 
 	// What follows is one manager; restart replaces it by one that remembers nothing.
 	writes     *builder.Writes
@@ -109,6 +111,7 @@ func newStory(t *testing.T) *story {
 		machine:  builder.Machine(machineName),
 		data:     builder.BootstrapData(machineName),
 		recorder: events.NewFakeRecorder(1000),
+		families: map[ingotv1.OSFamily]osfamily.Family{ingotv1.OSFamilyGeneric: generic.New()},
 	}
 	s.platform = fake.New(fake.Options{Clock: s.clock})
 	s.infra = builder.IngotMachine(s.machine, name, name)
@@ -149,7 +152,7 @@ func (s *story) restart() {
 		SecretReader: counted{s.client, &s.secretReads},
 		Sessions:     s.sessions,
 		Workload:     s,
-		Families:     map[ingotv1.OSFamily]osfamily.Family{ingotv1.OSFamilyGeneric: generic.New()},
+		Families:     s.families,
 		Recorder:     s.recorder,
 		Clock:        s.clock,
 	}

@@ -4,7 +4,11 @@
 package machine_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/base64"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -19,6 +23,13 @@ import (
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/bottlerocket"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudinit"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/fedoracoreos"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/flatcar"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/kairos"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talos"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/registry"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/vcenter"
@@ -71,6 +82,68 @@ func TestVSphere(t *testing.T) {
 	}
 
 	s.goes(v)
+}
+
+// Guests read a property with programs that are not ours. Its name and its encoding are written down here once more, as those
+// programs have them: a machine whose family names others waits for its configuration for ever.
+func TestVSphereGuestsFindTheirData(t *testing.T) {
+	t.Parallel()
+	const ignition, userdata = "guestinfo.ignition.config.data", "guestinfo.userdata"
+	for _, c := range []struct {
+		family   osfamily.Family
+		format   ingotv1.BootstrapFormat
+		property string
+		packed   bool
+	}{
+		{flatcar.New(), ingotv1.BootstrapFormatIgnition, ignition, true},
+		{fedoracoreos.New(), ingotv1.BootstrapFormatIgnition, ignition, true},
+		{bottlerocket.New(), ingotv1.BootstrapFormatBottlerocket, userdata, true},
+		{kairos.New(), ingotv1.BootstrapFormatCloudConfig, userdata, true},
+		{cloudinit.New(), ingotv1.BootstrapFormatCloudConfig, userdata, true},
+		{talos.New(), ingotv1.BootstrapFormatTalos, "guestinfo.talos.config", false},
+	} {
+		t.Run(string(c.family.Name()), func(t *testing.T) {
+			t.Parallel()
+			s := newStory(t)
+			v, _ := s.vCenter()
+			s.families[c.family.Name()] = c.family
+			s.image.Spec.OS.Family, s.image.Spec.BootstrapFormats = c.family.Name(), []ingotv1.BootstrapFormat{c.format}
+			s.image.Spec.Artefacts = s.image.Spec.Artefacts[1:] // that of the vCenter: not all families have others
+			data := []byte(strings.Repeat("what a machine of the family reads\n", 100))
+			s.data.Data = map[string][]byte{"value": data, "format": []byte(c.format)}
+			s.begin()
+			s.until("the machine runs", func() bool {
+				return strings.Contains(s.reason(infrav1.InstanceReadyCondition), infrav1.InstanceWaitingForAddressReason)
+			})
+			extra := s.virtualMachine(v).Extra
+			if got := property(t, extra[c.property], c.packed); !bytes.Equal(got, data) {
+				t.Errorf("the guest reads %q", got)
+			}
+			encoding, told := extra[c.property+".encoding"]
+			if want := map[bool]string{true: "gzip+base64"}[c.packed]; encoding != want || told != c.packed {
+				t.Errorf("the guest is told that the encoding is %q (%t), want %q", encoding, told, want)
+			}
+			s.goes(v)
+		})
+	}
+}
+
+// property is what a guest makes of the text of a property.
+func property(t *testing.T, text string, packed bool) []byte {
+	t.Helper()
+	decoded := base64.NewDecoder(base64.StdEncoding, strings.NewReader(text))
+	if packed {
+		unpacked, err := gzip.NewReader(decoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decoded = unpacked
+	}
+	content, err := io.ReadAll(decoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 // A failure domain names what differs, and what was chosen is on record before anything is made: a domain that is changed

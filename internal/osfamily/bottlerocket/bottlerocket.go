@@ -25,13 +25,20 @@ func New() Family { return Family{} }
 // Name implements osfamily.Family.
 func (Family) Name() ingotv1.OSFamily { return ingotv1.OSFamilyBottlerocket }
 
+// guestInfoKey is where Bottlerocket looks under VMware.
+const guestInfoKey = "guestinfo.userdata"
+
 // Channels implements osfamily.Family. Images for vSphere mount the first CD-ROM, whatever its label is, and read the file
-// user-data in its root, which is where NoCloud has it. They read VMware's guestinfo as well.
+// user-data in its root, which is where NoCloud has it. They read VMware's guestinfo as well. They look once, at their first
+// boot, and read no network from either.
 func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 	if format != ingotv1.BootstrapFormatBottlerocket {
 		return nil
 	}
-	return []delivery.Channel{{Kind: delivery.NoCloud}}
+	return []delivery.Channel{
+		{Kind: delivery.NoCloud},
+		{Kind: delivery.GuestInfo, Key: guestInfoKey, Encoding: delivery.GzipBase64, EncodingKey: guestInfoKey + ".encoding"},
+	}
 }
 
 // Render implements osfamily.Family.

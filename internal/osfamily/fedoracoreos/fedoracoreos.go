@@ -46,7 +46,7 @@ func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 	if format != ingotv1.BootstrapFormatIgnition {
 		return nil
 	}
-	return []delivery.Channel{{Kind: delivery.FWCfg, Key: fwCfgKey}}
+	return []delivery.Channel{{Kind: delivery.FWCfg, Key: fwCfgKey}, ignitionnode.GuestInfo()}
 }
 
 // Declarations implements osfamily.Declarer.

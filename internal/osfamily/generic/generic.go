@@ -20,9 +20,6 @@ import (
 // fwCfgKey is where Ignition looks under QEMU.
 const fwCfgKey = "opt/com.coreos/config"
 
-// guestInfoKey is where Ignition looks under vSphere.
-const guestInfoKey = "guestinfo.ignition.config.data"
-
 // Family implements osfamily.Family.
 type Family struct{}
 
@@ -44,10 +41,7 @@ func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 	if format != ingotv1.BootstrapFormatIgnition {
 		return nil
 	}
-	return []delivery.Channel{
-		{Kind: delivery.FWCfg, Key: fwCfgKey},
-		{Kind: delivery.GuestInfo, Key: guestInfoKey, Encoding: delivery.GzipBase64, EncodingKey: guestInfoKey + ".encoding"},
-	}
+	return []delivery.Channel{{Kind: delivery.FWCfg, Key: fwCfgKey}, ignitionnode.GuestInfo()}
 }
 
 // Declarations implements osfamily.Declarer.

@@ -25,12 +25,19 @@ func New() Family { return Family{} }
 // Name implements osfamily.Family.
 func (Family) Name() ingotv1.OSFamily { return ingotv1.OSFamilyKairos }
 
-// Channels implements osfamily.Family. Kairos copies what it finds on the volume once, and never asks again.
+// guestInfoKey is where yip looks under VMware.
+const guestInfoKey = "guestinfo.userdata"
+
+// Channels implements osfamily.Family. Kairos copies what it finds on the volume, or in the property, once, and never asks
+// again. It reads no network from either.
 func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 	if format != ingotv1.BootstrapFormatCloudConfig {
 		return nil
 	}
-	return []delivery.Channel{{Kind: delivery.NoCloud}}
+	return []delivery.Channel{
+		{Kind: delivery.NoCloud},
+		{Kind: delivery.GuestInfo, Key: guestInfoKey, Encoding: delivery.GzipBase64, EncodingKey: guestInfoKey + ".encoding"},
+	}
 }
 
 // Render implements osfamily.Family.
