@@ -85,7 +85,7 @@ generate: ## Generate deepcopy methods, CRDs and ClusterRoles
 
 .PHONY: lint
 lint: ## Run the linters
-	linter=$(call tool,golangci-lint); "$$linter" run ./... && for module in test/monitoring test/kairos; do (cd "$$module" && "$$linter" run ./...); done
+	linter=$(call tool,golangci-lint); "$$linter" run ./... && for module in test/monitoring test/kairos test/talos; do (cd "$$module" && "$$linter" run ./...); done
 
 .PHONY: verify
 verify: ## Check that what is generated and tidied is committed, and that the linter's configuration is valid

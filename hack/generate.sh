@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Generates what follows from Go source: deepcopy methods, CRDs, and one ClusterRole per role from the markers on its
-# reconcilers.
+# reconcilers; and, from the source of Talos' machinery, what came with which of its releases.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 controller_gen=$(go -C hack/tools tool -n controller-gen)
+
+go run ./hack/talosfields
 
 "$controller_gen" object:headerFile=hack/boilerplate.go.txt crd paths=./api/... output:crd:dir=config/crd/bases
 

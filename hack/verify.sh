@@ -13,8 +13,9 @@ failed=0
 while IFS= read -r module; do
   go -C "$(dirname "$module")" mod tidy -diff || { echo "verify: run go mod tidy in $(dirname "$module")" >&2; failed=1; }
 done < <(find . -name go.mod -not -path './bin/*' | sort)
+go -C test/talos mod tidy -diff -modfile=1.12.mod || { echo "verify: run go mod tidy -modfile=1.12.mod in test/talos" >&2; failed=1; }
 
-generated() { find api config -type f -exec sha256sum {} + | sort -k 2; }
+generated() { find api config internal/osfamily/talos/zz_generated.releases.go -type f -exec sha256sum {} + | sort -k 2; }
 before=$(generated)
 hack/generate.sh
 diff <(echo "$before") <(generated) || { echo "verify: generated files were out of date, commit them as they are now" >&2; failed=1; }

@@ -5,6 +5,8 @@ package talos
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -108,6 +110,9 @@ func patch(current machinery.Provider, r release, text string) (patched machiner
 		if !r.knows(document.Kind()) {
 			return nil, nil, fmt.Errorf("%s came with a later release of Talos than the machine's, which is %s: write it in that release's words", document.Kind(), r)
 		}
+	}
+	if err := r.checkFields(text); err != nil {
+		return nil, nil, err
 	}
 	merged, err := configpatcher.StrategicMerge(current, configpatcher.NewStrategicMergePatch(loaded))
 	if err != nil {
@@ -229,4 +234,16 @@ func judge(report *osfamily.Report, in osfamily.Input, path string, before, afte
 			report.Errorf(path, "%s %s; if it is meant to, set spec.selfUpdate: Allowed", o, o.why)
 		}
 	}
+	for id, document := range after.of("ContainerConfig") {
+		image, _ := document["image"].(string)
+		if !isPinned(image) && !reflect.DeepEqual(before[id], document) {
+			report.Errorf(path, "%s.image %q may be another one after each restart: write it with its digest, as NAME@sha256:DIGEST; if it is meant to, set spec.selfUpdate: Allowed", id, image)
+		}
+	}
+}
+
+// isPinned is whether the name of an image has a digest. The machinery has judged the rest of it.
+func isPinned(image string) bool {
+	_, digest, _ := strings.Cut(image, "@sha256:")
+	return len(digest) == hex.EncodedLen(sha256.Size)
 }

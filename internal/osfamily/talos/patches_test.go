@@ -47,6 +47,7 @@ func byRelease(contract bootstrapv1.TalosContract) []refusal {
 			{"another identity in the kubelet's document", document("KubeletConfig", "extraArgs: {provider-id: \"other://1\"}\n"), "provider-id"},
 			{"another kubelet", document("KubeletConfig", "image: kubelet.example.com/kubelet:v1.30.0\n"), "Machine.spec.version"},
 			{"Pods that upgrade the system", document("KubeTalosAPIAccessConfig", "allowedRoles: [os:admin]\nallowedKubernetesNamespaces: [kube-system]\n"), "KubeTalosAPIAccessConfig"},
+			{"a container of which nobody knows what it runs", document("ContainerConfig", "name: web\nimage: docker.io/library/nginx:1.27\n"), "NAME@sha256:DIGEST"},
 			{"a setting in the words of an older release", "machine: {kubelet: {extraArgs: {v: \"4\"}}}", "already set"},
 		}
 	}
@@ -85,6 +86,62 @@ func TestPatchesThatAreRefused(t *testing.T) {
 						t.Errorf("a secret is quoted: %s", text)
 					}
 				})
+			}
+		}
+	}
+}
+
+// Our machinery knows fields that images of older releases do not, and such a machine does not come up.
+func TestFieldsOfLaterReleases(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		since       bootstrapv1.TalosContract
+		field, text string
+	}{
+		{"1.13", "OOMConfig.strictCgroupClassOrdering", document("OOMConfig", "strictCgroupClassOrdering: false\n")},
+		{"1.14", "DHCPv4Config.ignoreRoutes", document("DHCPv4Config", "name: eth0\nignoreRoutes: true\n")},
+		{"1.14", "TimeSyncConfig.ntp.useNTS", document("TimeSyncConfig", "ntp: {servers: [time.example.com], useNTS: true}\n")},
+		{"1.14", "ResolverConfig.nameservers.protocol", document("ResolverConfig", "nameservers: [{address: 192.0.2.53}, {address: 192.0.2.54, protocol: DoT, tlsServerName: dns.example.com}]\n")},
+		{"1.14", "DHCPv4Config.ignoreRoutes", document("DHCPv4Config", "name: eth0\n") + "---\n" + document("DHCPv4Config", "name: eth1\nignoreRoutes: true\n")},
+		{"1.12", "", document("DHCPv4Config", "name: eth0\nignoreHostname: true\n")},
+	} {
+		for _, contract := range contracts() {
+			in := osfamilytest.Worker(suite(contract).Select)
+			in.Config.Talos.Patches = []string{c.text}
+			_, report := talos.New().Render(in)
+			err := report.Err()
+			if contract >= c.since {
+				if err != nil {
+					t.Errorf("%s refuses what it knows: %v", contract, err)
+				}
+				continue
+			}
+			if err == nil || !strings.Contains(err.Error(), c.field+" came with Talos "+string(c.since)) || !strings.Contains(err.Error(), "spec.talos.patches[0]") {
+				t.Errorf("%s, which does not know %s: %v", contract, c.field, err)
+			}
+		}
+	}
+}
+
+// What a container runs is as much part of a machine as its image.
+func TestContainers(t *testing.T) {
+	t.Parallel()
+	const digest = "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	for image, accepted := range map[string]bool{
+		"docker.io/library/nginx:1.27" + digest: true,
+		"docker.io/library/nginx" + digest:      true,
+		"docker.io/library/nginx:1.27":          false,
+		"nginx":                                 false,
+		"nginx@sha256:0123":                     false,
+	} {
+		for _, selfUpdate := range []bootstrapv1.SelfUpdate{"", bootstrapv1.SelfUpdateAllowed} {
+			in := osfamilytest.Worker(suite("1.14").Select)
+			in.Config.SelfUpdate = selfUpdate
+			in.Config.Talos.Patches = []string{document("ContainerConfig", "name: web\nimage: "+image+"\n")}
+			_, report := talos.New().Render(in)
+			lifted := selfUpdate == bootstrapv1.SelfUpdateAllowed && image != "nginx@sha256:0123" // which is no name of an image at all
+			if (report.Err() == nil) != (accepted || lifted) {
+				t.Errorf("%s with self update %q: %v", image, selfUpdate, report.Err())
 			}
 		}
 	}

@@ -5,7 +5,6 @@ package talos
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/blang/semver/v4"
@@ -89,34 +88,6 @@ func (r release) checkKubernetes(report *osfamily.Report, version string) {
 	}
 	if err := kubernetes.SupportedWith(image); err != nil {
 		report.Errorf(path, "Talos %s does not run it: %v", r.version, err)
-	}
-}
-
-// knows is whether the image reads documents of a kind. It comes up with none of them where it does not know one.
-func (r release) knows(kind string) bool {
-	if r.image.Minor < 13 && slices.Contains(since13(), kind) {
-		return false
-	}
-	return r.image.Minor >= 14 || !slices.Contains(since14(), kind)
-}
-
-func since13() []string {
-	return []string{
-		"BlackholeRouteConfig", "EnvironmentConfig", "ExternalVolumeConfig", "ImageVerificationConfig", "KubeSpanConfig", "RoutingRuleConfig",
-		"TCPProbeConfig", "VRFConfig",
-	}
-}
-
-func since14() []string {
-	return []string{
-		"BGPInstanceConfig", "CRIBaseRuntimeSpecConfig", "CRICustomizationConfig", "ContainerConfig", "DiscoveryIdentityConfig", "DiscoveryServiceConfig",
-		"EtcFileConfig", "FilesystemScrubConfig", "FilesystemTrimConfig", "HTTPProbeConfig", "ImageCacheConfig", "KernelModuleConfig",
-		"KubeAPIServerCAConfig", "KubeAPIServerConfig", "KubeAdmissionControlConfig", "KubeAggregatorCAConfig", "KubeAuditPolicyConfig",
-		"KubeAuthenticationConfig", "KubeAuthorizerConfig", "KubeClusterConfig", "KubeControllerManagerConfig", "KubeCoreDNSConfig",
-		"KubeCredentialProviderConfig", "KubeEtcdEncryptionConfig", "KubeExternalManifestConfig", "KubeFlannelCNIConfig", "KubeInlineManifestConfig",
-		"KubeNetworkConfig", "KubeNodeConfig", "KubePrismConfig", "KubeProxyConfig", "KubeSchedulerConfig", "KubeServiceAccountConfig",
-		"KubeStaticPodConfig", "KubeTalosAPIAccessConfig", "KubeletConfig", "LVMLogicalVolumeConfig", "LVMVolumeGroupConfig", "RAIDArrayConfig",
-		"SecurityProfileConfig", "SysctlConfig", "SysfsConfig", "UdevRulesConfig", "UnattendedInstallConfig", "VethConfig",
 	}
 }
 
