@@ -64,8 +64,11 @@ type Meter interface {
 
 // Reconciler reconciles IngotMachine.
 type Reconciler struct {
-	Client           client.Client
+	Client client.Client
+	// SecretReader reads bootstrap data, and MachineReader how far a power cycle is. Both read from the API server: a cache may
+	// be behind what a manager did that was killed.
 	SecretReader     client.Reader
+	MachineReader    client.Reader
 	Sessions         Sessions
 	Workload         Workload
 	Families         map[ingotv1.OSFamily]osfamily.Family
@@ -192,6 +195,7 @@ func (r *Reconciler) run(ctx context.Context, w *world) (flow.Outcome, error) {
 	}
 	phases = append(phases,
 		gate(infrav1.BootstrapAvailableCondition, w, r.published),
+		gate(infrav1.InstanceReadyCondition, w, r.powerCycle),
 		gate(infrav1.InstanceReadyCondition, w, r.turn),
 		phase(infrav1.BootstrapAvailableCondition, w, r.bootstrap),
 		phase(infrav1.InstanceReadyCondition, w, r.instance),

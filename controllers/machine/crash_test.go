@@ -66,6 +66,7 @@ func TestCrashes(t *testing.T) {
 			prove:   (*story).expectGone,
 			effects: []fake.Effect{fake.PowerOff, fake.Undefine, fake.DeleteDisk, fake.DeleteBootstrap},
 		},
+		"power cycle": switches(),
 	}
 	for name, j := range journeys {
 		t.Run(name, func(t *testing.T) {

@@ -60,6 +60,9 @@ func (r *Reconciler) instance(ctx context.Context, w *world) flow.Outcome {
 		w.infra.Status.Addresses = addresses
 	}
 	outcome := r.judgeInstance(w, seen)
+	if outcome.Reason() == infrav1.InstanceWaitingForAddressReason && !w.machine.Status.NodeRef.IsDefined() {
+		outcome = r.overdue(ctx, w, infrav1.InstanceReadyCondition, outcome)
+	}
 	if !inTheMaking(outcome) {
 		r.budget().leave(w.key())
 	}

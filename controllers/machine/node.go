@@ -25,9 +25,12 @@ const joinWait = 30 * time.Second
 func (r *Reconciler) node(ctx context.Context, w *world) flow.Outcome {
 	if !w.machine.Status.NodeRef.IsDefined() {
 		if err := r.claimNode(ctx, w); err != nil {
-			return flow.Wait(infrav1.NodeUnknownReason, "the workload cluster cannot be asked for its Nodes yet", joinWait).Unknown()
+			return r.overdue(ctx, w, infrav1.NodeJoinedCondition, flow.Wait(infrav1.NodeUnknownReason, "the workload cluster cannot be asked for its Nodes yet", joinWait).Unknown())
 		}
-		return flow.Wait(infrav1.WaitingForNodeReason, "no Node with provider ID "+w.infra.Spec.ProviderID+" has joined yet", joinWait)
+		return r.overdue(ctx, w, infrav1.NodeJoinedCondition, flow.Wait(infrav1.WaitingForNodeReason, "no Node with provider ID "+w.infra.Spec.ProviderID+" has joined yet", joinWait))
+	}
+	if err := r.joined(ctx, w); err != nil {
+		return flow.Fail(infrav1.WaitingForNodeReason, "that the Node has joined is not on record yet", err)
 	}
 	if info := w.machine.Status.NodeInfo; info != nil {
 		w.infra.Status.NodeOSImage = info.OSImage

@@ -148,13 +148,14 @@ func (s *story) restart() {
 	}
 	s.sessions = session.NewRegistry(open).WithClock(s.clock)
 	s.reconciler = &machine.Reconciler{
-		Client:       s.writes.Through(s.client),
-		SecretReader: counted{s.client, &s.secretReads},
-		Sessions:     s.sessions,
-		Workload:     s,
-		Families:     s.families,
-		Recorder:     s.recorder,
-		Clock:        s.clock,
+		Client:        s.writes.Through(s.client),
+		SecretReader:  counted{s.client, &s.secretReads},
+		MachineReader: s.client,
+		Sessions:      s.sessions,
+		Workload:      s,
+		Families:      s.families,
+		Recorder:      s.recorder,
+		Clock:         s.clock,
 	}
 	s.connect()
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"sigs.k8s.io/cluster-api/controllers/clustercache"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -34,6 +35,7 @@ type witness struct {
 var (
 	_ session.Session            = witness{}
 	_ platform.BootstrapScrubber = witness{}
+	_ platform.PowerCycler       = witness{}
 )
 
 func (s *story) open(_ session.Settings, events func(platform.Event)) (session.Session, error) {
@@ -103,6 +105,26 @@ func (w witness) Release(ctx context.Context, req platform.ReleaseRequest) (plat
 // ScrubBootstrap implements platform.BootstrapScrubber.
 func (w witness) ScrubBootstrap(ctx context.Context, id platform.Identity) error {
 	return w.mayDie(w.Platform.ScrubBootstrap(ctx, id))
+}
+
+// SwitchOff checks that the half of a power cycle that is done is the one that is written down.
+func (w witness) SwitchOff(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+	w.halfIsWritten(ctx, id, "SwitchingOff")
+	o, err := w.Platform.SwitchOff(ctx, id)
+	return o, w.mayDie(err)
+}
+
+// SwitchOn checks the same.
+func (w witness) SwitchOn(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+	w.halfIsWritten(ctx, id, "SwitchingOn")
+	o, err := w.Platform.SwitchOn(ctx, id)
+	return o, w.mayDie(err)
+}
+
+func (w witness) halfIsWritten(ctx context.Context, id platform.Identity, half string) {
+	if record := w.written(ctx, id.UUID).Annotations[infrav1.BootAnnotation]; !strings.Contains(record, `"`+half+`"`) {
+		w.story.Errorf("an instance is switched, and on record is %q, not %s", record, half)
+	}
 }
 
 // mayDie ends the manager where the script says so: nothing is written after such a call.

@@ -33,8 +33,8 @@ import (
 // Platform is one session with one endpoint. It is safe for concurrent use.
 type Platform interface {
 	// Ensure makes the instance of req exist and run, one step further with each call, and returns what is there now.
-	// An instance that exists and was started once is never changed, and never started again: a stopped instance is an
-	// observation for its owner to judge. The image must be Ready on the storage, else ErrImageNotReady.
+	// An instance that exists and was started once is never changed, and never started again by Ensure: a stopped instance is
+	// an observation for its owner to judge. The image must be Ready on the storage, else ErrImageNotReady.
 	// Errors: ErrForeign, ErrInvalid, ErrUnsupported, ErrCapacity, ErrImageNotReady, ErrUnreachable.
 	Ensure(ctx context.Context, req Request) (Observation, error)
 
@@ -69,6 +69,22 @@ type BootstrapScrubber interface {
 	// is false afterwards. Safe to call when nothing is left.
 	// Errors: ErrForeign, ErrUnreachable.
 	ScrubBootstrap(ctx context.Context, id Identity) error
+}
+
+// PowerCycler is the capability to switch off an instance whose guest hangs, and on again. It has two halves, so that whoever
+// writes down before each of them which one it is at has done both once, whenever it was killed: a half that is done already
+// does nothing. Disks, addresses and bootstrap data stay as they are. What was never started, or is not there, is
+// left alone by both.
+type PowerCycler interface {
+	// SwitchOff switches off an instance that runs, without asking its guest, and returns what is there now: it may take
+	// another call until that is off.
+	// Errors: ErrForeign, ErrUnreachable.
+	SwitchOff(ctx context.Context, id Identity) (Observation, error)
+
+	// SwitchOn starts an instance that was started before and is off, and returns what is there now: it may take another call
+	// until that runs. Nothing else starts an instance a second time.
+	// Errors: ErrForeign, ErrUnreachable.
+	SwitchOn(ctx context.Context, id Identity) (Observation, error)
 }
 
 // ConsoleReader is the capability to read what an instance wrote to its serial console.

@@ -258,6 +258,7 @@ func addInfrastructure(
 	machines := &machine.Reconciler{
 		Client:           mgr.GetClient(),
 		SecretReader:     mgr.GetAPIReader(),
+		MachineReader:    mgr.GetAPIReader(),
 		Sessions:         sessions,
 		Workload:         workloads,
 		Families:         osregistry.Families(),

@@ -111,7 +111,7 @@ func newManager(t *testing.T, h *host, api client.WithWatch, clk *ahead, end *de
 	through := m.writes.Through(api)
 	recorder := &events.FakeRecorder{}
 	m.machines = &machine.Reconciler{
-		Client: through, SecretReader: api, Sessions: m.sessions, Workload: noWorkload{},
+		Client: through, SecretReader: api, MachineReader: api, Sessions: m.sessions, Workload: noWorkload{},
 		Families: map[ingotv1.OSFamily]osfamily.Family{ingotv1.OSFamilyGeneric: onDisc{generic.New()}},
 		Recorder: recorder, Clock: clk,
 	}

@@ -107,6 +107,8 @@ const (
 	InstanceWaitingForAddressReason = "WaitingForAddress"
 	// InstanceStoppedReason says that the instance was made and does not run any more.
 	InstanceStoppedReason = "Stopped"
+	// InstancePowerCyclingReason says that the Node did not join in time, and the instance is switched off and on again.
+	InstancePowerCyclingReason = "PowerCycling"
 	// InstanceGoneReason says that the instance was made and is not there any more.
 	InstanceGoneReason = "Gone"
 	// InstanceRefusedReason says that the platform cannot make the instance as declared; the message says why.
@@ -127,6 +129,8 @@ const (
 	NodeFoundReason = "Joined"
 	// WaitingForNodeReason says that the Node has not joined yet.
 	WaitingForNodeReason = "WaitingForNode"
+	// BootTimedOutReason says that the Node did not join in time, and not after the instance was switched off and on either.
+	BootTimedOutReason = "BootTimedOut"
 	// NodeUnknownReason says that the workload cluster cannot be asked at the moment.
 	NodeUnknownReason = "WorkloadClusterUnreachable"
 	// ScrubbingReason says that the Node joined and bootstrap secrets are being removed from the platform.

@@ -19,6 +19,11 @@ const IngotMachineFinalizer = "infrastructure.cluster.x-k8s.io/ingotmachine"
 // back while somebody answers under it is given to a second machine.
 const AddressFinalizer = "infrastructure.cluster.x-k8s.io/ingotmachine-address"
 
+// BootAnnotation is on an IngotMachine with a boot timeout. It says since when the machine boots, how far a power cycle is, and
+// that the Node has joined. Ingot writes it before it switches anything, so that it is done once, also after a move to another
+// management cluster, and there to no machine that had joined before.
+const BootAnnotation = "infrastructure.cluster.x-k8s.io/ingotmachine-boot"
+
 // IngotMachineSpec describes one machine. Everything that decides what the machine is made of is immutable once set;
 // another machine is another IngotMachine. The rules for that are on IngotMachine's spec, not here: a template has a
 // policy of its own.
@@ -88,6 +93,15 @@ type IngotMachineSpec struct {
 	// powerOff says how a running machine is stopped when it is deleted. It may be changed at any time.
 	// +optional
 	PowerOff PowerOff `json:"powerOff,omitempty,omitzero"`
+
+	// bootTimeoutSeconds is how long, in seconds, the machine may take from its start until its Node has joined. One that
+	// takes longer is switched off and on again, once; where that does not help within the same time either, NodeJoined says
+	// so. It never happens to a machine whose Node has joined. Unset means that nothing is done, however long it takes. It may
+	// be changed at any time.
+	// +optional
+	// +kubebuilder:validation:Minimum=60
+	// +kubebuilder:validation:Maximum=86400
+	BootTimeoutSeconds *int32 `json:"bootTimeoutSeconds,omitempty"`
 
 	// platform says where the machine lives.
 	// +required

@@ -408,6 +408,11 @@ func (in *IngotMachineSpec) DeepCopyInto(out *IngotMachineSpec) {
 	}
 	in.TrustedBoot.DeepCopyInto(&out.TrustedBoot)
 	in.PowerOff.DeepCopyInto(&out.PowerOff)
+	if in.BootTimeoutSeconds != nil {
+		in, out := &in.BootTimeoutSeconds, &out.BootTimeoutSeconds
+		*out = new(int32)
+		**out = **in
+	}
 	in.Platform.DeepCopyInto(&out.Platform)
 }
 

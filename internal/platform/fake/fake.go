@@ -102,6 +102,7 @@ type fault struct {
 var (
 	_ platform.Platform          = (*Platform)(nil)
 	_ platform.BootstrapScrubber = (*Platform)(nil)
+	_ platform.PowerCycler       = (*Platform)(nil)
 )
 
 // New returns an empty endpoint.

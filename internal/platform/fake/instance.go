@@ -191,6 +191,42 @@ func (p *Platform) ScrubBootstrap(ctx context.Context, id platform.Identity) err
 	})
 }
 
+// SwitchOff implements platform.PowerCycler.
+func (p *Platform) SwitchOff(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+	return p.switchPower(ctx, "SwitchOff", id, func(i *instance) error {
+		if !i.running {
+			return nil
+		}
+		return p.effect(PowerOff, func() { i.running = false })
+	})
+}
+
+// SwitchOn implements platform.PowerCycler.
+func (p *Platform) SwitchOn(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+	return p.switchPower(ctx, "SwitchOn", id, func(i *instance) error {
+		if i.running {
+			return nil
+		}
+		return p.effect(Start, func() { i.running = true; i.starts++ })
+	})
+}
+
+// switchPower runs fn on an instance that was started before.
+func (p *Platform) switchPower(ctx context.Context, method string, id platform.Identity, fn func(*instance) error) (platform.Observation, error) {
+	var o platform.Observation
+	err := p.onInstance(ctx, method, id, func() error {
+		i := p.instances[id.UUID]
+		if i != nil && i.starts > 0 {
+			if err := fn(i); err != nil {
+				return err
+			}
+		}
+		o = i.observe()
+		return nil
+	})
+	return o, err
+}
+
 // onInstance runs fn on an instance that is ours or not there, and tells the listeners.
 func (p *Platform) onInstance(ctx context.Context, method string, id platform.Identity, fn func() error) error {
 	changed := false

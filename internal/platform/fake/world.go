@@ -21,7 +21,7 @@ type Instance struct {
 	Name string
 	// Disks are the names of the further disks that are there, in the order in which they were made.
 	Disks []string
-	// Starts is how often the instance was started. More than one breaks the contract.
+	// Starts is how often the instance was started. More than one breaks the contract, except by SwitchOn.
 	Starts int
 	// Running is whether it runs.
 	Running bool

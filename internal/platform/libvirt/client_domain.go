@@ -138,6 +138,14 @@ func (c *client) startPaused(ctx context.Context, id string) error {
 	})
 }
 
+// startAgain starts QEMU and lets the guest run.
+func (c *client) startAgain(ctx context.Context, id string) error {
+	return c.withDomain(ctx, "start", id, func(l *libvirt.Libvirt, d libvirt.Domain) error {
+		_, err := l.DomainCreateWithFlags(d, 0)
+		return err
+	})
+}
+
 // resume lets the guest of a paused domain run.
 func (c *client) resume(ctx context.Context, id string) error {
 	return c.withDomain(ctx, "resume", id, func(l *libvirt.Libvirt, d libvirt.Domain) error {

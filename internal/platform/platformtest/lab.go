@@ -119,6 +119,8 @@ func Run(t *testing.T, lab Lab) {
 		{"ShutDown", "a guest that has its time can end its work; one that does not end is switched off", testShutDown},
 		{"ShutDownObeyed", "a guest that obeys is not made to wait", testShutDownObeyed},
 		{"ShutDownInterrupted", "asking is no reason for an instance to stay", testShutDownInterrupted},
+		{"PowerCycle", "a guest that hangs is switched off and on, and loses nothing by it", testPowerCycle},
+		{"PowerCycleInterrupted", "each half of a power cycle is done once, whenever the manager is killed", testPowerCycleInterrupted},
 		{"Disks", "a machine has the disks that it was declared with, once, and they go with it", testDisks},
 		{"Interfaces", "a machine has the interfaces that it was declared with, in order", testInterfaces},
 		{"HardwareRefusals", "hardware that cannot be is refused before anything is made, and never replaced by something similar", testHardwareRefusals},

@@ -55,6 +55,9 @@ func guard(inner Session, g *gate) Session {
 	if scrubber, can := platform.As[platform.BootstrapScrubber](inner); can {
 		outer = &scrubGate{wrapped: wrapped{outer}, scrubber: scrubber, call: g.call}
 	}
+	if cycler, can := platform.As[platform.PowerCycler](inner); can {
+		outer = &powerGate{wrapped: wrapped{outer}, cycler: cycler, call: g.call}
+	}
 	if reader, can := platform.As[platform.ConsoleReader](inner); can {
 		outer = &consoleGate{wrapped: wrapped{outer}, reader: reader, call: g.call}
 	}
@@ -156,6 +159,32 @@ func (m *scrubGate) ScrubBootstrap(ctx context.Context, id platform.Identity) (e
 	}
 	defer end(&err)
 	return m.scrubber.ScrubBootstrap(ctx, id)
+}
+
+type powerGate struct {
+	wrapped
+	cycler platform.PowerCycler
+	call   call
+}
+
+// SwitchOff implements platform.PowerCycler.
+func (m *powerGate) SwitchOff(ctx context.Context, id platform.Identity) (seen platform.Observation, err error) {
+	ctx, end, err := m.call(ctx, "SwitchOff")
+	if err != nil {
+		return seen, err
+	}
+	defer end(&err)
+	return m.cycler.SwitchOff(ctx, id)
+}
+
+// SwitchOn implements platform.PowerCycler.
+func (m *powerGate) SwitchOn(ctx context.Context, id platform.Identity) (seen platform.Observation, err error) {
+	ctx, end, err := m.call(ctx, "SwitchOn")
+	if err != nil {
+		return seen, err
+	}
+	defer end(&err)
+	return m.cycler.SwitchOn(ctx, id)
 }
 
 type consoleGate struct {

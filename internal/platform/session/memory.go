@@ -58,6 +58,13 @@ type scrubbingMemory struct {
 	scrubber platform.BootstrapScrubber
 }
 
+// switchingMemory is memory around a session that can switch instances off and on.
+type switchingMemory struct {
+	Session
+	memory *memory
+	cycler platform.PowerCycler
+}
+
 // remember puts memory around a session. tell is told of every event, once memory has taken it.
 func remember(clk clock.PassiveClock, tell func(platform.Event), open func(events func(platform.Event)) (Session, error)) (Session, error) {
 	m := &memory{clock: clk, tell: tell, seen: map[string]*sight{}}
@@ -69,10 +76,14 @@ func remember(clk clock.PassiveClock, tell func(platform.Event), open func(event
 		return nil, err
 	}
 	m.Session = inner
+	var outer Session = m
 	if scrubber, can := platform.As[platform.BootstrapScrubber](inner); can {
-		return scrubbingMemory{memory: m, scrubber: scrubber}, nil
+		outer = scrubbingMemory{memory: m, scrubber: scrubber}
 	}
-	return m, nil
+	if cycler, can := platform.As[platform.PowerCycler](inner); can {
+		outer = switchingMemory{Session: outer, memory: m, cycler: cycler}
+	}
+	return outer, nil
 }
 
 // Unwrap implements platform.Wrapper.
@@ -163,6 +174,21 @@ func (m scrubbingMemory) ScrubBootstrap(ctx context.Context, id platform.Identit
 		s.observed.BootstrapPresent = false
 	}
 	return err
+}
+
+// Unwrap implements platform.Wrapper.
+func (m switchingMemory) Unwrap() platform.Platform { return m.Session }
+
+// SwitchOff implements platform.PowerCycler.
+func (m switchingMemory) SwitchOff(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+	defer m.memory.forget(id)
+	return m.cycler.SwitchOff(ctx, id)
+}
+
+// SwitchOn implements platform.PowerCycler.
+func (m switchingMemory) SwitchOn(ctx context.Context, id platform.Identity) (platform.Observation, error) {
+	defer m.memory.forget(id)
+	return m.cycler.SwitchOn(ctx, id)
 }
 
 func (m *memory) forget(id platform.Identity) {

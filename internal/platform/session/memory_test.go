@@ -151,7 +151,9 @@ func TestWhateverHappensIsLookedAt(t *testing.T) {
 			p.looked.scrubFails = true
 			_ = must[platform.BootstrapScrubber](p).ScrubBootstrap(p.Context(), p.id)
 		},
-		"an hour passes": func(p *place) { p.clock.SetTime(p.clock.Now().Add(time.Hour)) },
+		"we switch it off":             func(p *place) { _, _ = must[platform.PowerCycler](p).SwitchOff(p.Context(), p.id) },
+		"we switch it on, and it runs": func(p *place) { _, _ = must[platform.PowerCycler](p).SwitchOn(p.Context(), p.id) },
+		"an hour passes":               func(p *place) { p.clock.SetTime(p.clock.Now().Add(time.Hour)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t, nil)
@@ -293,6 +295,9 @@ func TestTheWrapperClaimsNoCapability(t *testing.T) {
 	}
 	if _, can := platform.As[platform.BootstrapScrubber](p); can {
 		t.Error("a platform that cannot scrub seems to be able to")
+	}
+	if _, can := platform.As[platform.PowerCycler](p); can {
+		t.Error("a platform that cannot switch seems to be able to")
 	}
 }
 
