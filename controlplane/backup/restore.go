@@ -18,6 +18,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -38,6 +39,8 @@ type RestoreRequest struct {
 	Snapshot string
 	// Canary is a key that must be in it, empty for none.
 	Canary string
+	// Upload is whether the manager itself takes it to the Machine. Otherwise the Machine fetches it.
+	Upload bool `json:",omitempty"`
 }
 
 // check keeps namespaces apart where not the credentials of one of them decide what may be read.
@@ -57,10 +60,12 @@ func (r RestoreRequest) mark() [sha256.Size]byte {
 	return sha256.Sum256(content)
 }
 
-// Restored is a snapshot that was restored, and that a Machine can fetch.
+// Restored is a snapshot that was restored, and that a Machine can fetch, or that can be taken to it.
 type Restored struct {
-	// Restore says where the files are. It is secret.
+	// Restore says where the files are, for a Machine that fetches them. It is secret.
 	Restore osfamily.Restore
+	// Open opens what was restored as a snapshot in its turn, to be taken to a Machine; nil where that fetches it.
+	Open func() (io.ReadCloser, error)
 }
 
 func (Restored) state() {}
@@ -95,6 +100,9 @@ type Restorer struct {
 // NewRestorer makes a Restorer, whose jobs end with the context, and removes what killed ones have left.
 func NewRestorer(ctx context.Context, options RestoreOptions) (*Restorer, error) {
 	r := &Restorer{options: options, base: strings.TrimSuffix(options.URL, "/")}
+	if err := r.tidy(); err != nil {
+		return nil, err
+	}
 	if options.URL != "" {
 		if err := r.prepare(); err != nil {
 			return nil, err
@@ -108,6 +116,14 @@ func NewRestorer(ctx context.Context, options RestoreOptions) (*Restorer, error)
 	return r, err
 }
 
+// tidy removes what killed ones have left.
+func (r *Restorer) tidy() error {
+	if err := sweep(r.options.Dir); err != nil {
+		return fmt.Errorf("removing what killed restores left in %s: %w", r.options.Dir, err)
+	}
+	return r.removeBroken()
+}
+
 // prepare makes ready what a Machine can fetch from.
 func (r *Restorer) prepare() error {
 	u, err := url.Parse(r.options.URL)
@@ -116,12 +132,6 @@ func (r *Restorer) prepare() error {
 	}
 	if err := os.MkdirAll(r.options.Dir, 0o700); err != nil {
 		return fmt.Errorf("making the folder for what is restored: %w", err)
-	}
-	if err := sweep(r.options.Dir); err != nil {
-		return fmt.Errorf("removing what killed restores left in %s: %w", r.options.Dir, err)
-	}
-	if err := r.removeBroken(); err != nil {
-		return err
 	}
 	r.identity = &shown{file: filepath.Join(r.options.Dir, identityFile), host: u.Hostname(), clock: r.options.Clock}
 	_, err = r.identity.now()
@@ -137,7 +147,7 @@ func (r *Restorer) Forget(key types.NamespacedName) error {
 // restore restores a snapshot, unless that was done.
 func (r *Restorer) restore(ctx context.Context, request RestoreRequest, report func(Running)) (State, error) {
 	report(Running{Phase: Looking})
-	if r.base == "" {
+	if r.base == "" && !request.Upload {
 		return nil, errors.New("there is nowhere for Machines to fetch what is restored: start the manager with --restore-url, the https address under which they reach its --restore-bind-address")
 	}
 	mark := request.mark()
@@ -147,7 +157,7 @@ func (r *Restorer) restore(ctx context.Context, request RestoreRequest, report f
 	}
 	for token, k := range kept {
 		if k.Mark == hex.EncodeToString(mark[:]) {
-			return r.tell(token, k)
+			return r.tell(request, token, k)
 		}
 	}
 	if err := r.remove(request.ControlPlane); err != nil {
@@ -161,7 +171,7 @@ func (r *Restorer) restore(ctx context.Context, request RestoreRequest, report f
 	if err = errors.Join(err, folder.remove()); err != nil {
 		return nil, err
 	}
-	return r.tell(token, k)
+	return r.tell(request, token, k)
 }
 
 // make fetches, restores, and lays out.
@@ -247,6 +257,9 @@ func (r *Restorer) kept() (map[string]keptRestore, error) {
 // removeBroken removes what cannot be read, when nobody else is at it.
 func (r *Restorer) removeBroken() error {
 	entries, err := os.ReadDir(r.options.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	errs := []error{err}
 	for _, e := range entries {
 		if !isToken(e.Name()) {
@@ -297,8 +310,17 @@ func hushed(err error) error {
 	}
 }
 
-// tell says where a Machine fetches the files.
-func (r *Restorer) tell(token string, k keptRestore) (State, error) {
+// tell says where a Machine fetches the files, or where they are for whoever takes them to it.
+func (r *Restorer) tell(request RestoreRequest, token string, k keptRestore) (State, error) {
+	if request.Upload {
+		i := slices.IndexFunc(k.Files, func(f keptFile) bool { return f.Path == databaseFile })
+		if i < 0 {
+			return nil, errors.New("what was restored has no database")
+		}
+		return Restored{Open: func() (io.ReadCloser, error) {
+			return openSnapshot(filepath.Join(r.options.Dir, token, databaseFile), k.Files[i].SHA512)
+		}}, nil
+	}
 	id, err := r.identity.now()
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@
 package backup_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha512"
 	"crypto/tls"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/etcdutl/v3/snapshot"
+	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -298,6 +301,101 @@ func TestRestoreRealEtcd(t *testing.T) {
 			t.Errorf("the old one is shown: %v", err)
 		}
 	})
+}
+
+// What is taken to a Machine is a snapshot in its turn. Whoever restores it checks its sum, and nothing that watched before misses
+// anything. Nobody needs to be reached for that.
+func TestUpload(t *testing.T) {
+	source, client := startEtcd(t)
+	if _, err := client.Put(t.Context(), backup.KubeadmCanary, "value"); err != nil {
+		t.Fatal(err)
+	}
+	stored := t.TempDir()
+	m := takeSnapshot(t, source, stored)
+	lost, err := client.Put(t.Context(), "/registry/secrets/lost", "written after the snapshot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRestoring(t, stored)
+	request := backup.RestoreRequest{ControlPlane: demo, Snapshot: m.Name, Canary: backup.KubeadmCanary, Upload: true}
+	var restored backup.Restored
+	var first []byte
+	for range 2 { // a manager that knows nothing of it has the same
+		r.stop()
+		r.options.URL = ""
+		r.begin()
+		state := r.await(request)
+		restored, _ = state.(backup.Restored)
+		if restored.Open == nil {
+			t.Fatalf("%+v", state)
+		}
+		file, err := restored.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(file)
+		if err = errors.Join(err, file.Close(), etcd.Check(bytes.NewReader(content))); err != nil {
+			t.Fatal(err)
+		}
+		if first != nil && !bytes.Equal(first, content) {
+			t.Error("it is another one after a restart")
+		}
+		first = content
+	}
+	file := filepath.Join(t.TempDir(), "snapshot.db")
+	if err := os.WriteFile(file, first, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	began := newMember(t, "first", t.TempDir())
+	err = snapshot.NewV3(zap.NewNop()).Restore(snapshot.RestoreConfig{
+		SnapshotPath: file, Name: "first", OutputDataDir: began.dir, PeerURLs: []string{began.peers}, InitialCluster: "first=" + began.peers, InitialClusterToken: "other",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began.run("new", "first="+began.peers)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	got, err := began.client.Get(ctx, backup.KubeadmCanary)
+	if err != nil || len(got.Kvs) != 1 || got.Header.Revision <= lost.Header.Revision {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	watch := <-began.client.Watch(ctx, "/registry/", clientv3.WithPrefix(), clientv3.WithRev(lost.Header.Revision))
+	if watch.CompactRevision == 0 {
+		t.Errorf("whoever watches from before the loss is not sent to begin anew: %+v", watch)
+	}
+	spoil(t, r.options.Dir)
+	spoiled, err := restored.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = spoiled.Close() }()
+	if content, err := io.ReadAll(spoiled); err == nil || len(content) >= len(first) {
+		t.Errorf("of a database with one bit that has turned %d bytes are a snapshot: %v", len(content), err)
+	}
+	if err := r.Forget(demo); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := restored.Open(); err == nil || strings.Contains(err.Error(), r.options.Dir) {
+		t.Errorf("what was forgotten is opened, or its place is told: %v", err)
+	}
+}
+
+// spoil turns one bit of the database that was restored.
+func spoil(t *testing.T, dir string) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "*", "member", "snap", "db"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	content, err := os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := os.WriteFile(found[0], content, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // What cannot be restored is said, with what to do, and leaves nothing.

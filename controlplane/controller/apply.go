@@ -50,7 +50,7 @@ func (r *Reconciler) carryOut(ctx context.Context, s *snapshot, step plan.Step) 
 		return r.recordRemediation(ctx, s, step)
 	case plan.DeleteLeftover:
 		return r.deleteLeftover(ctx, s, step)
-	case plan.ClaimFounding, plan.FoundEtcd, plan.RecordFounding:
+	case plan.ClaimFounding, plan.FoundEtcd, plan.RestoreEtcd, plan.RecordFounding:
 		return r.found(ctx, s, step)
 	case plan.MarkInitialized:
 		return r.markInitialized(ctx, s)

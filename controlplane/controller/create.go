@@ -79,7 +79,9 @@ func (r *Reconciler) createBootstrapConfig(ctx context.Context, s *snapshot, ste
 	config.Spec.Role = step.Role
 	if step.RestoreFrom != "" {
 		metav1.SetMetaDataAnnotation(&config.ObjectMeta, controlplanev1.RestoredFromAnnotation, step.RestoreFrom)
-		config.Spec.RestoreFrom.Name = restoreSecret(s.cluster)
+		if s.driver.OpenFounder == nil {
+			config.Spec.RestoreFrom.Name = restoreSecret(s.cluster)
+		}
 	}
 	return r.Client.Create(ctx, config, fieldOwner)
 }

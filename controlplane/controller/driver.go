@@ -5,6 +5,7 @@ package controller
 
 import (
 	"context"
+	"io"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,7 +27,8 @@ type Driver struct {
 	OpenEtcd EtcdOpener
 	// Way is how members of etcd are reached, in words that end with their Nodes.
 	Way string
-	// OpenFounder gives access to the first Machine, which makes etcd when it is told to; nil where it needs nobody.
+	// OpenFounder gives access to the first Machine, which makes etcd when it is told to, of nothing or of a snapshot; nil where
+	// it needs nobody, and fetches what it is to be restored from.
 	OpenFounder FounderOpener
 	// SelfJoining is whether nodes add their members and get their votes by themselves, see plan.Etcd.
 	SelfJoining bool
@@ -36,8 +38,6 @@ type Driver struct {
 	Canary string
 	// EtcdIsNoPod is whether etcd runs otherwise than as a static Pod. The other components always are static Pods.
 	EtcdIsNoPod bool
-	// RestoreRefusal is why etcd cannot be restored from a snapshot, in words; empty where it can.
-	RestoreRefusal string
 }
 
 // Drivers chooses the Driver of a control plane whose Machines have a config.
@@ -73,6 +73,8 @@ type Founder interface {
 	// Found tells it, and may return before etcd is made. It returns within FoundBound, reaches this machine or none, and one
 	// that has made etcd already is no error and keeps what it has.
 	Found(ctx context.Context) error
+	// Recover tells it to make etcd from a snapshot, and returns within RecoverBound. For the rest it is as Found.
+	Recover(ctx context.Context, snapshot io.Reader) error
 }
 
 // Kubeadm drives nodes that kubeadm makes.

@@ -63,7 +63,7 @@ func done(step plan.Step) (reason, action string) {
 		return "MachineDeleted", "DeleteMachine"
 	case plan.DeleteLeftover:
 		return "LeftoverDeleted", "DeleteLeftover"
-	case plan.ClaimFounding, plan.FoundEtcd, plan.RecordFounding:
+	case plan.ClaimFounding, plan.FoundEtcd, plan.RestoreEtcd, plan.RecordFounding:
 		return founded(step)
 	case plan.MarkInitialized:
 		return "ControlPlaneInitialized", "MarkInitialized"
@@ -101,6 +101,8 @@ func founded(step plan.Step) (reason, action string) {
 		return "EtcdFounderClaimed", "ClaimFounding"
 	case plan.FoundEtcd:
 		return "EtcdFounded", "FoundEtcd"
+	case plan.RestoreEtcd:
+		return "EtcdRestored", "RestoreEtcd"
 	default:
 		return "EtcdFoundingRecorded", "RecordFounding"
 	}
@@ -125,6 +127,8 @@ func (s *snapshot) related(step plan.Step) runtime.Object {
 	case plan.ClaimFounding:
 		name = step.Machine
 	case plan.FoundEtcd:
+		name = step.Machine
+	case plan.RestoreEtcd:
 		name = step.Machine
 	case plan.RecordFounding:
 		name = step.Machine

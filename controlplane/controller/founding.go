@@ -31,8 +31,11 @@ import (
 const (
 	// FoundBound is how long Found of a Founder may take.
 	FoundBound = 10 * time.Second
-	// foundingGrace is how long whoever has claimed a Machine has time to tell it: another manager may be doing so right now.
-	foundingGrace = FoundBound + 5*time.Second
+	// RecoverBound is how long Recover of a Founder may take, which takes a snapshot to the machine.
+	RecoverBound = 5 * time.Minute
+	// foundingGrace is how much more time than it may take whoever has claimed a Machine has to tell it: another manager may be
+	// doing so right now.
+	foundingGrace = 5 * time.Second
 	// foundingPatience is how long a Machine that was told may take to make etcd: it fetches the container image first. One that
 	// restarts meanwhile forgets that it was told.
 	foundingPatience = 10 * time.Minute
@@ -45,6 +48,8 @@ type foundingRecord struct {
 	// Claimed is when it was about to be told, Accepted when it had taken it on; zero where nobody knows that.
 	Claimed  metav1.Time `json:"claimed"`
 	Accepted metav1.Time `json:"accepted,omitzero"`
+	// Snapshot is what it makes etcd from; empty where it begins anew.
+	Snapshot string `json:"snapshot,omitempty"`
 }
 
 // lastFounding is zero where there was none, or where nobody can read what was written down.
@@ -56,7 +61,7 @@ func lastFounding(cp *controlplanev1.IngotControlPlane) foundingRecord {
 
 // gatherFounding asks the first Machine how far it is with making etcd.
 func (r *Reconciler) gatherFounding(ctx context.Context, s *snapshot) (plan.Founding, string) {
-	if s.driver.OpenFounder == nil || s.world.Initialized {
+	if s.driver.OpenFounder == nil || s.world.Initialized && !s.restores() {
 		return plan.FoundingByItself, ""
 	}
 	m := s.firstMachine()
@@ -91,8 +96,10 @@ func (f foundingRecord) isFresh(m *clusterv1.Machine, now time.Time) bool {
 	switch {
 	case f.UID != m.UID:
 		return false
+	case f.Accepted.IsZero() && f.Snapshot != "":
+		return now.Sub(f.Claimed.Time) < RecoverBound+foundingGrace
 	case f.Accepted.IsZero():
-		return now.Sub(f.Claimed.Time) < foundingGrace
+		return now.Sub(f.Claimed.Time) < FoundBound+foundingGrace
 	default:
 		return now.Sub(f.Accepted.Time) < foundingPatience
 	}
@@ -130,6 +137,8 @@ func (r *Reconciler) found(ctx context.Context, s *snapshot, step plan.Step) err
 		return r.claimFounding(ctx, s)
 	case plan.FoundEtcd:
 		return r.foundEtcd(ctx, s)
+	case plan.RestoreEtcd:
+		return r.recoverEtcd(ctx, s)
 	default:
 		return r.recordFounding(ctx, s)
 	}
@@ -142,6 +151,9 @@ func (r *Reconciler) claimFounding(ctx context.Context, s *snapshot) error {
 		return errNoFirst
 	}
 	record := foundingRecord{Machine: m.Name, UID: m.UID, Claimed: metav1.NewTime(r.Clock.Now())}
+	if s.restores() {
+		record.Snapshot = s.cp.Spec.RestoreFrom.Snapshot
+	}
 	return r.writeFounding(ctx, s, record, client.MergeFromWithOptimisticLock{})
 }
 
@@ -164,11 +176,41 @@ func (r *Reconciler) writeFounding(ctx context.Context, s *snapshot, record foun
 
 var errNoFirst = errors.New("there is no first Machine any more")
 
+// claimed is nil where the first Machine is the one that was written down, and is to begin as that says.
+func (s *snapshot) claimed() error {
+	m, record, snapshot := s.firstMachine(), lastFounding(s.cp), ""
+	if s.restores() {
+		snapshot = s.cp.Spec.RestoreFrom.Snapshot
+	}
+	if m == nil || s.founder == nil || record.UID != m.UID || record.Snapshot != snapshot {
+		return errNoFirst
+	}
+	return nil
+}
+
 // foundEtcd tells the Machine, if it is the one that was written down.
 func (r *Reconciler) foundEtcd(ctx context.Context, s *snapshot) error {
-	m := s.firstMachine()
-	if m == nil || s.founder == nil || lastFounding(s.cp).UID != m.UID {
-		return errNoFirst
+	if err := s.claimed(); err != nil {
+		return err
 	}
 	return s.founder.Found(ctx)
 }
+
+// recoverEtcd tells the Machine to make etcd from what was restored.
+func (r *Reconciler) recoverEtcd(ctx context.Context, s *snapshot) error {
+	if err := s.claimed(); err != nil {
+		return err
+	}
+	if s.restored == nil {
+		return errNotRestored
+	}
+	content, err := s.restored()
+	if err != nil {
+		return fmt.Errorf("opening what was restored: %w", err)
+	}
+	defer func() { _ = content.Close() }()
+	return s.founder.Recover(ctx, content)
+}
+
+// errNotRestored means that what was restored is gone since it was seen.
+var errNotRestored = errors.New("what was restored is not there any more")

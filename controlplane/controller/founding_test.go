@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 
+	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	controlplanev1 "github.com/ingot-project/cluster-api-provider-ingot/api/controlplane/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/controller"
 	"github.com/ingot-project/cluster-api-provider-ingot/controlplane/plan"
@@ -24,8 +26,8 @@ import (
 // (controlplane/talos), and all of it together with real members in test/controlplane.
 type founders struct {
 	state plan.Founding
-	// told are the Machines that were told, in order.
-	told []string
+	// told are the Machines that were told, in order, and brought is what each was told to make etcd from.
+	told, brought []string
 	// dies is asked before a Machine is told and after it.
 	dies func(after bool) bool
 	// name is the Machine that was named when it was opened last, addresses are where it is.
@@ -45,11 +47,21 @@ func (f *founders) Look(context.Context) (plan.Founding, string, error) {
 	return f.state, "", nil
 }
 
-func (f *founders) Found(context.Context) error {
+func (f *founders) Found(context.Context) error { return f.tell("") }
+
+func (f *founders) Recover(_ context.Context, snapshot io.Reader) error {
+	content, err := io.ReadAll(snapshot)
+	if err != nil {
+		return err
+	}
+	return f.tell(string(content))
+}
+
+func (f *founders) tell(snapshot string) error {
 	if f.dies != nil && f.dies(false) {
 		return builder.ErrKilled
 	}
-	f.told = append(f.told, f.name)
+	f.told, f.brought = append(f.told, f.name), append(f.brought, snapshot)
 	if f.dies != nil && f.dies(true) {
 		return builder.ErrKilled
 	}
@@ -58,13 +70,14 @@ func (f *founders) Found(context.Context) error {
 
 func foundingStories() map[string]func(*story) {
 	stories := map[string]func(*story){
-		"the first Machine is told once to make etcd, when it waits for it":    tellsFirstMachine,
-		"of two managers one tells the first Machine":                          tellsOnceInRace,
-		"a first Machine that was lost is followed by another, which is told":  tellsTheNextFirst,
-		"one that was told and has forgotten it is told again, but not soon":   tellsAgain,
-		"where etcd is no Pod, no Machine waits for its Pod":                   gatesWithoutEtcd,
-		"a restore that nobody can do is refused before a Machine is made":     refusesRestore,
-		"beside a Machine that was told, another first one is told for itself": claimsByIdentity,
+		"the first Machine is told once to make etcd, when it waits for it":     tellsFirstMachine,
+		"of two managers one tells the first Machine":                           tellsOnceInRace,
+		"a first Machine that was lost is followed by another, which is told":   tellsTheNextFirst,
+		"one that was told and has forgotten it is told again, but not soon":    tellsAgain,
+		"where etcd is no Pod, no Machine waits for its Pod":                    gatesWithoutEtcd,
+		"a first Machine is told to make etcd from a snapshot, and once":        tellsRestore,
+		"a manager that was killed while it brought a snapshot brings it again": tellsRestoreAgain,
+		"beside a Machine that was told, another first one is told for itself":  claimsByIdentity,
 	}
 	for n := 1; n <= 4; n++ {
 		for _, lost := range []bool{false, true} {
@@ -253,15 +266,68 @@ func gatesWithoutEtcd(s *story) {
 	}
 }
 
-func refusesRestore(s *story) {
-	s.driver.RestoreRefusal = "it cannot be done"
-	s.begin(func(cp *controlplanev1.IngotControlPlane) { cp.Spec.RestoreFrom.Snapshot = "snapshot-1" })
-	s.provisionInfrastructure()
+// loseAllTold has every Machine of a control plane be gone whose first Machine was told to make etcd, and asks for a snapshot.
+func (s *story) loseAllTold() *founders {
+	s.Helper()
+	f, m := s.beginFounding()
+	f.state = plan.FoundingWanted
 	s.settle()
-	if n := len(s.machines()); n != 0 {
-		s.Errorf("%d Machines were made", n)
+	s.expectTold(f, m.Name)
+	f.state = plan.FoundingDone
+	s.workload.answer()
+	s.settle()
+	s.loseMachine(m)
+	s.workload.fallSilent()
+	s.etcd.members = nil
+	f.state, f.told, f.brought = plan.FoundingWaits, nil, nil
+	patch(s, s.controlPlane(), func(cp *controlplanev1.IngotControlPlane) { cp.Spec.RestoreFrom.Snapshot = lastSnapshot })
+	s.settle()
+	return f
+}
+
+func tellsRestore(s *story) {
+	f := s.loseAllTold()
+	m := s.onlyMachine()
+	config, _ := get(s, m.Name, &bootstrapv1.IngotConfig{})
+	if _, told := s.restoreSecret(); told || config.Spec.RestoreFrom.Name != "" || m.Annotations[controlplanev1.RestoredFromAnnotation] != lastSnapshot {
+		s.Errorf("the Machine is to fetch something: %t, %+v, %v", told, config.Spec.RestoreFrom, m.Annotations)
 	}
-	if message := s.expectCondition(controlplanev1.ScalingUpCondition, metav1.ConditionTrue, controlplanev1.RestoreFailedReason); !strings.Contains(message, "it cannot be done") {
-		s.Errorf("the message is: %s", message)
+	s.expectTold(f)
+	f.state = plan.FoundingWanted
+	s.settle()
+	s.expectTold(f, m.Name)
+	if !slices.Equal(f.brought, []string{"restored " + lastSnapshot}) {
+		s.Errorf("it was told to make etcd from %q", f.brought)
+	}
+	s.expectQuiet()
+	f.state = plan.FoundingDone
+	s.adoptByMachine(m)
+	s.workload.answer()
+	s.settle()
+	if s.controlPlane().Annotations[controlplanev1.RestoredFromAnnotation] != lastSnapshot || len(s.restores.Asked()) > 0 {
+		s.Errorf("the restore does not end: %v, %+v", s.controlPlane().Annotations, s.restores.Asked())
+	}
+	f.state = plan.FoundingWanted // its disk was lost
+	s.clock.SetTime(s.clock.Now().Add(time.Hour))
+	s.settle()
+	s.expectTold(f, m.Name)
+}
+
+func tellsRestoreAgain(s *story) {
+	f := s.loseAllTold()
+	m := s.onlyMachine()
+	f.state = plan.FoundingWanted
+	f.dies = func(after bool) bool { return !after }
+	_, _ = s.pass()
+	_, _ = s.pass()
+	f.dies = nil
+	s.restart()
+	s.settle()
+	s.expectTold(f) // another manager may still be bringing it
+	s.clock.SetTime(s.clock.Now().Add(controller.RecoverBound + time.Minute))
+	s.settle()
+	s.expectTold(f, m.Name)
+	if !slices.Equal(f.brought, []string{"restored " + lastSnapshot}) {
+		s.Errorf("it was told to make etcd from %q", f.brought)
 	}
 }

@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -59,6 +60,8 @@ type snapshot struct {
 	// etcd is nil where nobody speaks to it, as is founder.
 	etcd    Etcd
 	founder Founder
+	// restored opens what was restored, nil where the first Machine fetches it or where there is none.
+	restored func() (io.ReadCloser, error)
 	// components is what runs the control plane on each Node.
 	components components
 

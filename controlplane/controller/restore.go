@@ -41,13 +41,12 @@ func (s *snapshot) restores() bool {
 // restoreSecret is the name of the Secret with what the first Machine fetches.
 func restoreSecret(cluster *clusterv1.Cluster) string { return cluster.Name + "-restore" }
 
-// gatherRestore says how far the data of the snapshot is that the spec names. With a Machine there is nothing to prepare.
+// gatherRestore says how far the data of the snapshot is that the spec names. With a Machine there is nothing to prepare, unless it
+// is told what to make etcd from.
 func (r *Reconciler) gatherRestore(ctx context.Context, s *snapshot) (plan.Restore, string) {
-	if r.Restores == nil || !s.restores() || len(s.machines) > 0 || s.world.Deleting {
+	told := s.driver.OpenFounder != nil
+	if r.Restores == nil || !s.restores() || len(s.machines) > 0 && !told || s.world.Deleting {
 		return plan.RestoreNone, ""
-	}
-	if s.driver.RestoreRefusal != "" {
-		return plan.RestoreFailed, s.driver.RestoreRefusal
 	}
 	request, err := r.restoreRequest(ctx, s)
 	if err != nil {
@@ -60,7 +59,8 @@ func (r *Reconciler) gatherRestore(ctx context.Context, s *snapshot) (plan.Resto
 		ctrl.LoggerFrom(ctx).Info("A snapshot could not be restored", "snapshot", request.Snapshot, "phase", state.Phase, "again", state.RetryAt, "cause", state.Err.Error())
 		return plan.RestoreFailed, fmt.Sprintf("%s: %s", state.Phase, state.Err)
 	case backup.Restored:
-		if r.restoreIsTold(ctx, s, state) {
+		s.restored = state.Open
+		if told && state.Open != nil || !told && r.restoreIsTold(ctx, s, state) {
 			return plan.RestoreReady, ""
 		}
 	}
@@ -84,10 +84,11 @@ func (r *Reconciler) restoreRequest(ctx context.Context, s *snapshot) (backup.Re
 		ControlPlane: client.ObjectKeyFromObject(s.cp),
 		Location:     location, Snapshot: s.cp.Spec.RestoreFrom.Snapshot,
 		Canary: s.driver.Canary,
+		Upload: s.driver.OpenFounder != nil,
 	}, err
 }
 
-// prepareRestore starts a restore, or writes down where the first Machine fetches what was restored.
+// prepareRestore starts a restore, or writes down where the first Machine fetches what was restored, unless it is taken there.
 func (r *Reconciler) prepareRestore(ctx context.Context, s *snapshot) error {
 	request, err := r.restoreRequest(ctx, s)
 	if err != nil {
@@ -96,6 +97,10 @@ func (r *Reconciler) prepareRestore(ctx context.Context, s *snapshot) error {
 	restored, is := r.Restores.Ensure(request.ControlPlane, request).(backup.Restored)
 	if !is {
 		return nil // the next look tells how far it is
+	}
+	if request.Upload {
+		s.world.Restore, s.restored = plan.RestoreReady, restored.Open
+		return nil
 	}
 	content, err := restored.Restore.Encode()
 	if err != nil {

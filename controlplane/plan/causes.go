@@ -62,7 +62,7 @@ func Explain(w World, step Step) (Cause, []string) {
 		return CauseRestore, []string{"it was restored, and the others look for it before they join"}
 	case DeleteLeftover:
 		return CauseLeftover, []string{"making the Machine was interrupted, and it is not wanted any more"}
-	case ClaimFounding, FoundEtcd, RecordFounding:
+	case ClaimFounding, FoundEtcd, RestoreEtcd, RecordFounding:
 		return CauseBegin, []string{"it waits to be told, and there is no etcd yet"}
 	case MarkInitialized:
 		return CauseBegin, []string{"the API server answers"}

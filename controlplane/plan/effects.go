@@ -66,7 +66,7 @@ func (c *course) carryOut(step Step) {
 		c.change(s.Name, func(m *Machine) { m.Deleting = true })
 	case ReleaseMachine:
 		c.Machines = filter(c.Machines, func(m Machine) bool { return m.Name != s.Name })
-	case FoundEtcd:
+	case FoundEtcd, RestoreEtcd:
 		c.Founding, c.FoundingMessage = FoundingTold, ""
 	case MarkInitialized:
 		c.Initialized = true
@@ -118,7 +118,7 @@ func (c *course) foundEtcd() {
 	}
 	m := &c.Machines[0]
 	m.Node, m.KubeletVersion = m.nodeName(), cmp.Or(m.KubeletVersion, m.Version)
-	c.Etcd = Etcd{Members: []Member{{ID: m.Name, Name: m.Node, Healthy: true, Leader: true, Misplaced: m.RestoredFrom != ""}}}
+	c.Etcd = Etcd{Members: []Member{{ID: m.Name, Name: m.Node, Healthy: true, Leader: true, Misplaced: m.RestoredFrom != "" && c.Founding == FoundingByItself}}}
 }
 
 // advance lets what is under way end well, and returns what that was.

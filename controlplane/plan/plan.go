@@ -177,10 +177,18 @@ func (p *Plan) planBooting(w World) {
 }
 
 // planFounding has the first Machine make etcd, where it has to be told, and waits for the API server. Two that are told make two
-// clusters, so the one that may be told is written down before. Whoever is to be restored makes none of its own.
+// clusters, so the one that may be told is written down before. Whoever is to be restored makes it from the snapshot, and never
+// an empty one.
 func (p *Plan) planFounding(w World, m Machine) {
-	if w.Founding == FoundingWanted && !w.restores() {
+	switch {
+	case w.Founding != FoundingWanted:
+	case !w.restores():
 		p.do(ClaimFounding{Machine: m.Name}, FoundEtcd{Machine: m.Name}, RecordFounding{Machine: m.Name})
+		return
+	case p.restorePrepared(w):
+		p.do(ClaimFounding{Machine: m.Name}, RestoreEtcd{Machine: m.Name, Snapshot: w.Desired.RestoreFrom}, RecordFounding{Machine: m.Name})
+		return
+	default:
 		return
 	}
 	hint := ""

@@ -31,13 +31,22 @@ func (p *Plan) planRestore(w World, mayCreate bool) {
 		p.hold(controlplanev1.WaitingForMachinesReason, "etcd is restored from snapshot %s when the Machines are gone: %s; their Deleting conditions say what they wait for", w.Desired.RestoreFrom, enumerate(names(old)))
 	case len(w.Machines) > 0:
 		p.planBooting(w)
-	case w.Restore == RestoreFailed:
-		p.hold(controlplanev1.RestoreFailedReason, "snapshot %s could not be restored: %s", w.Desired.RestoreFrom, w.RestoreMessage)
-	case w.Restore == RestoreRunning:
-		p.hold(controlplanev1.RestoringReason, "snapshot %s is made ready for the first Machine: %s", w.Desired.RestoreFrom, w.RestoreMessage)
-	case w.Restore == RestoreNone:
-		p.do(PrepareRestore{Snapshot: w.Desired.RestoreFrom})
-	case mayCreate:
+	case p.restorePrepared(w) && mayCreate:
 		p.planMachine(w, bootstrapv1.RoleInit)
 	}
+}
+
+// restorePrepared is whether what was restored is ready for the first Machine. Otherwise it sees to that.
+func (p *Plan) restorePrepared(w World) bool {
+	switch w.Restore {
+	case RestoreReady:
+		return true
+	case RestoreFailed:
+		p.hold(controlplanev1.RestoreFailedReason, "snapshot %s could not be restored: %s", w.Desired.RestoreFrom, w.RestoreMessage)
+	case RestoreRunning:
+		p.hold(controlplanev1.RestoringReason, "snapshot %s is made ready for the first Machine: %s", w.Desired.RestoreFrom, w.RestoreMessage)
+	case RestoreNone:
+		p.do(PrepareRestore{Snapshot: w.Desired.RestoreFrom})
+	}
+	return false
 }

@@ -89,6 +89,12 @@ type FoundEtcd struct {
 	Machine string `json:"machine"`
 }
 
+// RestoreEtcd tells a Machine to make etcd from a snapshot that was prepared.
+type RestoreEtcd struct {
+	Machine  string `json:"machine"`
+	Snapshot string `json:"snapshot"`
+}
+
 // RecordFounding writes down that a Machine has taken it on.
 type RecordFounding struct {
 	Machine string `json:"machine"`
@@ -155,6 +161,7 @@ func (RecordRemediation) step()     {}
 func (DeleteLeftover) step()        {}
 func (ClaimFounding) step()         {}
 func (FoundEtcd) step()             {}
+func (RestoreEtcd) step()           {}
 func (RecordFounding) step()        {}
 func (MarkInitialized) step()       {}
 func (RemoveFinalizer) step()       {}
@@ -208,6 +215,10 @@ func (s ClaimFounding) String() string {
 	return "record that machine " + s.Machine + " is the one that makes etcd"
 }
 func (s FoundEtcd) String() string { return "tell machine " + s.Machine + " to make etcd" }
+func (s RestoreEtcd) String() string {
+	return "tell machine " + s.Machine + " to make etcd from snapshot " + s.Snapshot
+}
+
 func (s RecordFounding) String() string {
 	return "record that machine " + s.Machine + " makes etcd"
 }

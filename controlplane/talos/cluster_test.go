@@ -4,17 +4,20 @@
 package talos_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -213,6 +216,87 @@ func TestFound(t *testing.T) {
 	silent.Nodes = []talos.Node{{Name: "first", Addresses: []string{"127.0.0.254"}}}
 	if state, message, err := silent.Look(t.Context()); state != plan.FoundingWaits || message == "" || err == nil {
 		t.Errorf("of a machine that nobody reaches it is said %q, %q, %v", state, message, err)
+	}
+}
+
+// All machines are lost, and a new one makes etcd from the last snapshot: once, however often it is told, and from nothing
+// that is not whole.
+func TestRecover(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.boot("a")
+	l.found("a")
+	l.boot("b")
+	l.until("b joins", etcdtest.Whole(2))
+	l.Put(t, "canary", "sings")
+	taken := &etcdtest.Sink{}
+	if _, err := l.admin().Snapshot(t.Context(), taken); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range l.hosts {
+		h.Lose()
+	}
+	l.nodes = nil
+	next := l.boot("c")
+	m := l.machine("c")
+	if err := m.Recover(t.Context(), io.MultiReader(bytes.NewReader(taken.Bytes()[:taken.Len()/2]), iotest.ErrReader(errors.New("the manager is killed")))); err == nil || next.Asked.Load() != 0 {
+		t.Fatalf("a snapshot that breaks off: %v, and the machine was told %d times", err, next.Asked.Load())
+	}
+	if state, _, err := m.Look(t.Context()); state != plan.FoundingWanted || err != nil {
+		t.Fatalf("after that it says %q, %v", state, err)
+	}
+	mistaken := l.machine("c")
+	mistaken.Nodes = []talos.Node{{Name: "another", Addresses: l.nodes[0].Addresses}}
+	if err := mistaken.Recover(t.Context(), bytes.NewReader(taken.Bytes())); err == nil || next.Asked.Load() != 0 {
+		t.Errorf("a machine was told what was meant for another: %v", err)
+	}
+	for range 2 {
+		if err := m.Recover(t.Context(), bytes.NewReader(taken.Bytes())); err != nil {
+			t.Fatal(err)
+		}
+		all := l.until("there is one member", etcdtest.Whole(1))
+		if all[0].Name != "c" || all[0].Misplaced {
+			t.Errorf("the member is %+v", all[0])
+		}
+	}
+	if next.Founded.Load() != 1 {
+		t.Errorf("etcd was made %d times", next.Founded.Load())
+	}
+	l.expect(next, "canary", "sings")
+	l.boot("d")
+	l.until("another joins what was restored", etcdtest.Whole(2))
+	l.expect(next, "canary", "sings")
+
+	broken := bytes.Clone(taken.Bytes())
+	broken[len(broken)/2] ^= 1
+	other := newLab(t)
+	other.boot("e")
+	if err := other.machine("e").Recover(t.Context(), bytes.NewReader(broken)); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		state, message, err := other.machine("e").Look(t.Context())
+		if state == plan.FoundingWaits && strings.Contains(message, simulator.Failed) && err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("of a snapshot with one bit that has turned it is said: %q, %q, %v", state, message, err)
+		}
+	}
+}
+
+// expect fails unless a member has a key.
+func (l *lab) expect(h *simulator.LabHost, key, value string) {
+	l.Helper()
+	err := h.Local(func(c *clientv3.Client) error {
+		got, err := c.Get(l.Context(), key)
+		if err == nil && (len(got.Kvs) != 1 || string(got.Kvs[0].Value) != value) {
+			err = fmt.Errorf("%s is %+v", key, got.Kvs)
+		}
+		return err
+	})
+	if err != nil {
+		l.Fatal(err)
 	}
 }
 

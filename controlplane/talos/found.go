@@ -8,8 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
+	"github.com/siderolabs/talos/pkg/machinery/api/common"
 	"github.com/siderolabs/talos/pkg/machinery/api/machine"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -66,6 +68,64 @@ func (m Machine) Found(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Recover has the machine make etcd from a snapshot. It takes the snapshot there first, and tells it over the same connection, so
+// that both reach this machine. Talos takes what was brought last; where there are data of etcd it refuses, which is no
+// error: it was told before.
+func (m Machine) Recover(ctx context.Context, snapshot io.Reader) error {
+	if len(m.Nodes) != 1 {
+		return errOne
+	}
+	err := m.on(ctx, m.Nodes[0], recoverBound, func(ctx context.Context, a *api) error {
+		if err := a.upload(ctx, snapshot); err != nil {
+			return fmt.Errorf("taking the snapshot there: %w", err)
+		}
+		_, err := a.Bootstrap(ctx, &machine.BootstrapRequest{RecoverEtcd: true})
+		if status.Code(err) == codes.AlreadyExists {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("asking machine %s to make etcd from a snapshot: %w", m.Nodes[0].Name, err)
+	}
+	return nil
+}
+
+// upload takes a snapshot to the machine. One that does not come to its end is kept by nobody.
+func (a *api) upload(ctx context.Context, snapshot io.Reader) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := a.EtcdRecover(ctx)
+	if err != nil {
+		return err
+	}
+	for buffer := make([]byte, chunkBytes); ; {
+		n, readErr := snapshot.Read(buffer)
+		if n > 0 {
+			if err := stream.Send(&common.Data{Bytes: buffer[:n]}); errors.Is(err, io.EOF) {
+				break // the machine has ended it, and says why below
+			} else if err != nil {
+				return err
+			}
+		}
+		if errors.Is(readErr, io.EOF) {
+			break
+		}
+		if readErr != nil {
+			return readErr
+		}
+	}
+	_, err = stream.CloseAndRecv()
+	return err
+}
+
+const (
+	// chunkBytes is how much of a snapshot is sent at once.
+	chunkBytes = 64 << 10
+	// recoverBound is how long Recover takes at most, as its port demands.
+	recoverBound = 5 * time.Minute
+)
 
 // foundBound is how long Found takes at most, as its port demands.
 const foundBound = 10 * time.Second

@@ -40,9 +40,8 @@ func Talos(now clock.PassiveClock) controller.Driver {
 		Record: func() client.Object {
 			return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespaceSystem}}
 		},
-		Canary:         "/registry/namespaces/" + metav1.NamespaceSystem,
-		EtcdIsNoPod:    true,
-		RestoreRefusal: "Ingot does not restore the etcd of Talos yet; where all is lost, take the snapshot to a first machine by hand (talosctl bootstrap --recover-from)",
+		Canary:      "/registry/namespaces/" + metav1.NamespaceSystem,
+		EtcdIsNoPod: true,
 	}
 }
 

@@ -47,7 +47,7 @@ type IngotControlPlaneSpec struct {
 	// restoreFrom names a snapshot of etcd that the control plane begins with instead of an empty etcd. On a control plane
 	// that runs already nothing is restored until all of its Machines are being deleted: what they hold is given up then,
 	// and the next first Machine begins with the snapshot. Each snapshot is restored once; the field may stay. The manager
-	// must run with --restore-url.
+	// must run with --restore-url, unless the Machines run Talos.
 	// +optional
 	RestoreFrom RestoreSource `json:"restoreFrom,omitempty,omitzero"`
 }

@@ -32,7 +32,7 @@ func check(report *osfamily.Report, in osfamily.Input, r release) {
 		report.Errorf("spec.joinTimeoutSeconds", "is for kubeadm, which Talos does not run: remove it")
 	}
 	if in.Config.RestoreFrom.Name != "" || in.Restore != nil {
-		report.Errorf("spec.restoreFrom", "Talos fetches no files on first boot: a snapshot of etcd goes to it by its own API, which this version does not do")
+		report.Errorf("spec.restoreFrom", "Talos fetches no files on first boot: name the snapshot in spec.restoreFrom of an IngotControlPlane, which takes it there")
 	}
 	checkArgs(report, "spec.node.kubeletExtraArgs", in.Config.Node.KubeletExtraArgs)
 	for i, arg := range in.Config.Node.KubeletExtraArgs {

@@ -6,5 +6,6 @@
 // test runs behind it (Host) or has run for it (Lab): membership is never made up.
 //
 // It behaves as Talos 1.13 and 1.14 do where the driver depends on it: etcd waits until it is told to make a cluster or finds one to
-// join; whoever has data refuses to be told; a member that leaves ends and loses its data. What no driver calls is not served.
+// join; whoever has data refuses to be told; who is told to recover makes its data from the snapshot that was brought last, and fails
+// where that is none; a member that leaves ends and loses its data. What no driver calls is not served.
 package talos

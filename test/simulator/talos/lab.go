@@ -21,6 +21,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/etcdutl/v3/snapshot"
 	"go.uber.org/zap"
 )
 
@@ -45,7 +46,7 @@ type LabHost struct {
 	lab   *Lab
 	end   context.CancelFunc
 	lost  atomic.Bool
-	tells chan struct{}
+	tells chan []byte
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -55,7 +56,7 @@ type LabHost struct {
 
 // Boot starts a machine at an address of loopback: it waits to be told, or joins a member that serves.
 func (l *Lab) Boot(ctx context.Context, name, ip string) (*LabHost, error) {
-	h := &LabHost{Machine: &Machine{Name: name}, IP: ip, lab: l, state: Preparing, tells: make(chan struct{}, 1)}
+	h := &LabHost{Machine: &Machine{Name: name}, IP: ip, lab: l, state: Preparing, tells: make(chan []byte, 1)}
 	h.Host = h
 	life, end := context.WithCancel(ctx)
 	h.end = end
@@ -78,7 +79,13 @@ func (h *LabHost) live(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-h.tells:
+		case brought := <-h.tells:
+			if brought != nil {
+				if err := h.recover(brought); err != nil {
+					h.fail()
+					return
+				}
+			}
 			h.run(ctx, "new", h.Name+"="+h.peer())
 			return
 		case <-time.After(200 * time.Millisecond):
@@ -89,6 +96,23 @@ func (h *LabHost) live(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// recover makes the data of a member from a snapshot.
+func (h *LabHost) recover(content []byte) error {
+	file := h.data() + ".snapshot"
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		return err
+	}
+	return snapshot.NewV3(zap.NewNop()).Restore(snapshot.RestoreConfig{
+		SnapshotPath: file, Name: h.Name, OutputDataDir: h.data(), PeerURLs: []string{h.peer()}, InitialCluster: h.Name + "=" + h.peer(), InitialClusterToken: "etcd-cluster",
+	})
+}
+
+func (h *LabHost) fail() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.state = Failed
 }
 
 // join adds the member of the machine as a learner.
@@ -204,9 +228,9 @@ func (h *LabHost) HasData() bool {
 }
 
 // Found implements Host.
-func (h *LabHost) Found() error {
+func (h *LabHost) Found(brought []byte) error {
 	select {
-	case h.tells <- struct{}{}:
+	case h.tells <- brought:
 		return nil
 	default:
 		return errors.New("it is being told already")

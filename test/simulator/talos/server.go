@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,8 +49,8 @@ type Host interface {
 	State() string
 	// HasData is whether there is anything where etcd keeps its data.
 	HasData() bool
-	// Found has etcd make a cluster, and returns before it has.
-	Found() error
+	// Found has etcd make a cluster, and returns before it has: of nothing where snapshot is nil, or of what was brought.
+	Found(snapshot []byte) error
 	// Local does something with the machine's own member, Through with any that serves.
 	Local(do func(*clientv3.Client) error) error
 	Through(do func(*clientv3.Client) error) error
@@ -69,6 +70,10 @@ type Machine struct {
 	Founded, Asked atomic.Int32
 
 	server *grpc.Server
+
+	mu sync.Mutex
+	// brought is the snapshot that was brought last, whole; empty where there is none.
+	brought []byte
 }
 
 // Serve serves the API at an address until Stop. authority is that of Talos' API; ip is the address that the machine is known by.
@@ -177,18 +182,42 @@ func (m *Machine) ServiceList(context.Context, *emptypb.Empty) (*machine.Service
 func (m *Machine) Bootstrap(_ context.Context, request *machine.BootstrapRequest) (*machine.BootstrapResponse, error) {
 	m.Asked.Add(1)
 	switch {
-	case request.GetRecoverEtcd():
-		return nil, status.Error(codes.Unimplemented, "the simulator recovers nothing")
 	case m.Host.HasData():
 		return nil, status.Error(codes.AlreadyExists, "etcd data directory is not empty")
 	case m.Host.State() != Preparing:
 		return nil, status.Error(codes.FailedPrecondition, "bootstrap is not available yet")
 	}
-	if err := m.Host.Found(); err != nil {
+	var snapshot []byte
+	if request.GetRecoverEtcd() {
+		m.mu.Lock()
+		snapshot, m.brought = append([]byte{}, m.brought...), nil // it is used once
+		m.mu.Unlock()
+	}
+	if err := m.Host.Found(snapshot); err != nil {
 		return nil, err
 	}
 	m.Founded.Add(1)
 	return &machine.BootstrapResponse{Messages: []*machine.Bootstrap{{}}}, nil
+}
+
+// EtcdRecover implements MachineServiceServer. What comes takes the place of what came before, also where it breaks off.
+func (m *Machine) EtcdRecover(stream grpc.ClientStreamingServer[common.Data, machine.EtcdRecoverResponse]) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.brought = nil
+	var came []byte
+	for {
+		data, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		came = append(came, data.GetBytes()...)
+	}
+	m.brought = came
+	return stream.SendAndClose(&machine.EtcdRecoverResponse{Messages: []*machine.EtcdRecover{{}}})
 }
 
 // EtcdStatus implements MachineServiceServer.
