@@ -339,7 +339,10 @@ func TestReplace(t *testing.T) {
 // TestConformance has this way pass what every way to the members can do.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	etcdtest.Run(t, func(t *testing.T) etcdtest.Lab { return start(t, 3) })
+	etcdtest.Run(t, func(t *testing.T) etcdtest.Lab {
+		t.Helper()
+		return start(t, 3)
+	})
 }
 
 // Way implements etcdtest.Lab.
