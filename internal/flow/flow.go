@@ -78,14 +78,10 @@ func (o Outcome) Message() string { return o.message }
 
 // Result translates the outcome for the queue.
 func (o Outcome) Result() (ctrl.Result, error) {
-	switch o.kind {
-	case fail:
+	if o.err != nil {
 		return ctrl.Result{}, fmt.Errorf("%s: %w", o.reason, o.err)
-	case wait:
-		return ctrl.Result{RequeueAfter: o.after}, nil
-	default:
-		return ctrl.Result{}, nil
 	}
+	return ctrl.Result{RequeueAfter: o.after}, nil
 }
 
 // Phase is one step of a reconciler, with the condition that reports on it.
@@ -97,6 +93,9 @@ type Phase struct {
 	// Gate is a phase that only holds or lets pass: that it lets pass is not recorded, because a later phase says whether
 	// the condition is met.
 	Gate bool
+	// Aside is a phase, the last one, that nothing depends on. Its outcome is recorded, and the pass ends as if it had advanced;
+	// it is looked at again when the phase says.
+	Aside bool
 }
 
 // Run runs phases in order until one does not advance, records each outcome in the target's conditions, and returns the
@@ -108,7 +107,11 @@ func Run(ctx context.Context, target conditions.Setter, phases ...Phase) Outcome
 		if !phase.Gate || !last.Done() {
 			Record(target, phase.Condition, last)
 		}
-		if !last.Done() {
+		switch {
+		case last.Done():
+		case phase.Aside:
+			last.kind = advance
+		default:
 			return last
 		}
 	}

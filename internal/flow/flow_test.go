@@ -43,6 +43,35 @@ func TestRunStopsAtTheFirstPhaseThatDoesNotAdvance(t *testing.T) {
 	}
 }
 
+// What nothing depends on is told, and looked at again; neither what it waits for nor its failure holds up the pass.
+func TestRunPassesWhatIsAside(t *testing.T) {
+	cause := errors.New("cause")
+	for name, c := range map[string]struct {
+		outcome flow.Outcome
+		after   time.Duration
+		err     error
+	}{
+		"wait":    {flow.Wait("Later", "waiting", time.Minute), time.Minute, nil},
+		"stall":   {flow.Stall("Wrong", "fix it"), 0, nil},
+		"fail":    {flow.Fail("Broken", "", cause), 0, cause},
+		"advance": {flow.Advance("Fine", ""), 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ran []string
+			machine := &infrav1.IngotMachine{}
+			aside := phase("Aside", c.outcome, &ran)
+			aside.Aside = true
+			outcome := flow.Run(t.Context(), machine, phase("First", flow.Advance("Fine", ""), &ran), aside)
+			if result, err := outcome.Result(); !outcome.Done() || result.RequeueAfter != c.after || !errors.Is(err, c.err) {
+				t.Errorf("done is %t, the result %v and %v", outcome.Done(), result.RequeueAfter, err)
+			}
+			if told := conditions.Get(machine, "Aside"); told == nil || told.Reason != c.outcome.Reason() || (told.Status == metav1.ConditionTrue) != c.outcome.Done() {
+				t.Errorf("told is %v", told)
+			}
+		})
+	}
+}
+
 func TestResult(t *testing.T) {
 	cause := errors.New("cause")
 	for name, c := range map[string]struct {
