@@ -95,6 +95,16 @@ type ConsoleReader interface {
 	ReadConsole(ctx context.Context, id Identity, maxBytes int64) ([]byte, error)
 }
 
+// Separator is the capability to keep instances of a group on different hosts. An instance is of the group that its Request
+// names. What Release removes leaves its group, and a group that keeps nothing apart any more leaves nothing behind.
+type Separator interface {
+	// KeepApart has the platform keep an instance and others of its group, which may exist or not, on different hosts, as far as
+	// they share hosts. It returns once that holds, and changes nothing where it holds already. Others that are not of the group
+	// are left out. Whoever is made later says so itself.
+	// Errors: ErrForeign, ErrInvalid, ErrUnsupported, ErrUnreachable.
+	KeepApart(ctx context.Context, id Identity, others []Identity) error
+}
+
 // Inventory is the capability to list what is ours on an endpoint, so that what belongs to nobody can be found.
 type Inventory interface {
 	// List returns everything that carries the owner token of the management cluster, one entry per identity and storage,
@@ -195,6 +205,9 @@ type Request struct {
 	FullClone bool `json:",omitempty"`
 	// Folder and ResourcePool are where the instance is put, on platforms that have such places inside an endpoint.
 	Folder, ResourcePool string `json:",omitempty"`
+	// Group is the group of instances that are to be kept on different hosts, on platforms with a Separator; empty means none.
+	// It is the same for all of a group, and nobody else's.
+	Group string `json:",omitempty"`
 	// CPUs is the number of virtual CPUs.
 	CPUs int32
 	// MemoryBytes is the amount of memory.

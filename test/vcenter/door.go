@@ -40,10 +40,14 @@ const (
 	Expire
 	// Hang takes the call and never answers. It lasts until the caller has hung up.
 	Hang
+	// Refuse answers that the caller may not do that, as vCenter does where a privilege is missing.
+	Refuse
 )
 
 // String is what a verdict does.
-func (v Verdict) String() string { return [...]string{"pass", "drop", "lose", "expire", "hang"}[v] }
+func (v Verdict) String() string {
+	return [...]string{"pass", "drop", "lose", "expire", "hang", "refuse"}[v]
+}
 
 // Door is one way to a vCenter.
 type Door struct {
@@ -132,6 +136,8 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		hangUp(w)
 	case verdict == Hang:
 		<-r.Context().Done()
+	case verdict == Refuse:
+		refuse(w, "ManagedEntity", "-")
 	case verdict == Lose && !Effects(method):
 		d.pass(httptest.NewRecorder(), r, body)
 		hangUp(w)
@@ -283,7 +289,8 @@ func methodOf(body []byte) string {
 // Effects are the methods that change something.
 func Effects(method string) bool {
 	switch method {
-	case "CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task", "ReconfigVM_Task", "CreateSnapshot_Task", "MarkAsTemplate", "ShutdownGuest":
+	case "CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task", "ReconfigVM_Task", "CreateSnapshot_Task", "MarkAsTemplate", "ShutdownGuest",
+		"ReconfigureComputeResource_Task":
 		return true
 	default:
 		return false

@@ -58,6 +58,9 @@ func guard(inner Session, g *gate) Session {
 	if cycler, can := platform.As[platform.PowerCycler](inner); can {
 		outer = &powerGate{wrapped: wrapped{outer}, cycler: cycler, call: g.call}
 	}
+	if separator, can := platform.As[platform.Separator](inner); can {
+		outer = &separatorGate{wrapped: wrapped{outer}, separator: separator, call: g.call}
+	}
 	if reader, can := platform.As[platform.ConsoleReader](inner); can {
 		outer = &consoleGate{wrapped: wrapped{outer}, reader: reader, call: g.call}
 	}

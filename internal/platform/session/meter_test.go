@@ -64,6 +64,10 @@ func (a able) ScrubBootstrap(context.Context, platform.Identity) error {
 	return a.take("ScrubBootstrap")
 }
 
+func (a able) KeepApart(context.Context, platform.Identity, []platform.Identity) error {
+	return a.take("KeepApart")
+}
+
 func (a able) ReadConsole(context.Context, platform.Identity, int64) ([]byte, error) {
 	return []byte("log"), a.take("ReadConsole")
 }
@@ -144,6 +148,7 @@ func TestEveryCallIsMeasured(t *testing.T) {
 		},
 		"ReleaseImage":   func() (string, error) { return "", opened.ReleaseImage(ctx, platform.ImageIdentity{}) },
 		"ScrubBootstrap": func() (string, error) { return "", as[platform.BootstrapScrubber](t, opened).ScrubBootstrap(ctx, id) },
+		"KeepApart":      func() (string, error) { return "", as[platform.Separator](t, opened).KeepApart(ctx, id, nil) },
 		"ReadConsole": func() (string, error) {
 			log, err := as[platform.ConsoleReader](t, opened).ReadConsole(ctx, id, 1)
 			return string(log), err
@@ -186,6 +191,9 @@ func TestAMeterAddsNoCapability(t *testing.T) {
 	opened, _ := measuredSession(t, false)
 	if _, can := platform.As[platform.BootstrapScrubber](opened); can {
 		t.Error("it can scrub")
+	}
+	if _, can := platform.As[platform.Separator](opened); can {
+		t.Error("it can keep apart")
 	}
 	if _, can := platform.As[platform.ConsoleReader](opened); can {
 		t.Error("it can read the console")

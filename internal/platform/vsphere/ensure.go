@@ -178,7 +178,7 @@ func machineOf(req platform.Request) *hardware {
 
 // extraOf is the extra configuration of a machine: its mark, and what carries the bootstrap data.
 func extraOf(req platform.Request, properties map[string]string) map[string]string {
-	m := mark{machine: req.UUID, cluster: req.ManagementClusterID, storage: req.Storage, bootstrap: slices.Sorted(maps.Keys(properties))}
+	m := mark{machine: req.UUID, cluster: req.ManagementClusterID, storage: req.Storage, bootstrap: slices.Sorted(maps.Keys(properties)), group: req.Group}
 	if !req.FullClone {
 		m.image = req.ImageSHA256
 	}

@@ -22,6 +22,7 @@ const (
 	disksKey     = "ingot.disks"             // the names of the further disks, in order
 	bootstrapKey = "ingot.bootstrap"         // the properties that hold bootstrap data; gone after the scrub
 	copyKey      = "ingot.copyOf"            // on a copy of an image: the digest and the storage
+	groupKey     = "ingot.group"             // the group of virtual machines that are kept on different hosts; see apart.go
 
 	// digestKey is on templates that people name in NodeImages: the digest of the artefact that they were made from.
 	digestKey = "ingot.image.sha256"
@@ -36,11 +37,12 @@ type mark struct {
 	disks            []string
 	bootstrap        []string
 	copyOf           string
+	group            string
 }
 
 // markKeys are all keys of a mark.
 func markKeys() []string {
-	return []string{machineKey, clusterKey, storageKey, imageKey, addressesKey, disksKey, bootstrapKey, copyKey}
+	return []string{machineKey, clusterKey, storageKey, imageKey, addressesKey, disksKey, bootstrapKey, copyKey, groupKey}
 }
 
 // owns returns whether the mark is the owner token of id.
@@ -51,7 +53,7 @@ func (m mark) owns(id platform.Identity) bool {
 // extra is the mark as extra configuration.
 func (m mark) extra() map[string]string {
 	return map[string]string{
-		machineKey: m.machine, clusterKey: m.cluster, storageKey: m.storage, imageKey: m.image, copyKey: m.copyOf,
+		machineKey: m.machine, clusterKey: m.cluster, storageKey: m.storage, imageKey: m.image, copyKey: m.copyOf, groupKey: m.group,
 		addressesKey: strings.Join(m.addresses, ","), disksKey: strings.Join(m.disks, ","), bootstrapKey: strings.Join(m.bootstrap, ","),
 	}
 }
@@ -61,7 +63,7 @@ func readMark(extra map[string]string) mark {
 		return slices.DeleteFunc(strings.Split(extra[key], ","), func(s string) bool { return s == "" })
 	}
 	return mark{
-		machine: extra[machineKey], cluster: extra[clusterKey], storage: extra[storageKey], image: extra[imageKey], copyOf: extra[copyKey],
+		machine: extra[machineKey], cluster: extra[clusterKey], storage: extra[storageKey], image: extra[imageKey], copyOf: extra[copyKey], group: extra[groupKey],
 		addresses: list(addressesKey), disks: list(disksKey), bootstrap: list(bootstrapKey),
 	}
 }

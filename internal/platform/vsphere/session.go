@@ -85,6 +85,7 @@ type Session struct {
 var (
 	_ platform.Platform          = (*Session)(nil)
 	_ platform.BootstrapScrubber = (*Session)(nil)
+	_ platform.Separator         = (*Session)(nil)
 	_ platform.Inventory         = (*Session)(nil)
 	_ platform.CapacityReporter  = (*Session)(nil)
 	_ platform.PrivilegeReporter = (*Session)(nil)
