@@ -83,6 +83,7 @@ type Reconciler struct {
 	absent  absences
 	written superseded
 	inHand  inHand
+	apart   refusals
 	doors   doors
 	turns   *budget
 	once    sync.Once
@@ -201,6 +202,11 @@ func (r *Reconciler) run(ctx context.Context, w *world) (flow.Outcome, error) {
 		phase(infrav1.InstanceReadyCondition, w, r.instance),
 		phase(infrav1.NodeJoinedCondition, w, r.node),
 	)
+	if w.group() != "" {
+		apart := phase(infrav1.KeptApartCondition, w, r.keepApart)
+		apart.Aside = w.infra.Spec.Platform.VSphere.AntiAffinity != infrav1.AntiAffinityRequired
+		phases = append(phases, apart)
+	}
 	return flow.Run(ctx, w.infra, phases...), nil
 }
 

@@ -162,6 +162,7 @@ func (w *world) request(bootstrap platform.Bootstrap) (platform.Request, error) 
 		FullClone:      spec.Platform.VSphere.CloneMode == infrav1.CloneModeFull,
 		Folder:         spec.Platform.VSphere.Folder,
 		ResourcePool:   place.ResourcePool,
+		Group:          w.group(),
 	}
 	if size := spec.RootDisk.Size; size != nil {
 		request.RootDiskBytes = size.Value()

@@ -43,6 +43,9 @@ func (r *Reconciler) place(ctx context.Context, w *world) flow.Outcome {
 	if w.infra.Spec.Placement.EndpointName != "" || w.wasProvisioned() {
 		return flow.Advance(infrav1.PlacedReason, "")
 	}
+	if w.infra.Spec.Platform.VSphere.AntiAffinity != "" && !util.IsControlPlaneMachine(w.machine) {
+		return flow.Stall(infrav1.NotSeparableReason, "spec.platform.vsphere.antiAffinity is for control plane machines: remove it from the template of workers")
+	}
 	r.assumed.mu.Lock()
 	defer r.assumed.mu.Unlock()
 	candidates, err := r.candidates(ctx, w)

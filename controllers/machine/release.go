@@ -48,6 +48,7 @@ func (r *Reconciler) letGo(ctx context.Context, w *world) error {
 	w.gone = true
 	r.unplace(w.infra.UID)
 	r.absent.forget(w.infra.UID)
+	r.apart.forget(w.infra.UID)
 	if !controllerutil.RemoveFinalizer(w.infra, infrav1.IngotMachineFinalizer) {
 		return nil
 	}

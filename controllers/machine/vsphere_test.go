@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -211,6 +213,136 @@ func TestVSphereFailureDomainThatIsNowhere(t *testing.T) {
 	}
 }
 
+// The control plane's machines are kept apart once they have joined, and never asked about it again; what goes leaves nothing.
+func TestVSphereAntiAffinity(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	v, door := s.vCenter()
+	id := s.besideAnother(v, infrav1.AntiAffinityRequired)
+	s.until("the machine is ready", func() bool { return s.reason(infrav1.ReadyCondition) == "Ready" })
+	s.expectApart(v, id)
+	changes := door.Calls()["ReconfigureComputeResource_Task"]
+	for range 3 {
+		if _, err := s.pass(); err != nil {
+			s.Fatal(err)
+		}
+	}
+	if n := door.Calls()["ReconfigureComputeResource_Task"]; n != changes || changes != 1 {
+		s.Errorf("the rule was changed %d times, and %d times after that", changes, n-changes)
+	}
+	// A manager that dies between the rule and its record, or whose record did not survive a move, changes nothing.
+	s.restart()
+	patchStatus(s, s.now(), func(m *infrav1.IngotMachine) { conditions.Delete(m, infrav1.KeptApartCondition) })
+	s.until("it is on record again", func() bool { return s.reason(infrav1.KeptApartCondition) == infrav1.KeptApartReason })
+	if n := door.Calls()["ReconfigureComputeResource_Task"]; n != changes {
+		s.Errorf("the rule was changed %d times by a manager that had no record of it", n-changes)
+	}
+	s.goes(v)
+	if rules := s.rules(v); len(rules) != 0 {
+		s.Errorf("left are the rules %v", rules)
+	}
+}
+
+// A machine that prefers to be kept apart is Ready where that cannot be had, and says why; one that requires it is not. Neither
+// asks the vCenter again whatever wakes it, but after a while, and then what was missing is there.
+func TestVSphereAntiAffinityThatCannotBeHad(t *testing.T) {
+	t.Parallel()
+	for demand, ready := range map[infrav1.AntiAffinity]string{
+		infrav1.AntiAffinityPreferred: "Ready", infrav1.AntiAffinityRequired: infrav1.NotSeparableReason,
+	} {
+		t.Run(string(demand), func(t *testing.T) {
+			t.Parallel()
+			s := newStory(t)
+			v, door := s.vCenter()
+			if err := v.SetDRS(s.Context(), false); err != nil {
+				s.Fatal(err)
+			}
+			id := s.besideAnother(v, demand)
+			s.until("the machine says that it is not kept apart", func() bool { return s.reason(infrav1.KeptApartCondition) == infrav1.NotSeparableReason })
+			if got := s.reason(infrav1.ReadyCondition); got != ready {
+				s.Errorf("Ready says %s, want %s", got, ready)
+			}
+			passes := func(n int) (calls int) {
+				before := door.Calls()
+				for range n {
+					if result, err := s.pass(); err != nil || result.RequeueAfter == 0 {
+						s.Errorf("a pass ends with %+v and %v, want one that comes back", result, err)
+					}
+				}
+				after := door.Calls()
+				return after["RetrievePropertiesEx"] - before["RetrievePropertiesEx"]
+			}
+			s.restart()
+			if first, further := passes(1), passes(3); first == 0 || further != 0 {
+				s.Errorf("the first pass of a manager made %d calls, and 3 further ones %d, want none", first, further)
+			}
+			if err := v.SetDRS(s.Context(), true); err != nil {
+				s.Fatal(err)
+			}
+			s.clock.SetTime(s.clock.Now().Add(11 * time.Minute))
+			s.until("it is kept apart", func() bool { return s.reason(infrav1.KeptApartCondition) == infrav1.KeptApartReason })
+			s.expectApart(v, id)
+			if got := s.reason(infrav1.ReadyCondition); got != "Ready" {
+				s.Errorf("Ready says %s", got)
+			}
+		})
+	}
+}
+
+// besideAnother makes the machine one of a control plane that has another one already, and lets it join. It returns the uuid
+// of the other.
+func (s *story) besideAnother(v *vcenter.VCenter, demand infrav1.AntiAffinity) string {
+	s.Helper()
+	controlPlane := map[string]string{clusterv1.ClusterNameLabel: builder.ClusterName, clusterv1.MachineControlPlaneLabel: ""}
+	s.machine.Labels, s.infra.Labels = controlPlane, controlPlane
+	s.infra.Spec.Platform.VSphere.AntiAffinity = demand
+	s.begin()
+	s.until("the instance waits for its address", func() bool {
+		return strings.Contains(s.reason(infrav1.InstanceReadyCondition), infrav1.InstanceWaitingForAddressReason)
+	})
+	mark := s.virtualMachine(v).Extra
+	sibling := builder.IngotMachine(s.machine, s.namespace, s.namespace)
+	sibling.Name, sibling.OwnerReferences, sibling.Labels = "demo-2", nil, controlPlane
+	sibling.Spec = s.now().Spec
+	id := uuid.NewString()
+	sibling.Spec.ProviderID = "ingot://" + id
+	s.create(sibling)
+	if err := v.Make(s.Context(), vcenter.Spec{Name: "sibling", UUID: id, DiskBytes: 1 << 20, Extra: map[string]string{
+		"ingot.machine": id, "ingot.managementCluster": mark["ingot.managementCluster"], "ingot.group": mark["ingot.group"],
+	}}); err != nil {
+		s.Fatal(err)
+	}
+	if err := v.GiveAddress(s.Context(), s.uuid(), "192.0.2.20"); err != nil {
+		s.Fatal(err)
+	}
+	s.until("Cluster API is told", func() bool { return s.now().Status.Initialization.Provisioned != nil })
+	s.join()
+	return id
+}
+
+// expectApart checks that there is one rule, that of the machine's group, and that it holds the machine and another one.
+func (s *story) expectApart(v *vcenter.VCenter, other string) {
+	s.Helper()
+	both := []string{other, s.uuid()}
+	slices.Sort(both)
+	if rules := s.rules(v); len(rules) != 1 || !slices.Equal(rules["ingot-"+s.virtualMachine(v).Extra["ingot.group"]], both) {
+		s.Errorf("the rules are %v, want one for %v", rules, both)
+	}
+}
+
+// A rule for as many workers as there are could not be kept on fewer hosts: who asks for one is told before anything is made.
+func TestVSphereAntiAffinityIsNotForWorkers(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	v, _ := s.vCenter()
+	s.infra.Spec.Platform.VSphere.AntiAffinity = infrav1.AntiAffinityRequired
+	s.begin()
+	s.until("the machine is refused", func() bool { return s.reason(infrav1.PlacedCondition) == infrav1.NotSeparableReason })
+	if made := s.virtualMachine(v); made.Name != "" {
+		s.Errorf("made was %+v", made)
+	}
+}
+
 // goes deletes the machine, and waits until nothing of it is left.
 func (s *story) goes(v *vcenter.VCenter) {
 	s.Helper()
@@ -224,6 +356,15 @@ func (s *story) goes(v *vcenter.VCenter) {
 	if m, there := s.virtualMachines(v)[id]; there {
 		s.Errorf("left is %+v", m)
 	}
+}
+
+func (s *story) rules(v *vcenter.VCenter) map[string][]string {
+	s.Helper()
+	rules, err := v.Rules(s.Context())
+	if err != nil {
+		s.Fatal(err)
+	}
+	return rules
 }
 
 // vCenter starts a simulated vCenter with a template, and makes the story one of vSphere.

@@ -36,6 +36,9 @@ const (
 	// NodeJoinedCondition is True once the Node with the machine's provider ID exists in the workload cluster and no
 	// bootstrap secret is left with the instance.
 	NodeJoinedCondition = "NodeJoined"
+	// KeptApartCondition is True once the platform keeps the instance and those of the Cluster's other control plane machines on
+	// different hosts. Only machines that ask for it have it, and Ready depends on it only where it is required.
+	KeptApartCondition = "KeptApart"
 	// ImageVerifiedCondition is True while the Node is what the pinned NodeImage and the Machine declare, False while it is
 	// not, and Unknown where that cannot be told. It is judged again whenever the Node changes, and Ready does not depend on
 	// it: what follows from a mismatch is for MachineImageVerifiedCondition.
@@ -135,6 +138,14 @@ const (
 	NodeUnknownReason = "WorkloadClusterUnreachable"
 	// ScrubbingReason says that the Node joined and bootstrap secrets are being removed from the platform.
 	ScrubbingReason = "ScrubbingBootstrapData"
+
+	// KeptApartReason says that the platform keeps the instance apart.
+	KeptApartReason = "KeptApart"
+	// SeparatingReason says that the platform does not keep the instance apart yet.
+	SeparatingReason = "Separating"
+	// NotSeparableReason says that the machine or the platform cannot do what spec.platform.vsphere.antiAffinity asks for; the
+	// message says why.
+	NotSeparableReason = "NotSeparable"
 
 	// ImageParsedReason says that what the kubelet reports is what was declared.
 	ImageParsedReason = "Parsed"

@@ -395,6 +395,17 @@ const (
 	CloneModeFull CloneMode = "Full"
 )
 
+// AntiAffinity says whether machines are kept on different hosts.
+// +kubebuilder:validation:Enum=Preferred;Required
+type AntiAffinity string
+
+const (
+	// AntiAffinityPreferred has the condition KeptApart alone tell that machines cannot be kept apart.
+	AntiAffinityPreferred AntiAffinity = "Preferred"
+	// AntiAffinityRequired makes a machine Ready only once the platform keeps it apart.
+	AntiAffinityRequired AntiAffinity = "Required"
+)
+
 // VSphereMachine places a machine in a vCenter.
 // +kubebuilder:validation:XValidation:rule="has(self.endpointName) != has(self.endpointSelector)",message="exactly one of endpointName and endpointSelector must be set"
 type VSphereMachine struct {
@@ -442,6 +453,13 @@ type VSphereMachine struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="folder must be a path below the datacenter's virtual machines, for example kubernetes/prod, without a slash at its begin or end"
 	Folder string `json:"folder,omitempty"`
+
+	// antiAffinity keeps the control plane machines of one Cluster that share a compute cluster on different hosts, by one rule of
+	// DRS for all of them. Unset makes no rule. It needs DRS, and the privilege Host.Inventory.EditCluster; where these are missing,
+	// a machine with Preferred is Ready all the same and its condition KeptApart says why it is not kept apart, and one with Required
+	// is not Ready. It is for control plane machines only.
+	// +optional
+	AntiAffinity AntiAffinity `json:"antiAffinity,omitempty"`
 
 	// cloneMode says how the root disk is made. Neither is ever made in place of the other. Defaults to Linked.
 	// +optional
@@ -558,7 +576,7 @@ type IngotMachineStatus struct {
 	NodeOSImage string `json:"nodeOSImage,omitempty"`
 
 	// conditions report on the machine. Known types: Ready, ImageResolved, Placed, ImageReplicated,
-	// AddressesClaimed, BootstrapAvailable, InstanceReady, NodeJoined, ImageVerified, Deleting, Paused.
+	// AddressesClaimed, BootstrapAvailable, InstanceReady, NodeJoined, KeptApart, ImageVerified, Deleting, Paused.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
