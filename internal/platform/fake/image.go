@@ -11,6 +11,7 @@ import (
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/artefact"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/copying"
 )
 
 // image is what the endpoint has of one artefact. A copy is finished by the first call after the one that started it,
@@ -94,16 +95,10 @@ func read(ctx context.Context, req platform.ImageRequest) error {
 		_, err = io.Copy(io.Discard, r)
 		err = errors.Join(err, r.Close())
 	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, artefact.ErrMismatch):
-		return fmt.Errorf("%w: %w", platform.ErrDigestMismatch, err)
-	case errors.Is(err, artefact.ErrFormat):
-		return fmt.Errorf("%w: %w", platform.ErrInvalid, err)
-	default:
-		return fmt.Errorf("%w: %w", platform.ErrSource, err)
+	if err != nil {
+		return copying.Translate(err)
 	}
+	return nil
 }
 
 // ReleaseImage implements platform.Platform.

@@ -30,16 +30,16 @@ func (s *Session) EnsureImage(ctx context.Context, req platform.ImageRequest) (p
 		return platform.ImageObservation{}, err
 	}
 	defer unlock()
-	job, finished := s.images.take(req.ImageIdentity)
-	if finished && job.err != nil {
-		return platform.ImageObservation{}, job.err
+	job, finished := s.images.Take(req.ImageIdentity)
+	if finished && job.Err != nil {
+		return platform.ImageObservation{}, job.Err
 	}
 	c, err := s.acquire(ctx)
 	if err != nil {
 		return platform.ImageObservation{}, err
 	}
 	if job != nil && !finished {
-		return platform.ImageObservation{BytesDone: job.progress()}, nil
+		return platform.ImageObservation{BytesDone: job.Progress()}, nil
 	}
 	return s.storeImage(ctx, c, req)
 }
@@ -138,7 +138,7 @@ func (s *Session) ReleaseImage(ctx context.Context, id platform.ImageIdentity) e
 		return err
 	}
 	defer unlock()
-	if err := s.images.abort(ctx, id); err != nil {
+	if err := s.images.Abort(ctx, id); err != nil {
 		return err
 	}
 	c, err := s.acquire(ctx)

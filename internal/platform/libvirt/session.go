@@ -16,6 +16,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/copying"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/locks"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/reminder"
 )
@@ -94,7 +95,7 @@ type Session struct {
 	stopCopying context.CancelFunc
 
 	locks  locks.Keyed
-	images imageJobs
+	images copying.Jobs
 
 	shutdowns reminder.Shutdowns
 
@@ -148,7 +149,7 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 func (s *Session) Close() {
 	s.stopCopying()
 	late := s.config.Clock.AfterFunc(closeBound, s.disconnect)
-	s.images.wait()
+	s.images.Wait()
 	late.Stop()
 	s.disconnect()
 	<-s.done
