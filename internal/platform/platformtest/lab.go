@@ -92,14 +92,17 @@ type Built struct {
 	Interfaces []platform.Interface
 }
 
+// law is one sentence of the contract.
+type law struct {
+	name string
+	why  string
+	test func(*testing.T, Lab)
+}
+
 // Run runs the whole suite against the endpoint that lab stands for.
 func Run(t *testing.T, lab Lab) {
 	t.Helper()
-	for _, c := range []struct {
-		name string
-		why  string
-		test func(*testing.T, Lab)
-	}{
+	hold(t, lab, []law{
 		{"Life", "from nothing to a running instance and back to nothing", testLife},
 		{"StartedOnce", "a stopped instance is for its owner to judge: starting it again could bring a replaced node back", testStartedOnce},
 		{"SeparateOwners", "the same uuid under another management cluster is not ours", testSeparateOwners},
@@ -129,16 +132,29 @@ func Run(t *testing.T, lab Lab) {
 		{"ListedInterrupted", "what a crash leaves behind is found, however little it is", testListedInterrupted},
 		{"Console", "a console log is shown to its owner alone", testConsole},
 		{"Capacity", "who places machines must know how much there is", testCapacity},
+	})
+	RunImages(t, lab)
+}
+
+// RunImages runs what the contract says of images, for a platform that takes more than one kind of artefact.
+func RunImages(t *testing.T, lab Lab) {
+	t.Helper()
+	hold(t, lab, []law{
 		{"ImageWrong", "wrong bytes are never usable, and the failure is told once", testImageWrong},
 		{"ImageInterrupted", "a partial copy is never usable", testImageInterrupted},
 		{"ImageInUse", "a disk never loses what is below it", testImageInUse},
 		{"ImageOnce", "many machines that ask at once cause one copy", testImageOnce},
 		{"ImageTwoManagers", "two managers that copy at once do not spoil each other's copy", testImageTwoManagers},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Log("why: " + c.why)
+	})
+}
+
+func hold(t *testing.T, lab Lab, laws []law) {
+	t.Helper()
+	for _, l := range laws {
+		t.Run(l.name, func(t *testing.T) {
+			t.Log("why: " + l.why)
 			before := lab.Inventory(t)
-			c.test(t, lab)
+			l.test(t, lab)
 			if !t.Failed() {
 				sameInventory(t, "after the test", before, lab.Inventory(t))
 			}
