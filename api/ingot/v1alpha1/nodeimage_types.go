@@ -86,9 +86,9 @@ const (
 	DiskFormatQCOW2 DiskFormat = "qcow2"
 	// DiskFormatRaw is a plain disk image.
 	DiskFormatRaw DiskFormat = "raw"
-	// DiskFormatVMDK is VMware's disk format.
+	// DiskFormatVMDK is VMware's disk format, streamOptimized, which is how disks are published.
 	DiskFormatVMDK DiskFormat = "vmdk"
-	// DiskFormatOVA is an OVF package.
+	// DiskFormatOVA is an OVF package with one virtual machine that has one disk, in one file.
 	DiskFormatOVA DiskFormat = "ova"
 	// DiskFormatISO is a bootable ISO 9660 image.
 	DiskFormatISO DiskFormat = "iso"
@@ -302,9 +302,9 @@ type OSReleaseValue string
 
 // Artefact is one file that holds an image for one platform.
 // +kubebuilder:validation:XValidation:rule="self.platform != 'libvirt' || self.format in ['qcow2', 'raw']",message="format must be qcow2 or raw for platform libvirt: convert the artefact"
-// +kubebuilder:validation:XValidation:rule="self.platform != 'vsphere' || self.format == 'template'",message="format must be template for platform vsphere: import the artefact into vCenter and make a template of it"
+// +kubebuilder:validation:XValidation:rule="self.platform != 'vsphere' || self.format in ['ova', 'vmdk', 'template']",message="format must be ova, vmdk or template for platform vsphere: convert the artefact"
 // +kubebuilder:validation:XValidation:rule="(self.format == 'template') == self.source.startsWith('template://')",message="source is template:// followed by the instance UUID of the template if format is template, and only then: correct one of them"
-// +kubebuilder:validation:XValidation:rule="self.format != 'template' || !has(self.compression) || self.compression == 'None'",message="compression must be None when format is template"
+// +kubebuilder:validation:XValidation:rule="self.platform != 'vsphere' && self.format != 'template' || !has(self.compression) || self.compression == 'None'",message="compression must be None for platform vsphere and for templates: the disk in an OVA or a VMDK is compressed already, so publish the file as it is"
 // +kubebuilder:validation:XValidation:rule="self.format != 'raw' || (has(self.compression) && self.compression != 'None') || !has(self.virtualSizeBytes) || self.virtualSizeBytes == self.sizeBytes",message="virtualSizeBytes must be sizeBytes when format is raw without compression: correct one of them, or remove virtualSizeBytes"
 type Artefact struct {
 	// platform is the platform that can boot this file.
