@@ -114,17 +114,17 @@ func (d *Door) Calls() map[string]int {
 
 // ServeHTTP implements http.Handler.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/nfc/") {
+		d.upload(w, r)
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		hangUp(w)
 		return
 	}
 	method := methodOf(body)
-	d.mu.Lock()
-	d.calls[method]++
-	judge := d.judge
-	d.mu.Unlock()
-	verdict := judge(method)
+	verdict := d.judged(method)
 	if verdict == Expire {
 		_ = d.vcenter.EndSessions(r.Context())
 	}
@@ -152,7 +152,11 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answerSOAP(w, http.StatusOK, `<ShutdownGuestResponse xmlns="urn:vim25"/>`)
 	case Effects(method):
-		d.change(r.Context(), w, r, body, verdict)
+		d.change(r.Context(), w, r, body, method, verdict)
+	case method == "HttpNfcLeaseProgress":
+		d.progress(w, r, body)
+	case bytes.Contains(body, []byte(`type="HttpNfcLease"`)):
+		d.lease(w, r, body)
 	case bytes.Contains(body, []byte(`type="ContainerView"`)):
 		d.vcenter.gate.RLock()
 		defer d.vcenter.gate.RUnlock()
@@ -160,6 +164,15 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		d.pass(w, r, body)
 	}
+}
+
+// judged counts a call, and returns what is to be done with it.
+func (d *Door) judged(method string) Verdict {
+	d.mu.Lock()
+	d.calls[method]++
+	judge := d.judge
+	d.mu.Unlock()
+	return judge(method)
 }
 
 var thisPattern = regexp.MustCompile(`<_this[^>]*>([^<]+)<`)
@@ -192,7 +205,7 @@ func (d *Door) pass(w http.ResponseWriter, r *http.Request, body []byte) {
 
 // change hands a call on that changes something, and keeps everything else out until that has ended. The answer comes
 // before.
-func (d *Door) change(ctx context.Context, w http.ResponseWriter, r *http.Request, body []byte, verdict Verdict) {
+func (d *Door) change(ctx context.Context, w http.ResponseWriter, r *http.Request, body []byte, method string, verdict Verdict) {
 	d.vcenter.gate.Lock()
 	answer := httptest.NewRecorder()
 	d.pass(answer, r, body)
@@ -201,6 +214,7 @@ func (d *Door) change(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		defer close(ended)
 		defer d.vcenter.gate.Unlock()
 		d.await(ctx, answer.Body.Bytes())
+		d.vcenter.leased(context.WithoutCancel(ctx), method, body)
 		d.vcenter.forgetTasks()
 	}()
 	if verdict == Lose {
@@ -290,7 +304,8 @@ func methodOf(body []byte) string {
 func Effects(method string) bool {
 	switch method {
 	case "CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task", "ReconfigVM_Task", "CreateSnapshot_Task", "MarkAsTemplate", "ShutdownGuest",
-		"ReconfigureComputeResource_Task":
+		"ReconfigureComputeResource_Task",
+		"ImportVApp", Upload, "HttpNfcLeaseComplete", "HttpNfcLeaseAbort", "Rename_Task":
 		return true
 	default:
 		return false

@@ -45,6 +45,8 @@ type VCenter struct {
 	// forgot is when tasks that have ended were last forgotten.
 	forgot time.Time
 
+	leases leases
+
 	mu    sync.Mutex
 	asked map[string]int // by instance UUID
 }

@@ -78,7 +78,7 @@ func (c *client) listen(ctx context.Context) (*stream, changes, error) {
 	if err != nil {
 		return nil, changes{}, err
 	}
-	vms := []string{vmInstanceUUID, extraPath(machineKey), extraPath(copyKey), vmPower, "guest.ipAddress", "guest.net"}
+	vms := []string{vmInstanceUUID, extraPath(machineKey), extraPath(copyKey), extraPath(importKey), vmPower, "guest.ipAddress", "guest.net"}
 	for _, spec := range []types.PropertyFilterSpec{
 		inView(c.view, kindVM, vms),
 		along(refOf(*content.TaskManager), "recentTask", kindTask, []string{taskState, taskDescription, taskEntity}),
@@ -188,6 +188,8 @@ func editVM(v *toldVM, p types.PropertyChange) {
 		v.machine = extraValue(p.Val)
 	case extraPath(copyKey):
 		v.copyOf = extraValue(p.Val)
+	case extraPath(importKey):
+		v.importOf = extraValue(p.Val)
 	case vmPower:
 		power, _ := p.Val.(types.VirtualMachinePowerState)
 		v.power = powerState(power)

@@ -15,8 +15,8 @@ import (
 
 // The copy of an image is a template on the storage that needs it, with an instance UUID that follows from digest and
 // storage. It is made in three steps, each visible in what is there, so that a crash between them is no loss: a clone of the
-// template that the NodeImage names, a snapshot (what linked clones are layers over), and the mark as template, which seals
-// it: only a template is ready.
+// template that the NodeImage names or an import of its OVA or VMDK (see import.go), a snapshot (what linked clones are layers
+// over), and the mark as template, which seals it: only a template is ready.
 
 // templateScheme is the scheme of the source of an artefact that is a template; the template's instance UUID follows.
 const templateScheme = "template://"
@@ -32,9 +32,18 @@ func (s *Session) EnsureImage(ctx context.Context, req platform.ImageRequest) (p
 		return none, err
 	}
 	defer unlock()
+	job, finished := s.imports.Take(req.ImageIdentity)
+	if finished {
+		if err := s.imported(ctx, req.ImageIdentity, job.Err); err != nil {
+			return none, err
+		}
+	}
 	c, err := s.acquire(ctx)
 	if err != nil {
 		return none, err
+	}
+	if job != nil && !finished {
+		return platform.ImageObservation{BytesDone: job.Progress()}, nil
 	}
 	of := subject{image: req.ImageIdentity}
 	w, working := s.works.get(of)
@@ -72,11 +81,14 @@ func (s *Session) copyFailed(ctx context.Context, c *client, id platform.ImageId
 	if err == nil && copied != nil && (copied.template || !copied.snapshot.zero()) {
 		return nil
 	}
-	return fmt.Errorf("the copy of the template: %w", failed)
+	return fmt.Errorf("the copy of the image: %w", failed)
 }
 
-// progress is how much of a copy is there, in bytes of its source.
+// progress is how much of a copy is there, in bytes of its source. What is left to do with an import reads nothing any more.
 func progress(req platform.ImageRequest, percent int32) platform.ImageObservation {
+	if req.Format != formatTemplate {
+		return platform.ImageObservation{BytesDone: req.SizeBytes}
+	}
 	return platform.ImageObservation{BytesDone: req.SizeBytes / 100 * int64(percent)}
 }
 
@@ -96,9 +108,12 @@ func (s *Session) store(ctx context.Context, c *client, req platform.ImageReques
 	switch {
 	case err != nil:
 		return none, err
-	case copied == nil:
+	case copied == nil && req.Format == formatTemplate:
 		return none, s.beginCopy(ctx, c, req, datastore)
+	case copied == nil:
+		return none, s.beginImport(ctx, c, req, at, datastore)
 	case copied.template:
+		s.sweep(ctx, c, req.ImageIdentity)
 		s.known.putSource(imageUUID(req.ImageIdentity), copied)
 		return platform.ImageObservation{Ready: true, BytesDone: req.SizeBytes, ExternalID: copied.ref.value}, nil
 	case copied.snapshot.zero():
@@ -170,15 +185,7 @@ func (s *Session) beginCopy(ctx context.Context, c *client, req platform.ImageRe
 	if err != nil {
 		return err
 	}
-	host, err := c.mountedOn(ctx, datastore)
-	if err != nil {
-		return err
-	}
-	compute, err := c.reference(ctx, host, "parent")
-	if err != nil {
-		return err
-	}
-	pool, err := s.poolOf(ctx, c, compute)
+	host, pool, err := s.hostOf(ctx, c, datastore)
 	if err != nil {
 		return err
 	}
@@ -239,6 +246,9 @@ func (s *Session) ReleaseImage(ctx context.Context, id platform.ImageIdentity) e
 		return err
 	}
 	defer unlock()
+	if err := s.imports.Abort(ctx, id); err != nil {
+		return err
+	}
 	c, err := s.acquire(ctx)
 	if err != nil {
 		return err
@@ -254,17 +264,29 @@ func (s *Session) releaseImage(ctx context.Context, c *client, id platform.Image
 		s.works.end(subject{image: id})
 	}
 	copied, err := s.findCopy(ctx, c, id)
-	if err != nil || copied == nil {
+	if err != nil {
 		return err
 	}
 	all, err := c.list(ctx)
 	if err != nil {
 		return err
 	}
+	var unfinished []ref
 	for _, m := range all {
-		if m.mark.image == id.SHA256 && m.mark.storage == id.Storage {
+		if copied != nil && m.mark.image == id.SHA256 && m.mark.storage == id.Storage {
 			return fmt.Errorf("%w: the disks of virtual machine %s are layers over it", platform.ErrInUse, m.name)
 		}
+		if m.imports(id) {
+			unfinished = append(unfinished, m.ref)
+		}
+	}
+	if len(unfinished) > 0 {
+		if err := s.removeImports(ctx, c, id, unfinished, nil); err != nil {
+			return err
+		}
+	}
+	if copied == nil {
+		return s.seesImages(ctx, c, id)
 	}
 	s.known.putSource(imageUUID(id), nil)
 	task, err := c.destroy(ctx, copied.ref)
@@ -274,16 +296,38 @@ func (s *Session) releaseImage(ctx context.Context, c *client, id platform.Image
 	return s.await(ctx, c, task)
 }
 
+// seesImages returns an error when the session does not see the folder in which imports are made: then that no copy was found
+// proves nothing. A datacenter that is not there at all has none.
+func (s *Session) seesImages(ctx context.Context, c *client, id platform.ImageIdentity) error {
+	at, err := whereOf(id.Storage, "", "")
+	if err != nil {
+		return nil //nolint:nilerr // such a storage never was one
+	}
+	_, err = c.lookup(ctx, at.folder)
+	if !errors.Is(err, errNotFound) {
+		return err
+	}
+	if _, err = c.lookup(ctx, at.datacenter); errors.Is(err, errNotFound) {
+		return nil
+	}
+	return errors.Join(err, fmt.Errorf("%w: the session does not see the folder /%s, where the copy may be, so that nobody can tell whether it is gone: "+
+		"give the user System.View and System.Read there", platform.ErrUnreachable, at.folder))
+}
+
 func checkImageRequest(req platform.ImageRequest) error {
 	if err := rules.CheckImage(req.ImageIdentity); err != nil {
 		return err
 	}
 	uuid, is := strings.CutPrefix(req.Source, templateScheme)
 	switch {
-	case req.Format != "template":
-		return fmt.Errorf("%w: this version takes artefacts of format template for vSphere, not %s: make a template of it in vCenter", platform.ErrUnsupported, req.Format)
-	case !is || !rules.IsUUID(uuid):
+	case req.Format != formatTemplate && req.Format != formatOVA && req.Format != formatVMDK:
+		return fmt.Errorf("%w: vSphere takes artefacts of format ova, vmdk or template, not %s", platform.ErrUnsupported, req.Format)
+	case req.Format != formatTemplate && is:
+		return fmt.Errorf("%w: the source %q is a template, and the format is %s: set format: template", platform.ErrInvalid, req.Source, req.Format)
+	case req.Format == formatTemplate && (!is || !rules.IsUUID(uuid)):
 		return fmt.Errorf("%w: the source %q is not %s and the instance UUID of a template", platform.ErrInvalid, req.Source, templateScheme)
+	case req.Compression != "" && req.Compression != "None":
+		return fmt.Errorf("%w: compression %s on vSphere: the disk in an OVA or a VMDK is compressed already; publish the file as it is", platform.ErrUnsupported, req.Compression)
 	case req.SizeBytes < 1:
 		return fmt.Errorf("%w: the size of the artefact is %d bytes", platform.ErrInvalid, req.SizeBytes)
 	}

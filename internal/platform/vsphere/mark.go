@@ -23,6 +23,7 @@ const (
 	bootstrapKey = "ingot.bootstrap"         // the properties that hold bootstrap data; gone after the scrub
 	copyKey      = "ingot.copyOf"            // on a copy of an image: the digest and the storage
 	groupKey     = "ingot.group"             // the group of virtual machines that are kept on different hosts; see apart.go
+	importKey    = "ingot.importOf"          // on an import that is not a copy yet: its own uuid, the digest and the storage
 
 	// digestKey is on templates that people name in NodeImages: the digest of the artefact that they were made from.
 	digestKey = "ingot.image.sha256"
@@ -36,13 +37,13 @@ type mark struct {
 	addresses        []string
 	disks            []string
 	bootstrap        []string
-	copyOf           string
+	copyOf, importOf string
 	group            string
 }
 
 // markKeys are all keys of a mark.
 func markKeys() []string {
-	return []string{machineKey, clusterKey, storageKey, imageKey, addressesKey, disksKey, bootstrapKey, copyKey, groupKey}
+	return []string{machineKey, clusterKey, storageKey, imageKey, addressesKey, disksKey, bootstrapKey, copyKey, importKey, groupKey}
 }
 
 // owns returns whether the mark is the owner token of id.
@@ -63,7 +64,8 @@ func readMark(extra map[string]string) mark {
 		return slices.DeleteFunc(strings.Split(extra[key], ","), func(s string) bool { return s == "" })
 	}
 	return mark{
-		machine: extra[machineKey], cluster: extra[clusterKey], storage: extra[storageKey], image: extra[imageKey], copyOf: extra[copyKey], group: extra[groupKey],
+		machine: extra[machineKey], cluster: extra[clusterKey], storage: extra[storageKey], image: extra[imageKey], copyOf: extra[copyKey], importOf: extra[importKey],
+		group:     extra[groupKey],
 		addresses: list(addressesKey), disks: list(disksKey), bootstrap: list(bootstrapKey),
 	}
 }

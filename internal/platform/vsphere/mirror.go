@@ -5,6 +5,7 @@ package vsphere
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -26,9 +27,10 @@ type mirror struct {
 
 // toldVM is what was told of a virtual machine or template.
 type toldVM struct {
-	instanceUUID    string
-	machine, copyOf string // parts of its mark
-	power           powerState
+	instanceUUID string
+	power        powerState
+
+	machine, copyOf, importOf string // parts of its mark
 }
 
 // toldTask is what was told of a task.
@@ -142,6 +144,18 @@ func (m *mirror) tellsOf(vms []vm) bool {
 		_, told := m.vms[v.ref]
 		return !told
 	})
+}
+
+// imports returns the virtual machines that say that they are imports of an image, whatever they are.
+func (m *mirror) imports(copyMark string) (found []ref) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for r, told := range m.vms {
+		if strings.HasSuffix(told.importOf, " "+copyMark) {
+			found = append(found, r)
+		}
+	}
+	return found
 }
 
 // off tells whether a virtual machine with an instance UUID was told not to run.

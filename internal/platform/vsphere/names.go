@@ -44,6 +44,12 @@ func imageName(id platform.ImageIdentity) string {
 	return "ingot-image-" + id.SHA256[:16] + "-" + hex.EncodeToString(sum[:4])
 }
 
+// importName is what people see of an import of an image that is not finished; uuid is the import's own.
+func importName(uuid string) string { return "ingot-import-" + uuid }
+
+// importMark is what an import of an image says that it is.
+func importMark(uuid string, id platform.ImageIdentity) string { return uuid + " " + copyMark(id) }
+
 // copyMark is what the copy of an image says that it is.
 func copyMark(id platform.ImageIdentity) string { return id.SHA256 + " " + id.Storage }
 

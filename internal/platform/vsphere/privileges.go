@@ -23,6 +23,8 @@ const (
 	onNetwork   thing = "network"
 	// onImages is the folder that templates and Ingot's copies of them are in.
 	onImages thing = "folder of templates"
+	// onImports is the folder that OVAs and VMDKs are imported to, which is a folder of templates too.
+	onImports thing = "folder of imports"
 )
 
 // need is a privilege that the account needs.
@@ -66,6 +68,11 @@ func needs() []need {
 		{"VirtualMachine.State.CreateSnapshot", onImages, "what linked clones are layers over", false},
 		{"VirtualMachine.Provisioning.MarkAsTemplate", onImages, "sealing a copy", false},
 		{"VirtualMachine.Inventory.Delete", onImages, "removing copies that nobody needs", false},
+		{"VApp.Import", onImports, "importing OVAs and VMDKs", false},
+		{"VirtualMachine.Inventory.Create", onImports, "importing OVAs and VMDKs", false},
+		{"VirtualMachine.Config.AddNewDisk", onImports, "the disk of an import", false},
+		{"VirtualMachine.Config.AddRemoveDevice", onImports, "what the disk of an import hangs on", false},
+		{"VirtualMachine.Config.Rename", onImports, "the name of a copy that was imported", false},
 	}
 }
 
@@ -129,7 +136,7 @@ func missing(at site, granted []string) []platform.MissingPrivilege {
 
 // sites finds everything that privileges are needed on. What is not seen cannot be asked about.
 func (s *Session) sites(ctx context.Context, c *client, used platform.Uses) (sites []site, unasked []string, err error) {
-	for _, wanted := range sitesOf(used.Places) {
+	for _, wanted := range sitesOf(used) {
 		wanted.ref, err = s.locate(ctx, c, string(wanted.on), wanted.path)
 		if err == nil && wanted.on == onPool {
 			wanted.ref, err = s.poolOf(ctx, c, wanted.ref)
@@ -151,21 +158,30 @@ func (s *Session) sites(ctx context.Context, c *client, used platform.Uses) (sit
 		}
 	}
 	folders, err := c.parents(ctx, images)
-	if len(folders) == 0 && len(used.Places) > 0 {
+	for _, folder := range folders {
+		if !slices.ContainsFunc(sites, func(at site) bool { return at.on == onImages && at.ref == folder.ref }) {
+			sites = append(sites, folder)
+		}
+	}
+	if !slices.ContainsFunc(sites, func(at site) bool { return at.on == onImages }) && len(used.Places) > 0 {
 		unasked = append(unasked, string(onImages)+": the session sees no template that a NodeImage names, and no copy of one")
 	}
-	return append(sites, folders...), unasked, err
+	return sites, unasked, err
 }
 
-// sitesOf are the paths that places name, each once, in a stable order.
-func sitesOf(places []platform.Place) []site {
+// sitesOf are the paths that places name, and those of imports if images are imported, each once, in a stable order.
+func sitesOf(used platform.Uses) []site {
+	imports := slices.ContainsFunc(used.Sources, func(source string) bool { return !strings.HasPrefix(source, templateScheme) })
 	var all []site
-	for _, p := range places {
+	for _, p := range used.Places {
 		at, err := whereOf(p.Storage, p.Folder, p.ResourcePool)
 		if err != nil {
 			continue // machines that say so are refused
 		}
 		all = append(all, site{on: onFolder, path: at.folder}, site{on: onDatastore, path: at.datastore})
+		if root, err := whereOf(p.Storage, "", ""); err == nil && imports {
+			all = append(all, site{on: onImages, path: root.folder}, site{on: onImports, path: root.folder})
+		}
 		if p.ResourcePool != "" {
 			all = append(all, site{on: onPool, path: at.pool})
 		}

@@ -31,6 +31,7 @@ func newGranting(t *testing.T) *granting {
 	d := l.door(t)
 	g := &granting{T: t, door: d, s: open(t, config(t, d), func(platform.Event) {})}
 	l.request(t, g.s)
+	g.used.Sources = []string{"https://example.org/disk.ova"}
 	g.used.Places = []platform.Place{{Storage: l.Storage(), ResourcePool: vcenter.Cluster, Networks: []string{vcenter.Network}}}
 	until(t, "the copy is told of", func() bool { return len(g.ask().Unasked) == 0 })
 	return g
@@ -110,7 +111,7 @@ func TestPrivilegesBeforeTheFirstCopy(t *testing.T) {
 		t.Errorf("without a template told is %+v, %v", told, err)
 	}
 	image := l.Image(t)
-	used.Sources = []string{image.Source, "https://example.org/disk.ova", "template://of-another-vcenter"}
+	used.Sources = []string{image.Source, "template://of-another-vcenter"}
 	defer d.Deny("VirtualMachine.State.CreateSnapshot")()
 	until(t, "the template is asked about", func() bool {
 		told, err = s.Privileges(t.Context(), used)
@@ -118,6 +119,28 @@ func TestPrivilegesBeforeTheFirstCopy(t *testing.T) {
 	})
 	if len(told.Missing) != 1 || told.Missing[0].On != "folder of templates vm" {
 		t.Errorf("told is %+v", told)
+	}
+}
+
+// What is imported needs more than what is there already, also before the first import, and in the folder where it is put alone.
+// Who imports nothing is not asked for it.
+func TestPrivilegesOfImports(t *testing.T) {
+	l := newLab(t)
+	d := l.door(t)
+	s := open(t, config(t, d), func(platform.Event) {})
+	used := platform.Uses{Places: []platform.Place{{Storage: l.Storage(), ResourcePool: vcenter.Cluster}}, Sources: []string{l.Image(t).Source}}
+	told := func() platform.Privileges {
+		told, err := s.Privileges(t.Context(), used)
+		check(t, err)
+		return told
+	}
+	defer d.Deny("VApp.Import")()
+	if got := told(); len(got.Missing) != 0 {
+		t.Errorf("without an import told is %+v", got)
+	}
+	used.Sources = append(used.Sources, "https://example.org/disk.ova")
+	if got := told(); len(got.Missing) != 1 || got.Missing[0].On != "folder of imports "+vcenter.Datacenter+"/vm" || len(got.Unasked) != 0 {
+		t.Errorf("with an import told is %+v", got)
 	}
 }
 
