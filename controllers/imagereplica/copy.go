@@ -6,6 +6,7 @@ package imagereplica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"k8s.io/utils/ptr"
@@ -40,11 +41,11 @@ func (r *Reconciler) ensure(ctx context.Context, replica *ingotv1.ImageReplica, 
 		// Nobody can tell, and nothing is concluded: the copy was verified when it was last seen.
 		return known.rest(r.now(), heard, r.retryAfter(known))
 	case errors.Is(err, platform.ErrUnreachable):
-		record(replica, failed(err))
+		record(replica, failed(replica, err))
 		return known.rest(r.now(), heard, r.retryAfter(known))
 	case err != nil:
 		// The platform told of the end of the copy before it told why: that event is answered.
-		record(replica, failed(err))
+		record(replica, failed(replica, err))
 		return known.rest(r.now(), known.heard(), r.retryAfter(known))
 	case seen.Ready:
 		replica.Status.Percent = ptr.To[int32](100)
@@ -95,7 +96,7 @@ func (r *Reconciler) removeCopy(ctx context.Context, replica *ingotv1.ImageRepli
 	case errors.Is(err, platform.ErrInUse):
 		record(replica, flow.Wait(ingotv1.ImageReplicaInUseReason, "disks of machines depend on the copy; it goes with the last of them", 0))
 	default:
-		record(replica, failed(err))
+		record(replica, failed(replica, err))
 	}
 	known.releasing()
 	known.rest(r.now(), heard, progressEvery) // a machine that goes asks again, and may be the last one
@@ -119,17 +120,20 @@ func (r *Reconciler) retryAfter(known *notes) time.Duration {
 }
 
 // failed translates the platform's errors. All are tried again: a source or a pool can be repaired without a change here.
-func failed(err error) flow.Outcome {
-	reason := ingotv1.ImageReplicaEndpointUnavailableReason
+func failed(replica *ingotv1.ImageReplica, err error) flow.Outcome {
+	reason, message, image := ingotv1.ImageReplicaEndpointUnavailableReason, err.Error(), replica.Spec.NodeImageName
 	switch {
 	case errors.Is(err, platform.ErrDigestMismatch):
 		reason = ingotv1.ImageReplicaDigestMismatchReason
+		message += fmt.Sprintf(": find out why; publish the file that NodeImage %s declares, or, if the other one is meant, create a NodeImage of it", image)
 	case errors.Is(err, platform.ErrSource):
 		reason = ingotv1.ImageReplicaSourceFailedReason
+		message += fmt.Sprintf(": see to it that the manager can read the source that NodeImage %s names", image)
 	case errors.Is(err, platform.ErrInvalid), errors.Is(err, platform.ErrUnsupported), errors.Is(err, platform.ErrCapacity):
 		reason = ingotv1.ImageReplicaRefusedReason
+		message = fmt.Sprintf("NodeImage %s: %s", image, message)
 	}
-	return flow.Wait(reason, err.Error(), 0)
+	return flow.Wait(reason, message, 0)
 }
 
 func identity(replica *ingotv1.ImageReplica) platform.ImageIdentity {

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	testclock "k8s.io/utils/clock/testing"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -74,7 +75,7 @@ func newStory(t *testing.T) *story {
 	s := &story{
 		T: t, name: name,
 		platform: fake.New(fake.Options{}),
-		endpoint: builder.PlatformEndpoint(name),
+		endpoint: builder.PlatformEndpoint(name, func(e *ingotv1.PlatformEndpoint) { e.Labels = map[string]string{clusterv1.WatchLabel: name} }),
 		replica:  builder.ImageReplica(name, name, name),
 		clock:    testclock.NewFakePassiveClock(time.Now().Truncate(time.Second)),
 		recorder: events.NewFakeRecorder(100),

@@ -6,12 +6,13 @@ package imagereplica_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/cluster-api/util/conditions"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -38,8 +39,13 @@ func TestWhoWakesAReplica(t *testing.T) {
 // running starts a manager that reconciles the story's replica, and no other one: the stories share an API server.
 func (s *story) running() {
 	s.Helper()
-	s.endpoint.Labels = map[string]string{clusterv1.WatchLabel: s.name}
 	s.create(s.endpoint)
+	s.run(s.clock)
+}
+
+// run starts a manager with the story's sessions, and returns what ends it.
+func (s *story) run(at clock.PassiveClock) (stop func()) {
+	s.Helper()
 	mgr, err := ctrl.NewManager(apiConfig, ctrl.Options{
 		Scheme:     apiServer.Scheme(),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
@@ -51,7 +57,7 @@ func (s *story) running() {
 	}
 	s.passes = &imagereplica.Reconciler{
 		Client: mgr.GetClient(), MachineReader: mgr.GetAPIReader(), Sessions: s.passes.Sessions,
-		Recorder: s.recorder, Clock: s.clock, WatchFilterValue: s.name,
+		Recorder: s.recorder, Clock: at, WatchFilterValue: s.name,
 	}
 	if err := s.passes.SetupWithManager(s.Context(), mgr); err != nil {
 		s.Fatal(err)
@@ -59,12 +65,14 @@ func (s *story) running() {
 	ctx, cancel := context.WithCancel(s.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
-	s.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			s.Errorf("the manager ended: %v", err)
 		}
 	})
+	s.Cleanup(stop)
+	return stop
 }
 
 // eventually waits until something is so.

@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"io"
 	"reflect"
 	"slices"
@@ -34,6 +36,7 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talos"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/registry"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/ova"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/vcenter"
 )
 
@@ -191,6 +194,49 @@ func TestVSphereFailureDomain(t *testing.T) {
 		s.Errorf("Cluster API is told of the failure domain %q", got)
 	}
 	s.goes(v)
+}
+
+// An image that Ingot imports goes the same way: nobody has to make a template first.
+func TestVSphereImportedImage(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	v, _ := s.vCenter()
+	artefact := s.imported()
+	s.begin()
+	s.until("the instance waits for its address", func() bool {
+		return strings.Contains(s.reason(infrav1.InstanceReadyCondition), infrav1.InstanceWaitingForAddressReason)
+	})
+	made := s.virtualMachine(v)
+	if !made.Running || made.Extra["ingot.image"] != artefact.SHA256 || len(made.Disks) != 1 || made.Disks[0] != ova.Capacity {
+		s.Errorf("made was %+v", made)
+	}
+	if err := v.GiveAddress(s.Context(), s.uuid(), "192.0.2.20"); err != nil {
+		s.Fatal(err)
+	}
+	s.until("Cluster API is told", func() bool { return s.now().Status.Initialization.Provisioned != nil })
+	s.goes(v)
+}
+
+// A machine tells why its image cannot be had, and what to do. Nothing is made of bytes that nobody declared.
+func TestVSphereImportedImageThatIsAnother(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	v, _ := s.vCenter()
+	artefact := s.imported()
+	artefact.SHA256 = builder.Digest(s.namespace + "-another")
+	s.begin()
+	s.until("the image is refused", func() bool { return s.reason(infrav1.ImageReplicatedCondition) == infrav1.ImageReplicaFailedReason })
+	message := conditions.GetMessage(s.now(), infrav1.ImageReplicatedCondition)
+	for _, part := range []string{artefact.Source, artefact.SHA256, "NodeImage " + s.image.Name, "publish"} {
+		if !strings.Contains(message, part) {
+			t.Errorf("%q does not say %q", message, part)
+		}
+	}
+	for id, m := range s.virtualMachines(v) {
+		if strings.HasPrefix(m.Name, "ingot-") || id == s.uuid() {
+			t.Errorf("made was %+v", m)
+		}
+	}
 }
 
 // A name that vCenter does not have is told with the object that says it, which is not the machine.
@@ -403,6 +449,19 @@ func (s *story) vCenter() (*vcenter.VCenter, *vcenter.Door) {
 	}}
 	s.infra.Spec.Networks = []infrav1.MachineNetwork{{Name: vcenter.Network}}
 	return v, door
+}
+
+// imported puts an OVA that is published in the place of the template, and returns what the NodeImage says of it.
+func (s *story) imported() *ingotv1.Artefact {
+	s.Helper()
+	file := ova.Package()
+	sum := sha256.Sum256(file)
+	artefact := &s.image.Spec.Artefacts[len(s.image.Spec.Artefacts)-1]
+	*artefact = ingotv1.Artefact{
+		Platform: ingotv1.ArtefactPlatformVSphere, Format: ingotv1.DiskFormatOVA, SHA256: hex.EncodeToString(sum[:]), SizeBytes: int64(len(file)),
+		Source: ova.Publish(s.T, ova.Whole(file)),
+	}
+	return artefact
 }
 
 // until has the reconcilers work until something has come true.
