@@ -128,6 +128,25 @@ func (v *VCenter) MakeFolder(ctx context.Context, name string) error {
 	return err
 }
 
+// Maintain puts all hosts into maintenance mode until end is called.
+func (v *VCenter) Maintain(ctx context.Context) (end func() error, err error) {
+	end = func() error {
+		return v.hosts(func(host *object.HostSystem) error { return wait(ctx)(host.ExitMaintenanceMode(ctx, 0)) })
+	}
+	return end, v.hosts(func(host *object.HostSystem) error { return wait(ctx)(host.EnterMaintenanceMode(ctx, 0, false, nil)) })
+}
+
+func (v *VCenter) hosts(change func(*object.HostSystem) error) error {
+	v.gate.Lock()
+	defer v.gate.Unlock()
+	for _, e := range v.model.Map().All("HostSystem") {
+		if err := change(object.NewHostSystem(v.Admin.Client, e.Reference())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // vm returns the virtual machine or template with an instance UUID.
 func (v *VCenter) vm(ctx context.Context, uuid string) (*object.VirtualMachine, error) {
 	found, err := object.NewSearchIndex(v.Admin.Client).FindAllByUuid(ctx, nil, uuid, true, new(true))

@@ -51,12 +51,13 @@ func (c *client) reference(ctx context.Context, of ref, path string) (ref, error
 	return ref{}, fmt.Errorf("%w: %s of %s", errNotFound, path, of.value)
 }
 
-// mountedOn returns a host that has a datastore mounted.
+// mountedOn returns a host that has a datastore mounted, and on which something can be made now.
 func (c *client) mountedOn(ctx context.Context, datastore ref) (ref, error) {
 	content, err := c.retrieve(ctx, filter(datastore.kind, []string{"host"}, datastore))
 	if err != nil {
 		return ref{}, err
 	}
+	var hosts []ref
 	for i := range content {
 		values, err := properties(&content[i])
 		if err != nil {
@@ -65,11 +66,33 @@ func (c *client) mountedOn(ctx context.Context, datastore ref) (ref, error) {
 		mounts, _ := values["host"].(types.ArrayOfDatastoreHostMount)
 		for _, mount := range mounts.DatastoreHostMount {
 			if mount.MountInfo.Accessible == nil || *mount.MountInfo.Accessible {
-				return refOf(mount.Key), nil
+				hosts = append(hosts, refOf(mount.Key))
 			}
 		}
 	}
-	return ref{}, fmt.Errorf("%w: a host that has the datastore mounted", errNotFound)
+	if len(hosts) == 0 {
+		return ref{}, fmt.Errorf("%w: a host that has the datastore mounted", errNotFound)
+	}
+	return c.working(ctx, hosts)
+}
+
+// working returns a host that is connected and not in maintenance.
+func (c *client) working(ctx context.Context, hosts []ref) (ref, error) {
+	const connected, maintained = "runtime.connectionState", "runtime.inMaintenanceMode"
+	content, err := c.retrieve(ctx, filter(hosts[0].kind, []string{connected, maintained}, hosts...))
+	if err != nil {
+		return ref{}, err
+	}
+	for i := range content {
+		values, err := properties(&content[i])
+		if err != nil {
+			return ref{}, err
+		}
+		if values[connected] == types.HostSystemConnectionStateConnected && values[maintained] == false {
+			return refOf(content[i].Obj), nil
+		}
+	}
+	return ref{}, fmt.Errorf("of the %d hosts that have the datastore mounted none is connected and out of maintenance mode: bring one back", len(hosts))
 }
 
 // backing returns what an interface in a network is connected to. The switch of a port group is read with it.

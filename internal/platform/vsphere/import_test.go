@@ -120,7 +120,6 @@ func TestImportedTemplate(t *testing.T) {
 // Every call that an import is made of, and the way of the disk itself, may fail once, have its answer lost once, and meet a
 // vCenter that has ended all sessions. There is always one template in the end, and nothing beside it.
 func TestImportEveryMethodFailsOnce(t *testing.T) {
-	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -245,7 +244,6 @@ func TestImportSessionEnds(t *testing.T) {
 // A lease lives as long as vCenter hears that the disk is still being sent. When it does not hear it, the import ends, and
 // another one succeeds.
 func TestImportLease(t *testing.T) {
-	t.Parallel()
 	l := newLab(t)
 	l.ShortLeases(2 * time.Second)
 	d := l.door(t)
@@ -382,6 +380,26 @@ func TestImportNameTaken(t *testing.T) {
 	if after := l.Inventory(t); !slices.Equal(before, after) {
 		t.Errorf("the endpoint has changed:\n%s\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
+}
+
+// Hosts are patched one after another, and nothing is made on one meanwhile. Where none is left, it is told what to do.
+func TestImportHostsInMaintenance(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	image := l.onStorage(published(t, "vmdk", ova.Disk(), nil))
+	end, err := l.Maintain(t.Context())
+	check(t, err)
+	until(t, "it is told", func() bool {
+		o, err := p.EnsureImage(t.Context(), image)
+		if o.Ready || err != nil && !strings.Contains(err.Error(), "out of maintenance mode: bring one back") {
+			t.Fatalf("%+v, %v", o, err)
+		}
+		return err != nil
+	})
+	check(t, end())
+	stored(t, p, image)
+	l.onlyCopy(t)
 }
 
 // A template that a person has removed is imported again, and one that the session may not see is not said to be gone.
