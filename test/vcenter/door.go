@@ -5,6 +5,7 @@ package vcenter
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/pem"
 	"encoding/xml"
@@ -60,6 +61,7 @@ type Door struct {
 	calls  map[string]int
 	hidden *hidden // nil while everything may be seen
 	denied []string
+	unfit  bool // whether no datastore is compatible with a storage policy
 }
 
 // Door opens a way to the vCenter.
@@ -105,6 +107,23 @@ func (d *Door) Shut() (open func()) {
 	return func() { d.Judge(before) }
 }
 
+// Unfit has vCenter say that no datastore is compatible with a storage policy, until fit is called. All are for the simulator.
+func (d *Door) Unfit() (fit func()) {
+	set := func(unfit bool) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.unfit = unfit
+	}
+	set(true)
+	return func() { set(false) }
+}
+
+func (d *Door) isUnfit() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.unfit
+}
+
 // Calls are how many calls of each method came.
 func (d *Door) Calls() map[string]int {
 	d.mu.Lock()
@@ -123,12 +142,17 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		hangUp(w)
 		return
 	}
-	method := methodOf(body)
+	inSOAP := methodOf(body)
+	method := cmp.Or(restMethod(r), inSOAP)
 	verdict := d.judged(method)
+	if verdict == Expire && restMethod(r) != "" {
+		w.WriteHeader(http.StatusUnauthorized) // as for a session that has ended
+		return
+	}
 	if verdict == Expire {
 		_ = d.vcenter.EndSessions(r.Context())
 	}
-	if verdict == Pass && d.hides(w, method, body) {
+	if verdict == Pass && d.hides(w, inSOAP, body) {
 		return
 	}
 	switch {
@@ -138,9 +162,19 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 	case verdict == Refuse:
 		refuse(w, "ManagedEntity", "-")
+	case method == "PbmCheckCompatibility" && d.isUnfit():
+		answerSOAP(w, http.StatusOK, `<PbmCheckCompatibilityResponse xmlns="urn:pbm"/>`)
 	case verdict == Lose && !Effects(method):
-		d.pass(httptest.NewRecorder(), r, body)
+		d.hand(httptest.NewRecorder(), r, body, method, verdict)
 		hangUp(w)
+	default:
+		d.hand(w, r, body, method, verdict)
+	}
+}
+
+// hand hands a call on that is to happen.
+func (d *Door) hand(w http.ResponseWriter, r *http.Request, body []byte, method string, verdict Verdict) {
+	switch {
 	case method == "FetchUserPrivilegeOnEntities":
 		d.tellPrivileges(w, r, body)
 	case method == "WaitForUpdatesEx":
@@ -157,6 +191,11 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.progress(w, r, body)
 	case bytes.Contains(body, []byte(`type="HttpNfcLease"`)):
 		d.lease(w, r, body)
+	case method == "Logout":
+		// The simulator takes the locks of a session's objects in another order than the wait for changes does.
+		d.vcenter.gate.Lock()
+		defer d.vcenter.gate.Unlock()
+		d.pass(w, r, body)
 	case bytes.Contains(body, []byte(`type="ContainerView"`)):
 		d.vcenter.gate.RLock()
 		defer d.vcenter.gate.RUnlock()
@@ -196,9 +235,12 @@ func (v *VCenter) hears(body []byte) bool {
 	return true
 }
 
-// pass hands a call on.
+// pass hands a call on, and waits for its answer also when nobody does any more: the simulator would work on beside what comes
+// next.
 func (d *Door) pass(w http.ResponseWriter, r *http.Request, body []byte) {
-	r = r.Clone(r.Context())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer cancel()
+	r = r.Clone(ctx)
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	d.proxy.ServeHTTP(w, r)
 }
@@ -213,7 +255,12 @@ func (d *Door) change(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	go func() {
 		defer close(ended)
 		defer d.vcenter.gate.Unlock()
-		d.await(ctx, answer.Body.Bytes())
+		made := d.await(ctx, answer.Body.Bytes())
+		if method == "CloneVM_Task" {
+			if err := d.vcenter.fulfil(context.WithoutCancel(ctx), body, made); err != nil {
+				d.vcenter.unfulfilled(err)
+			}
+		}
 		d.vcenter.leased(context.WithoutCancel(ctx), method, body)
 		d.vcenter.forgetTasks()
 	}()
@@ -274,12 +321,15 @@ func hangUp(w http.ResponseWriter) {
 
 var taskPattern = regexp.MustCompile(`<returnval[^>]*type="Task"[^>]*>([^<]+)<`)
 
-// await waits for the end of the task in an answer, if there is one.
-func (d *Door) await(ctx context.Context, answer []byte) {
+// await waits for the end of the task in an answer, if there is one, and returns what it has made.
+func (d *Door) await(ctx context.Context, answer []byte) (made any) {
 	if m := taskPattern.FindSubmatch(answer); m != nil {
 		ref := types.ManagedObjectReference{Type: "Task", Value: string(m[1])}
-		_ = object.NewTask(d.vcenter.Admin.Client, ref).Wait(context.WithoutCancel(ctx))
+		if info, err := object.NewTask(d.vcenter.Admin.Client, ref).WaitForResult(context.WithoutCancel(ctx)); err == nil {
+			return info.Result
+		}
 	}
+	return nil
 }
 
 // methodOf is the name of the method that a call names.
@@ -304,7 +354,7 @@ func methodOf(body []byte) string {
 func Effects(method string) bool {
 	switch method {
 	case "CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task", "ReconfigVM_Task", "CreateSnapshot_Task", "MarkAsTemplate", "ShutdownGuest",
-		"ReconfigureComputeResource_Task",
+		"ReconfigureComputeResource_Task", "UpgradeVM_Task", "REST POST tag-association attach-multiple-tags-to-object",
 		"ImportVApp", Upload, "HttpNfcLeaseComplete", "HttpNfcLeaseAbort", "Rename_Task":
 		return true
 	default:

@@ -4,6 +4,7 @@
 package vcenter
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -29,6 +31,10 @@ type Spec struct {
 	DiskBytes int64
 	// Template makes it a template; otherwise it runs.
 	Template bool
+	// ReservedCPUMHz and CPULimitMHz are what the host keeps for it, and the most it gets; 0 means nothing, and no limit.
+	ReservedCPUMHz, CPULimitMHz int64
+	// HardwareVersion is the version of its hardware; empty means the newest that the hosts have.
+	HardwareVersion string
 }
 
 // Make makes a virtual machine or template.
@@ -71,8 +77,11 @@ func (v *VCenter) Make(ctx context.Context, s Spec) error {
 		return err
 	}
 	spec := types.VirtualMachineConfigSpec{
-		Name: made + "-" + s.Name, Uuid: s.UUID, InstanceUuid: s.UUID, NumCPUs: 1, MemoryMB: 64, GuestId: "otherLinux64Guest",
+		Name: made + "-" + s.Name, Uuid: s.UUID, InstanceUuid: s.UUID, NumCPUs: 1, MemoryMB: 64, GuestId: "otherLinux64Guest", Version: s.HardwareVersion,
 		Files: &types.VirtualMachineFileInfo{VmPathName: "[" + Datastore + "]"}, DeviceChange: changes,
+	}
+	if s.ReservedCPUMHz != 0 || s.CPULimitMHz != 0 {
+		spec.CpuAllocation = &types.ResourceAllocationInfo{Reservation: &s.ReservedCPUMHz, Limit: new(cmp.Or(s.CPULimitMHz, -1))}
 	}
 	for key, value := range s.Extra {
 		spec.ExtraConfig = append(spec.ExtraConfig, &types.OptionValue{Key: key, Value: value})
@@ -260,6 +269,17 @@ type Machine struct {
 	Disks    []int64
 	Networks []string
 	MACs     []string
+	// HardwareVersion is the version of its hardware as vCenter writes it.
+	HardwareVersion string
+	// Firmware and SecureBoot are how it boots; TPM is whether it has one.
+	Firmware        string
+	SecureBoot, TPM bool
+	// ReservedCPUMHz and ReservedMemoryMB are what the host keeps for it, and CPULimitMHz is the most it gets: -1 means all.
+	ReservedCPUMHz, ReservedMemoryMB, CPULimitMHz int64
+	// Devices are the devices of the host that it was given, VENDOR:MODEL or the profile of a virtual GPU, and MemoryLocked is
+	// whether all its memory is reserved.
+	Devices      []string
+	MemoryLocked bool
 }
 
 // Machines are all virtual machines and templates by their instance UUID.
@@ -280,7 +300,9 @@ func (v *VCenter) Machines(ctx context.Context) (map[string]Machine, error) {
 		}
 		found[all[i].Config.InstanceUuid] = m
 	}
-	return found, nil
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return found, v.broken
 }
 
 // Count is how many virtual machines have each value of an element of the extra configuration.
@@ -312,6 +334,12 @@ func (v *VCenter) all(ctx context.Context) ([]mo.VirtualMachine, error) {
 
 func describe(vm *mo.VirtualMachine) Machine {
 	m := Machine{Name: vm.Name, Template: vm.Config.Template, Running: vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn, Extra: map[string]string{}}
+	m.HardwareVersion = vm.Config.Version
+	m.MemoryLocked = isTrue(vm.Config.MemoryReservationLockedToMax)
+	m.Firmware = vm.Config.Firmware
+	m.SecureBoot = vm.Config.BootOptions != nil && isTrue(vm.Config.BootOptions.EfiSecureBootEnabled)
+	m.ReservedCPUMHz, m.CPULimitMHz = allocated(vm.Config.CpuAllocation)
+	m.ReservedMemoryMB, _ = allocated(vm.Config.MemoryAllocation)
 	for _, option := range vm.Config.ExtraConfig {
 		value := option.GetOptionValue()
 		m.Extra[value.Key] = fmt.Sprint(value.Value)
@@ -319,6 +347,10 @@ func describe(vm *mo.VirtualMachine) Machine {
 	m.Datastore, _, _ = strings.Cut(strings.TrimPrefix(vm.Config.Files.VmPathName, "["), "]")
 	for _, device := range vm.Config.Hardware.Device {
 		switch d := device.(type) {
+		case *types.VirtualTPM:
+			m.TPM = true
+		case *types.VirtualPCIPassthrough:
+			m.Devices = append(m.Devices, passedThrough(d))
 		case *types.VirtualDisk:
 			m.Disks = append(m.Disks, max(d.CapacityInBytes, d.CapacityInKB<<10))
 		case types.BaseVirtualEthernetCard:
@@ -335,6 +367,55 @@ func describe(vm *mo.VirtualMachine) Machine {
 		}
 	}
 	return m
+}
+
+func passedThrough(d *types.VirtualPCIPassthrough) string {
+	switch b := d.Backing.(type) {
+	case *types.VirtualPCIPassthroughVmiopBackingInfo:
+		return b.Vgpu
+	case *types.VirtualPCIPassthroughDynamicBackingInfo:
+		var kinds []string
+		for _, a := range b.AllowedDevice {
+			kinds = append(kinds, fmt.Sprintf("%04x:%04x", a.VendorId, a.DeviceId))
+		}
+		return strings.Join(kinds, " ")
+	default:
+		return fmt.Sprintf("%T", b)
+	}
+}
+
+// Offer has the hosts of the cluster offer a device, and a profile of a virtual GPU. The simulator's have none.
+func (v *VCenter) Offer(vendor, model int32, profile string) {
+	v.gate.Lock()
+	defer v.gate.Unlock()
+	for _, e := range v.model.Map().All("ClusterComputeResource") {
+		cluster, is := e.(*simulator.ClusterComputeResource)
+		if !is {
+			continue
+		}
+		if browser, is := v.model.Map().Get(*cluster.EnvironmentBrowser).(*simulator.EnvironmentBrowser); is {
+			browser.QueryConfigTargetResponse.Returnval = &types.ConfigTarget{
+				DynamicPassthrough:        []types.VirtualMachineDynamicPassthroughInfo{{VendorId: vendor, DeviceId: model}},
+				SharedGpuPassthroughTypes: []types.VirtualMachinePciSharedGpuPassthroughInfo{{Vgpu: profile}},
+			}
+		}
+	}
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }
+
+func allocated(a *types.ResourceAllocationInfo) (reserved, limit int64) {
+	limit = -1
+	if a == nil {
+		return 0, limit
+	}
+	if a.Reservation != nil {
+		reserved = *a.Reservation
+	}
+	if a.Limit != nil {
+		limit = *a.Limit
+	}
+	return reserved, limit
 }
 
 // Inventory lists everything that there is, apart from what a person has made, one line each: virtual machines with their

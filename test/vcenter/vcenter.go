@@ -21,6 +21,7 @@ import (
 	"github.com/vmware/govmomi"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
 )
 
 // Names in the inventory.
@@ -47,8 +48,10 @@ type VCenter struct {
 
 	leases leases
 
-	mu    sync.Mutex
-	asked map[string]int // by instance UUID
+	mu     sync.Mutex
+	asked  map[string]int                           // by instance UUID
+	orders map[string]types.VirtualMachineCloneSpec // by instance UUID
+	broken error                                    // what the simulator could not be made to do
 }
 
 // Start starts a vCenter with one datacenter, one cluster, and one virtual machine that is somebody's.
@@ -58,7 +61,8 @@ func Start(ctx context.Context) (*VCenter, error) {
 	if err := model.Create(); err != nil {
 		return nil, fmt.Errorf("vCenter's inventory: %w", err)
 	}
-	v := &VCenter{model: model, asked: map[string]int{}}
+	v := &VCenter{model: model, asked: map[string]int{}, orders: map[string]types.VirtualMachineCloneSpec{}}
+	model.Service.RegisterEndpoints = true
 	model.Service.Listen = &url.URL{User: url.UserPassword(User, Password)}
 	v.server = model.Service.NewServer()
 	address := *v.server.URL
