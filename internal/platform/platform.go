@@ -198,6 +198,9 @@ type Request struct {
 	Identity
 	// Name is shown to people. It need not be unique and is never used to find anything.
 	Name string
+	// NameOnPlatform is what the platform calls the instance, where its owner chooses that; empty leaves it to the platform. The
+	// same instance always has the same. It is never used to find anything either, but may be one that something else has.
+	NameOnPlatform string `json:",omitempty"`
 	// ImageSHA256 is the digest of the artefact that the root disk is cloned from.
 	ImageSHA256 string
 	// FullClone makes the root disk a copy of the image, where the platform knows that beside a layer over it. Neither is
@@ -208,16 +211,26 @@ type Request struct {
 	// Group is the group of instances that are to be kept on different hosts, on platforms with a Separator; empty means none.
 	// It is the same for all of a group, and nobody else's.
 	Group string `json:",omitempty"`
+	// StoragePolicy is the policy of the storage for everything of the instance, on platforms that have policies beside the
+	// storage itself; empty means the storage's own.
+	StoragePolicy string `json:",omitempty"`
 	// CPUs is the number of virtual CPUs.
 	CPUs int32
 	// MemoryBytes is the amount of memory.
 	MemoryBytes int64
+	// ReservedCPUMHz and ReservedMemoryBytes are what the host keeps for the instance alone, on platforms that can. 0 means
+	// nothing, whatever the image says.
+	ReservedCPUMHz, ReservedMemoryBytes int64 `json:",omitempty"`
 	// RootDiskBytes is the size of the root disk that the guest sees; 0 means the size of the image.
 	RootDiskBytes int64
 	// Disks are further, empty disks, in order.
 	Disks []Disk
 	// Interfaces are the network interfaces, in order.
 	Interfaces []Interface
+	// Tags are put on the instance before it first starts, on platforms that have tags. They must exist there.
+	Tags []Tag `json:",omitempty"`
+	// HardwareVersion is the least version of the virtual hardware, on platforms that number it; 0 means that of the image.
+	HardwareVersion int32 `json:",omitempty"`
 	// Firmware is the firmware interface.
 	Firmware Firmware
 	// SecureBoot lets the firmware start only what is signed by a key that the platform enrols by default.
@@ -232,8 +245,18 @@ type Request struct {
 	SingleNUMANode bool
 	// PCIDevices are devices of the host that are handed to the instance.
 	PCIDevices []PCIDevice
+	// VirtualGPUs are the profiles of parts of the host's GPUs that the instance gets, one for each, on platforms that have such.
+	VirtualGPUs []string `json:",omitempty"`
 	// Bootstrap is the data for the first boot.
 	Bootstrap Bootstrap
+}
+
+// Tag is a word that people put on what they want to find or treat alike.
+type Tag struct {
+	// Category is what the tag is one of.
+	Category string
+	// Name is the tag.
+	Name string
 }
 
 // Disk is an empty disk.

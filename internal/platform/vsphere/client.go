@@ -31,13 +31,15 @@ const (
 
 // Errors of vCenter that this package decides by. They never leave it.
 var (
-	errNotFound = errors.New("not found")
-	errState    = errors.New("not possible in this power state")
-	errBusy     = errors.New("another task is under way")
-	errNoTools  = errors.New("the guest runs no VMware Tools")
-	errNoAccess = errors.New("no permission")
-	errLogin    = errors.New("vCenter does not take the user name and the password")
-	errLoggedIn = errors.New("the session has ended")
+	errNotFound  = errors.New("not found")
+	errState     = errors.New("not possible in this power state")
+	errBusy      = errors.New("another task is under way")
+	errNoTools   = errors.New("the guest runs no VMware Tools")
+	errNoAccess  = errors.New("no permission")
+	errAmbiguous = errors.New("the name is not of one alone")
+	errNotFit    = errors.New("vCenter does not name the datastore as compatible")
+	errLogin     = errors.New("vCenter does not take the user name and the password")
+	errLoggedIn  = errors.New("the session has ended")
 )
 
 // ref is vCenter's own reference to an object: its type and value. It is valid as long as the object.
@@ -64,6 +66,8 @@ type client struct {
 	left   bool
 	// loggedInAs is the user as vCenter named it in the answer to the last login.
 	loggedInAs string
+
+	tagging tagging
 
 	// view holds all virtual machines that vCenter shows us.
 	view ref
@@ -138,6 +142,7 @@ func (c *client) logout(ctx context.Context) {
 	c.mu.Lock()
 	c.left = true
 	c.mu.Unlock()
+	c.tagging.leave(ctx, c)
 	_ = c.once(ctx, "Logout", func(ctx context.Context) error {
 		_, err := methods.Logout(ctx, c.vim, &types.Logout{This: *c.vim.ServiceContent.SessionManager})
 		return err
@@ -178,6 +183,9 @@ func (c *client) once(ctx context.Context, verb string, call func(ctx context.Co
 // classify turns what govmomi returned into an error that callers can judge. A fault that vCenter itself sent is an
 // answer; everything else means that there was none.
 func classify(err error) error {
+	if refused, is := errors.AsType[refusedError](err); is {
+		return refused.error
+	}
 	if !soap.IsSoapFault(err) {
 		return fmt.Errorf("%w: %w", platform.ErrNoAnswer, err)
 	}
@@ -207,7 +215,7 @@ func classifyFault(fault types.BaseMethodFault, text string) error {
 		return errState
 	case *types.ToolsUnavailable:
 		return errNoTools
-	case *types.TaskInProgress, *types.ResourceInUse:
+	case *types.TaskInProgress, *types.ResourceInUse, *types.AlreadyUpgraded:
 		return fmt.Errorf("%w: %s", errBusy, describe(fault, text))
 	case *types.DuplicateName:
 		return nameTakenError{by: refOf(f.Object), name: f.Name}

@@ -4,6 +4,7 @@
 package vsphere
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,6 +19,15 @@ import (
 // sectorUnit is what vCenter counts the size of disks in.
 const sectorUnit = 1 << 10
 
+// What is read of a source beside what is read of every virtual machine.
+const (
+	parentPath   = "parent"
+	snapshotPath = "snapshot"
+	cpuPath      = "config.cpuAllocation"
+	memoryPath   = "config.memoryAllocation"
+	lockedPath   = "config.memoryReservationLockedToMax"
+)
+
 // source is a virtual machine or template that others are cloned from.
 type source struct {
 	vm
@@ -25,6 +35,11 @@ type source struct {
 	parent   ref // its folder
 	snapshot ref // zero without one
 	devices  object.VirtualDeviceList
+
+	// cpu and memory are what the host keeps for it and gives it at most. A clone takes them over.
+	cpu, memory types.ResourceAllocationInfo
+	// locked is whether all its memory is reserved, however much it has.
+	locked bool
 }
 
 // order is everything that a clone is made with.
@@ -34,9 +49,13 @@ type order struct {
 	uuid string
 
 	folder, pool, host, datastore ref
+	// policy is the identifier of a storage policy; empty for the datastore's own.
+	policy string
 	// linked makes the disks layers over the snapshot of the source.
 	linked bool
 	extra  map[string]string
+	// unfinished leaves a machine off, because more than the clone is to be done before its first start.
+	unfinished bool
 
 	// machine is nil for a copy of an image, which is as its source is.
 	machine *hardware
@@ -46,13 +65,18 @@ type order struct {
 type hardware struct {
 	cpus       int32
 	memoryMB   int64
+	reserved   reservation
 	firmware   string
 	secureBoot bool
 	tpm        bool
 	rootBytes  int64 // 0 means as the source
 	disks      []int64
 	nics       []nic
+	devices    []deviceKind // of the host; the host then keeps all memory for the machine
 }
+
+// reservation is what the host keeps for a machine alone.
+type reservation struct{ cpuMHz, memoryMB int64 }
 
 // nic is one network interface.
 type nic struct {
@@ -62,7 +86,7 @@ type nic struct {
 
 // source reads what is cloned from; nil when it is not there any more.
 func (c *client) source(ctx context.Context, r ref) (*source, error) {
-	content, err := c.retrieve(ctx, filter(kindVM, append(vmPaths(), "parent", "snapshot", "config.hardware.device"), r))
+	content, err := c.retrieve(ctx, filter(kindVM, append(vmPaths(), parentPath, snapshotPath, devicePath, cpuPath, memoryPath, lockedPath), r))
 	if err != nil || len(content) == 0 {
 		return nil, err
 	}
@@ -74,15 +98,18 @@ func (c *client) source(ctx context.Context, r ref) (*source, error) {
 	if s.vm, err = parseVM(&content[0]); err != nil {
 		return nil, err
 	}
-	if parent, is := values["parent"].(types.ManagedObjectReference); is {
+	if parent, is := values[parentPath].(types.ManagedObjectReference); is {
 		s.parent = refOf(parent)
 	}
-	if snapshots, is := values["snapshot"].(types.VirtualMachineSnapshotInfo); is && snapshots.CurrentSnapshot != nil {
+	if snapshots, is := values[snapshotPath].(types.VirtualMachineSnapshotInfo); is && snapshots.CurrentSnapshot != nil {
 		s.snapshot = refOf(*snapshots.CurrentSnapshot)
 	}
-	if devices, is := values["config.hardware.device"].(types.ArrayOfVirtualDevice); is {
+	if devices, is := values[devicePath].(types.ArrayOfVirtualDevice); is {
 		s.devices = devices.VirtualDevice
 	}
+	s.cpu, _ = values[cpuPath].(types.ResourceAllocationInfo)
+	s.memory, _ = values[memoryPath].(types.ResourceAllocationInfo)
+	s.locked, _ = values[lockedPath].(bool)
 	return s, nil
 }
 
@@ -137,12 +164,17 @@ func (o order) spec() (types.VirtualMachineCloneSpec, error) {
 		spec.Location.DiskMoveType = string(types.VirtualMachineRelocateDiskMoveOptionsCreateNewChildDiskBacking)
 		spec.Snapshot = reference(o.from.snapshot)
 	}
+	o.keepTo(&spec.Location)
 	if o.machine == nil {
 		return spec, nil
 	}
-	spec.PowerOn = true
+	spec.PowerOn = !o.unfinished
 	config, m := spec.Config, o.machine
 	config.NumCPUs, config.NumCoresPerSocket, config.MemoryMB = m.cpus, new(int32(1)), m.memoryMB
+	config.CpuAllocation, config.MemoryAllocation = allocation(o.from.cpu, m.reserved.cpuMHz), allocation(o.from.memory, m.reserved.memoryMB)
+	if locked := len(m.devices) > 0; locked != o.from.locked {
+		config.MemoryReservationLockedToMax = &locked
+	}
 	config.Firmware = m.firmware
 	config.Flags = &types.VirtualMachineFlagInfo{DiskUuidEnabled: new(true)}
 	config.BootOptions = &types.VirtualMachineBootOptions{EfiSecureBootEnabled: new(m.secureBoot)}
@@ -151,21 +183,31 @@ func (o order) spec() (types.VirtualMachineCloneSpec, error) {
 	return spec, err
 }
 
+// allocation has the host keep something for a virtual machine alone, or nothing, and set no limit. It is nil where the source
+// has it so: whoever reserves nothing needs no privilege for it.
+func allocation(source types.ResourceAllocationInfo, reserved int64) *types.ResourceAllocationInfo {
+	const unlimited = -1
+	if *cmp.Or(source.Reservation, new(int64(0))) == reserved && *cmp.Or(source.Limit, new(int64(unlimited))) == unlimited {
+		return nil
+	}
+	return &types.ResourceAllocationInfo{Reservation: &reserved, Limit: new(int64(unlimited))}
+}
+
 // devices are the changes to the devices of the source. Of the source only the root disk and what it hangs on stay.
 func (o order) devices() ([]types.BaseVirtualDeviceConfigSpec, error) {
 	var changes []types.BaseVirtualDeviceConfigSpec
-	add := func(device types.BaseVirtualDevice, operation types.VirtualDeviceConfigSpecOperation, file types.VirtualDeviceConfigSpecFileOperation) {
-		changes = append(changes, &types.VirtualDeviceConfigSpec{Device: device, Operation: operation, FileOperation: file})
+	add := func(device types.BaseVirtualDevice, operation types.VirtualDeviceConfigSpecOperation) {
+		changes = append(changes, &types.VirtualDeviceConfigSpec{Device: device, Operation: operation})
 	}
 	for _, device := range o.from.devices {
 		if _, is := device.(types.BaseVirtualEthernetCard); is {
-			add(device, types.VirtualDeviceConfigSpecOperationRemove, "")
+			add(device, types.VirtualDeviceConfigSpecOperationRemove)
 		}
 	}
 	if o.machine.rootBytes > o.from.rootBytes() {
 		root := *o.from.root()
 		root.CapacityInBytes, root.CapacityInKB = o.machine.rootBytes, inUnits(o.machine.rootBytes)
-		add(&root, types.VirtualDeviceConfigSpecOperationEdit, "")
+		add(&root, types.VirtualDeviceConfigSpecOperationEdit)
 	}
 	units, controller, err := o.from.freeUnits()
 	if err != nil {
@@ -176,14 +218,19 @@ func (o order) devices() ([]types.BaseVirtualDeviceConfigSpec, error) {
 			platform.ErrUnsupported, len(o.machine.disks), len(units))
 	}
 	for i, size := range o.machine.disks {
-		add(emptyDisk(firstDiskKey-int32(i), controller, units[i], size),
-			types.VirtualDeviceConfigSpecOperationAdd, types.VirtualDeviceConfigSpecFileOperationCreate)
+		changes = append(changes, &types.VirtualDeviceConfigSpec{
+			Device: emptyDisk(firstDiskKey-int32(i), controller, units[i], size), Profile: profile(o.policy),
+			Operation: types.VirtualDeviceConfigSpecOperationAdd, FileOperation: types.VirtualDeviceConfigSpecFileOperationCreate,
+		})
 	}
 	for i, nic := range o.machine.nics {
-		add(card(firstNICKey-int32(i), nic), types.VirtualDeviceConfigSpecOperationAdd, "")
+		add(card(firstNICKey-int32(i), nic), types.VirtualDeviceConfigSpecOperationAdd)
+	}
+	for i, kind := range o.machine.devices {
+		add(kind.device(firstPCIKey-int32(i)), types.VirtualDeviceConfigSpecOperationAdd)
 	}
 	if o.machine.tpm {
-		add(&types.VirtualTPM{VirtualDevice: types.VirtualDevice{Key: tpmKey}}, types.VirtualDeviceConfigSpecOperationAdd, "")
+		add(&types.VirtualTPM{VirtualDevice: types.VirtualDevice{Key: tpmKey}}, types.VirtualDeviceConfigSpecOperationAdd)
 	}
 	return changes, nil
 }
@@ -193,6 +240,7 @@ const (
 	firstDiskKey int32 = -100
 	firstNICKey  int32 = -200
 	tpmKey       int32 = -300
+	firstPCIKey  int32 = -400
 )
 
 // freeUnits are the places on the controller that the root disk hangs on.

@@ -30,7 +30,8 @@ type vm struct {
 	instanceUUID string
 	template     bool
 	power        powerState
-	tools        bool // whether the guest runs VMware Tools
+	version      int32 // of its hardware
+	tools        bool  // whether the guest runs VMware Tools
 	addresses    []string
 	mark         mark
 	disksRead    bool
@@ -60,12 +61,14 @@ type task struct {
 // vmPaths are the properties of a virtual machine that are read. Of the extra configuration only what is ours is asked for:
 // the rest holds the bootstrap data.
 func vmPaths() []string {
-	paths := []string{"name", "config.instanceUuid", "config.template", "runtime.powerState", "guest.toolsRunningStatus", "guest.ipAddress", "guest.net"}
+	paths := []string{"name", "config.instanceUuid", "config.template", versionPath, "runtime.powerState", "guest.toolsRunningStatus", "guest.ipAddress", "guest.net"}
 	for _, key := range append(markKeys(), digestKey) {
 		paths = append(paths, extraPath(key))
 	}
 	return paths
 }
+
+const versionPath = "config.version"
 
 func extraPath(key string) string { return `config.extraConfig["` + key + `"]` }
 
@@ -267,6 +270,8 @@ func parseVM(content *types.ObjectContent) (vm, error) {
 	v.template, _ = values["config.template"].(bool)
 	power, _ := values["runtime.powerState"].(types.VirtualMachinePowerState)
 	v.power = powerState(power)
+	version, _ := values[versionPath].(string)
+	v.version = versionNumber(version)
 	tools, _ := values["guest.toolsRunningStatus"].(string)
 	v.tools = tools == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning)
 	v.addresses = guestAddresses(values)

@@ -19,8 +19,6 @@ const (
 	memoryUnit = 4 << 20
 	// maxDisks bounds the further disks to what hangs on one controller beside the root disk.
 	maxDisks = 14
-
-	pciDevicesField = "spec.platform.vsphere.pciDevices"
 )
 
 // Ensure implements platform.Platform.
@@ -53,6 +51,8 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 	switch {
 	case v.making != "" || v.unsure:
 		return nil
+	case len(v.vms) > 0 && v.vms[0].mark.unfinished:
+		return s.finish(ctx, c, req, v)
 	case len(v.vms) == 1 && v.failed != nil && v.vms[0].power == poweredOff:
 		// This session began the task and saw it fail, so the guest has never run.
 		task, err := c.powerOn(ctx, v.vms[0].ref)
@@ -62,6 +62,7 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 		s.note(subject{uuid: req.UUID}, work{task: task, what: "starting"}, v)
 		return nil
 	case len(v.vms) > 0:
+		s.started.Delete(req.UUID)
 		return nil
 	case v.failed != nil:
 		return s.excuse(ctx, c, v)
@@ -101,7 +102,13 @@ func (s *Session) note(of subject, begun work, v *view) {
 func (s *Session) excuse(ctx context.Context, c *client, v *view) error {
 	var taken nameTakenError
 	if !errors.As(v.failed, &taken) {
+		s.known.forget() // something of it may be why
 		return v.failed
+	}
+	foreign := fmt.Errorf("%w: the folder has a %s %s already, which is not this machine's; rename it, or give the machine another folder or spec.platform.vsphere.nameTemplate; nothing was changed",
+		platform.ErrForeign, taken.by.kind, taken.name)
+	if taken.by.kind != kindVM {
+		return foreign
 	}
 	vms, _, err := c.read(ctx, []ref{taken.by}, ref{})
 	switch {
@@ -111,8 +118,7 @@ func (s *Session) excuse(ctx context.Context, c *client, v *view) error {
 		v.making, v.told = "being cloned", false // by a task that is not ours, whose failure nobody would tell
 		return nil
 	default:
-		return fmt.Errorf("%w: the folder has a virtual machine %s already, which is not this machine's; rename it, or put the machine into another folder; nothing was changed",
-			platform.ErrForeign, taken.name)
+		return foreign
 	}
 }
 
@@ -122,7 +128,7 @@ func (s *Session) order(ctx context.Context, c *client, req platform.Request, pr
 	if err != nil {
 		return order{}, err
 	}
-	o := order{name: vmName(req.Identity, req.Name), uuid: req.UUID, linked: !req.FullClone}
+	o := order{name: vmName(req), uuid: req.UUID, linked: !req.FullClone}
 	for _, p := range []struct {
 		field, path string
 		to          *ref
@@ -155,7 +161,11 @@ func (s *Session) order(ctx context.Context, c *client, req platform.Request, pr
 		return order{}, fmt.Errorf("%w: spec.rootDisk.size: the disk of a linked clone has the size of the image, %d bytes: remove it, or set spec.platform.vsphere.cloneMode: Full",
 			platform.ErrUnsupported, image.rootBytes())
 	}
-	o.from, o.machine, o.extra = *image, m, extraOf(req, properties)
+	o.from, o.machine = *image, m
+	if err := s.further(ctx, c, req, &o); err != nil {
+		return order{}, err
+	}
+	o.extra = extraOf(req, properties, o.unfinished)
 	return o, nil
 }
 
@@ -163,9 +173,13 @@ func (s *Session) order(ctx context.Context, c *client, req platform.Request, pr
 func machineOf(req platform.Request) *hardware {
 	m := &hardware{
 		cpus: req.CPUs, memoryMB: req.MemoryBytes >> 20, firmware: "efi", secureBoot: req.SecureBoot, tpm: req.VirtualTPM, rootBytes: req.RootDiskBytes,
+		reserved: reservation{cpuMHz: req.ReservedCPUMHz, memoryMB: req.ReservedMemoryBytes >> 20},
 	}
 	if req.Firmware == platform.FirmwareBIOS {
 		m.firmware = "bios"
+	}
+	if m.devices = devicesOf(req); len(m.devices) > 0 {
+		m.reserved.memoryMB = m.memoryMB
 	}
 	for _, disk := range req.Disks {
 		m.disks = append(m.disks, disk.Bytes)
@@ -177,8 +191,11 @@ func machineOf(req platform.Request) *hardware {
 }
 
 // extraOf is the extra configuration of a machine: its mark, and what carries the bootstrap data.
-func extraOf(req platform.Request, properties map[string]string) map[string]string {
-	m := mark{machine: req.UUID, cluster: req.ManagementClusterID, storage: req.Storage, bootstrap: slices.Sorted(maps.Keys(properties)), group: req.Group}
+func extraOf(req platform.Request, properties map[string]string, unfinished bool) map[string]string {
+	m := mark{
+		machine: req.UUID, cluster: req.ManagementClusterID, storage: req.Storage, bootstrap: slices.Sorted(maps.Keys(properties)),
+		group: req.Group, unfinished: unfinished,
+	}
 	if !req.FullClone {
 		m.image = req.ImageSHA256
 	}
@@ -259,10 +276,11 @@ func checkRequest(req platform.Request) (map[string]string, error) {
 		return nil, fmt.Errorf("%w: spec.resources.cpuPolicy Dedicated on vSphere: remove it", platform.ErrUnsupported)
 	case req.SingleNUMANode:
 		return nil, fmt.Errorf("%w: spec.resources.numaPolicy on vSphere, where the host chooses the node: remove it", platform.ErrUnsupported)
-	case len(req.PCIDevices) > 0:
-		return nil, fmt.Errorf("%w: %s: this version hands no devices to vSphere machines", platform.ErrUnsupported, pciDevicesField)
 	case len(req.Disks) > maxDisks:
 		return nil, fmt.Errorf("%w: spec.disks has %d disks: at most %d are possible on vSphere", platform.ErrUnsupported, len(req.Disks), maxDisks)
+	}
+	if err := checkFurther(req); err != nil {
+		return nil, err
 	}
 	return propertiesOf(req)
 }

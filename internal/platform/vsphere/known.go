@@ -4,7 +4,11 @@
 package vsphere
 
 import (
+	"slices"
 	"sync"
+	"time"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
 // known is what a session remembers of the inventory, to ask once for what stays as it is. Every use of it meets a refusal
@@ -15,80 +19,141 @@ type known struct {
 	backings map[string]backing
 	sources  map[string]*source // copies of images that are complete, by instance UUID
 	vms      map[string][]ref   // by instance UUID
+	policies map[fit]policyFound
+	versions map[ref][]int32 // hardware versions that all hosts offer, by resource pool
+	devices  map[ref]map[deviceKind]bool
+	tags     map[platform.Tag]tagFound
 }
 
+const (
+	// policyAge is how long a datastore is believed to be compatible with a storage policy: nothing tells when it is not any
+	// more, and vCenter would not refuse it.
+	policyAge = 10 * time.Minute
+	// missingAge is how long a tag that was not found is believed not to be there: looking for it is many calls, and many
+	// machines may look for the same.
+	missingAge = 10 * time.Second
+)
+
+// policyFound is the identifier of a storage policy, and when it was found that the datastore is compatible with it.
+type policyFound struct {
+	id   string
+	read time.Time
+}
+
+// tagFound are the identifiers of the tags that have a name in a category, how many categories have that name, and when that
+// was read.
+type tagFound struct {
+	ids        []string
+	categories int
+	read       time.Time
+}
+
+// fit is a storage policy by name, and a datastore that is compatible with it.
+type fit struct {
+	policy    string
+	datastore ref
+}
+
+// forget forgets everything but tags, which no clone fails by.
 func (k *known) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.places, k.backings, k.sources, k.vms = nil, nil, nil, nil
+	k.policies, k.versions, k.devices = nil, nil, nil
 }
 
-func (k *known) place(path string) (ref, bool) {
+func (k *known) forgetTags() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	found, ok := k.places[path]
+	k.tags = nil
+}
+
+func recall[K comparable, V any](k *known, from *map[K]V, key K) (V, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	found, ok := (*from)[key]
 	return found, ok
 }
 
-func (k *known) putPlace(path string, r ref) {
+func remember[K comparable, V any](k *known, in *map[K]V, key K, value V) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.places == nil {
-		k.places = map[string]ref{}
+	if *in == nil {
+		*in = map[K]V{}
 	}
-	k.places[path] = r
+	(*in)[key] = value
 }
 
-func (k *known) backing(path string) (backing, bool) {
+func drop[K comparable, V any](k *known, from *map[K]V, key K) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	found, ok := k.backings[path]
-	return found, ok
+	delete(*from, key)
 }
 
-func (k *known) putBacking(path string, b backing) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.backings == nil {
-		k.backings = map[string]backing{}
-	}
-	k.backings[path] = b
+func (k *known) place(path string) (ref, bool) { return recall(k, &k.places, path) }
+
+func (k *known) putPlace(path string, r ref) { remember(k, &k.places, path, r) }
+
+func (k *known) backing(path string) (backing, bool) { return recall(k, &k.backings, path) }
+
+func (k *known) putBacking(path string, b backing) { remember(k, &k.backings, path, b) }
+
+func (k *known) policy(of fit, now time.Time) (id string, ok bool) {
+	found, ok := recall(k, &k.policies, of)
+	return found.id, ok && now.Sub(found.read) < policyAge
+}
+
+func (k *known) putPolicy(of fit, id string, now time.Time) {
+	remember(k, &k.policies, of, policyFound{id, now})
+}
+
+func (k *known) tag(t platform.Tag, now time.Time) (found tagFound, ok bool) {
+	found, ok = recall(k, &k.tags, t)
+	return found, ok && (len(found.ids) == 1 && found.categories == 1 || now.Sub(found.read) < missingAge)
+}
+
+func (k *known) putTag(t platform.Tag, found tagFound) { remember(k, &k.tags, t, found) }
+
+// offers tells whether all hosts behind a resource pool are known to offer a hardware version.
+func (k *known) offers(pool ref, version int32) bool {
+	offered, _ := recall(k, &k.versions, pool)
+	return slices.Contains(offered, version)
+}
+
+func (k *known) putVersions(pool ref, versions []int32) { remember(k, &k.versions, pool, versions) }
+
+// has tells whether a host behind a resource pool is known to have a kind of device.
+func (k *known) has(pool ref, kind deviceKind) bool {
+	devices, _ := recall(k, &k.devices, pool)
+	return devices[kind]
+}
+
+func (k *known) putDevices(pool ref, devices map[deviceKind]bool) {
+	remember(k, &k.devices, pool, devices)
 }
 
 func (k *known) source(uuid string) *source {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.sources[uuid]
+	found, _ := recall(k, &k.sources, uuid)
+	return found
 }
 
 func (k *known) putSource(uuid string, s *source) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.sources == nil {
-		k.sources = map[string]*source{}
-	}
 	if s == nil {
-		delete(k.sources, uuid)
+		drop(k, &k.sources, uuid)
 		return
 	}
-	k.sources[uuid] = s
+	remember(k, &k.sources, uuid, s)
 }
 
 func (k *known) refs(uuid string) []ref {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.vms[uuid]
+	found, _ := recall(k, &k.vms, uuid)
+	return found
 }
 
 func (k *known) putRefs(uuid string, refs []ref) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.vms == nil {
-		k.vms = map[string][]ref{}
-	}
 	if len(refs) == 0 {
-		delete(k.vms, uuid)
+		drop(k, &k.vms, uuid)
 		return
 	}
-	k.vms[uuid] = refs
+	remember(k, &k.vms, uuid, refs)
 }

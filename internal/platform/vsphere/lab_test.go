@@ -188,8 +188,16 @@ func (l *lab) Rename(t *testing.T, id, name string) {
 // Image implements platformtest.Lab: a template that says what it was made from.
 func (l *lab) Image(t *testing.T) platform.ImageRequest {
 	t.Helper()
+	return l.imageFrom(t, vcenter.Spec{})
+}
+
+// imageFrom is an image whose template has something special.
+func (l *lab) imageFrom(t *testing.T, template vcenter.Spec) platform.ImageRequest {
+	t.Helper()
 	id, digest := uuid.NewString(), newDigest()
-	l.make(t, vcenter.Spec{Name: "template-" + id, UUID: id, DiskBytes: 1 << 20, Template: true, Extra: map[string]string{"ingot.image.sha256": digest}})
+	template.Name, template.UUID, template.DiskBytes, template.Template = "template-"+id, id, 1<<20, true
+	template.Extra = map[string]string{"ingot.image.sha256": digest}
+	l.make(t, template)
 	return platform.ImageRequest{
 		ImageIdentity: platform.ImageIdentity{SHA256: digest},
 		Source:        "template://" + id, Format: "template", Compression: "None", SizeBytes: 1 << 20,

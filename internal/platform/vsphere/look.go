@@ -22,6 +22,8 @@ type view struct {
 	making string
 	// failed is why the last task of this session for the instance has failed; nil when it has not. It is told once.
 	failed error
+	// ended is the last task of this session for the instance, if it was just seen to succeed; empty otherwise. It is told once.
+	ended string
 	// unsure is whether a clone is under way that may be of this instance.
 	unsure bool
 	// told is whether the stream tells of every change of what was seen.
@@ -102,6 +104,8 @@ func (s *Session) settle(of subject, w work, t *task, v *view) {
 		return
 	case t != nil && t.err != nil:
 		v.failed = fmt.Errorf("%s: %w", w.what, t.err)
+	case t != nil:
+		v.ended = w.what
 	}
 	s.works.end(of)
 }
@@ -199,8 +203,9 @@ func (s *Session) strays(ctx context.Context, c *client, running []cloning) (boo
 	return len(from) < len(sources) || slices.ContainsFunc(from, func(m vm) bool { return m.mark.copyOf != "" }), err
 }
 
+// anyStopped tells whether one does not run that should: an unfinished one was never started.
 func (v view) anyStopped() bool {
-	return slices.ContainsFunc(v.vms, func(m vm) bool { return m.power != poweredOn })
+	return slices.ContainsFunc(v.vms, func(m vm) bool { return m.power != poweredOn && !m.mark.unfinished })
 }
 
 // observation is what the port tells about a view.
@@ -217,6 +222,10 @@ func (v view) observation() platform.Observation {
 	o := platform.Observation{
 		Existence: platform.Exists, Started: true, Power: platform.PowerOff, Detail: string(m.power), UntilEvent: v.told,
 		BootstrapPresent: slices.ContainsFunc(v.vms, func(m vm) bool { return len(m.mark.bootstrap) > 0 }),
+	}
+	if m.mark.unfinished {
+		o.Started, o.Detail = false, "cloned, and not finished yet"
+		return o
 	}
 	if m.power == poweredOn {
 		o.Power = platform.PowerOn

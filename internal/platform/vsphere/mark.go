@@ -14,16 +14,17 @@ import (
 // Keys of the extra configuration of a virtual machine. A guest cannot change them. They are written by the call that makes
 // the virtual machine, so that there never is one of ours without them.
 const (
-	machineKey   = "ingot.machine"           // the machine's uuid: half of the owner token
-	clusterKey   = "ingot.managementCluster" // the management cluster's id: the other half
-	storageKey   = "ingot.storage"           // where the disks are, the rest of the identity
-	imageKey     = "ingot.image"             // digest of the image, if the root disk is a layer over it
-	addressesKey = "ingot.addresses"         // the static addresses, in order
-	disksKey     = "ingot.disks"             // the names of the further disks, in order
-	bootstrapKey = "ingot.bootstrap"         // the properties that hold bootstrap data; gone after the scrub
-	copyKey      = "ingot.copyOf"            // on a copy of an image: the digest and the storage
-	groupKey     = "ingot.group"             // the group of virtual machines that are kept on different hosts; see apart.go
-	importKey    = "ingot.importOf"          // on an import that is not a copy yet: its own uuid, the digest and the storage
+	machineKey    = "ingot.machine"           // the machine's uuid: half of the owner token
+	clusterKey    = "ingot.managementCluster" // the management cluster's id: the other half
+	storageKey    = "ingot.storage"           // where the disks are, the rest of the identity
+	imageKey      = "ingot.image"             // digest of the image, if the root disk is a layer over it
+	addressesKey  = "ingot.addresses"         // the static addresses, in order
+	disksKey      = "ingot.disks"             // the names of the further disks, in order
+	bootstrapKey  = "ingot.bootstrap"         // the properties that hold bootstrap data; gone after the scrub
+	unfinishedKey = "ingot.unfinished"        // on a machine that was not started yet: more than its clone is to be done before
+	copyKey       = "ingot.copyOf"            // on a copy of an image: the digest and the storage
+	groupKey      = "ingot.group"             // the group of virtual machines that are kept on different hosts; see apart.go
+	importKey     = "ingot.importOf"          // on an import that is not a copy yet: its own uuid, the digest and the storage
 
 	// digestKey is on templates that people name in NodeImages: the digest of the artefact that they were made from.
 	digestKey = "ingot.image.sha256"
@@ -37,13 +38,14 @@ type mark struct {
 	addresses        []string
 	disks            []string
 	bootstrap        []string
+	unfinished       bool
 	copyOf, importOf string
 	group            string
 }
 
 // markKeys are all keys of a mark.
 func markKeys() []string {
-	return []string{machineKey, clusterKey, storageKey, imageKey, addressesKey, disksKey, bootstrapKey, copyKey, importKey, groupKey}
+	return []string{machineKey, clusterKey, storageKey, imageKey, addressesKey, disksKey, bootstrapKey, unfinishedKey, copyKey, importKey, groupKey}
 }
 
 // owns returns whether the mark is the owner token of id.
@@ -53,8 +55,13 @@ func (m mark) owns(id platform.Identity) bool {
 
 // extra is the mark as extra configuration.
 func (m mark) extra() map[string]string {
+	unfinished := ""
+	if m.unfinished {
+		unfinished = "not started yet"
+	}
 	return map[string]string{
-		machineKey: m.machine, clusterKey: m.cluster, storageKey: m.storage, imageKey: m.image, copyKey: m.copyOf, groupKey: m.group,
+		unfinishedKey: unfinished,
+		machineKey:    m.machine, clusterKey: m.cluster, storageKey: m.storage, imageKey: m.image, copyKey: m.copyOf, groupKey: m.group,
 		addressesKey: strings.Join(m.addresses, ","), disksKey: strings.Join(m.disks, ","), bootstrapKey: strings.Join(m.bootstrap, ","),
 	}
 }
@@ -67,6 +74,7 @@ func readMark(extra map[string]string) mark {
 		machine: extra[machineKey], cluster: extra[clusterKey], storage: extra[storageKey], image: extra[imageKey], copyOf: extra[copyKey], importOf: extra[importKey],
 		group:     extra[groupKey],
 		addresses: list(addressesKey), disks: list(disksKey), bootstrap: list(bootstrapKey),
+		unfinished: extra[unfinishedKey] != "",
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/google/uuid"
@@ -14,23 +15,47 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
-// maxNameLength is how much of a machine's name a virtual machine's name shows. vCenter takes 80 characters.
-const maxNameLength = 60
+const (
+	// longestName is how many characters vCenter takes.
+	longestName = 80
+	// maxNameLength is how much of a machine's name a virtual machine's name shows where nobody chose another.
+	maxNameLength = 60
+)
+
+var namePattern = regexp.MustCompile(`^[-A-Za-z0-9._]+$`)
+
+// checkName refuses a chosen name that vCenter would not take as it is.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return nil
+	case !namePattern.MatchString(name):
+		return fmt.Errorf("%w: spec.platform.vsphere.nameTemplate gives the name %q: use letters, digits, -, . and _", platform.ErrInvalid, name)
+	case len(name) > longestName:
+		return fmt.Errorf("%w: spec.platform.vsphere.nameTemplate gives the name %s of %d characters, and vCenter takes %d: shorten it",
+			platform.ErrInvalid, name, len(name), longestName)
+	}
+	return nil
+}
 
 // vmName is what people see in the inventory. A folder has no two objects of the same name: that is what keeps a call that
-// was made twice from making two virtual machines. Nothing of ours is ever found, changed or removed by its name.
-func vmName(id platform.Identity, name string) string {
+// was made twice from making two virtual machines, so a machine always has the same. Nothing of ours is ever found, changed or
+// removed by its name.
+func vmName(req platform.Request) string {
+	if req.NameOnPlatform != "" {
+		return req.NameOnPlatform
+	}
 	clean := strings.Map(func(r rune) rune {
 		if r == '-' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
 			return r
 		}
 		return '-'
-	}, name)
+	}, req.Name)
 	clean = strings.Trim(clean[:min(len(clean), maxNameLength)], "-.")
 	if clean == "" {
 		clean = "ingot"
 	}
-	return clean + "-" + id.UUID[:8]
+	return clean + "-" + req.UUID[:8]
 }
 
 // imageUUID is the instance UUID of the copy of an image on a storage, the same in every management cluster.

@@ -30,11 +30,11 @@ func (s *Session) SwitchOn(ctx context.Context, id platform.Identity) (platform.
 	})
 }
 
-// switchPower begins a task on a virtual machine, waits until it has ended, and returns what is there then. A task that somebody
+// switchPower begins a task on a virtual machine that is finished, waits until it has ended, and returns what is there then. A task that somebody
 // else was faster with is no failure: the next look tells.
 func (s *Session) switchPower(ctx context.Context, id platform.Identity, begin func(*client, vm) (task ref, err error)) (seen platform.Observation, err error) {
 	err = s.withOwn(ctx, id, func(c *client, v view) error {
-		if v.making != "" || v.unsure || len(v.vms) == 0 {
+		if v.making != "" || v.unsure || len(v.vms) == 0 || v.vms[0].mark.unfinished {
 			seen = v.observation()
 			return nil
 		}

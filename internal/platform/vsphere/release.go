@@ -38,6 +38,7 @@ func (s *Session) remove(ctx context.Context, c *client, req platform.ReleaseReq
 	if v.failed != nil && !errors.Is(v.failed, errState) && !errors.Is(v.failed, errNotFound) {
 		return false, v.failed
 	}
+	s.started.Delete(v.id.UUID)
 	m := v.vms[0]
 	if m.power == poweredOn && s.config.Clock.Now().Before(req.ForceAfter) {
 		asked, err = s.shutDown(ctx, c, v.id, m)
@@ -52,15 +53,7 @@ func (s *Session) remove(ctx context.Context, c *client, req platform.ReleaseReq
 		s.shutdowns.Forget(v.id.UUID)
 		next.task, err = c.powerOff(ctx, m.ref)
 	}
-	switch {
-	case errors.Is(err, errState), errors.Is(err, errNotFound), errors.Is(err, errBusy):
-		v.making = next.what // somebody else was faster; the next look tells
-		return false, nil
-	case err != nil:
-		return false, err
-	}
-	s.note(subject{uuid: v.id.UUID}, next, v)
-	return false, nil
+	return false, s.began(v.id.UUID, next, err, v)
 }
 
 // dispose destroys a virtual machine that is off. Disks that are not its own are taken out of it first: they stay.

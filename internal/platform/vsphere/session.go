@@ -80,6 +80,8 @@ type Session struct {
 	mirror     mirror
 	departures departures
 	shutdowns  reminder.Shutdowns
+	// started are the unfinished machines, by uuid, whose start this session saw succeed.
+	started sync.Map
 
 	mu      sync.Mutex
 	client  *client
@@ -237,6 +239,7 @@ func (s *Session) connect(ctx context.Context) (*client, *stream, error) {
 		return nil, nil, err
 	}
 	s.known.forget()
+	s.known.forgetTags()
 	s.works.unwatched()
 	s.mirror.begin()
 	s.mirror.take(first, s.config.Clock.Now())

@@ -6,7 +6,7 @@ package vsphere_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -27,7 +27,13 @@ const patience = time.Minute
 // request is a machine from an image that is there until the test ends.
 func (l *lab) request(t *testing.T, p platform.Platform) platform.Request {
 	t.Helper()
-	image := l.Image(t)
+	return l.requestFrom(t, p, vcenter.Spec{})
+}
+
+// requestFrom is a machine from a template that has something special.
+func (l *lab) requestFrom(t *testing.T, p platform.Platform, template vcenter.Spec) platform.Request {
+	t.Helper()
+	image := l.imageFrom(t, template)
 	image.Storage = l.Storage()
 	until(t, "the image is there", func() bool {
 		o, err := p.EnsureImage(t.Context(), image)
@@ -106,36 +112,93 @@ func TestEveryMethodFailsOnce(t *testing.T) {
 	req := l.request(t, p)
 	runs(t, p, req)
 	goes(t, p, req.Identity)
-	methods := d.Calls()
-	for _, verdict := range []vcenter.Verdict{vcenter.Drop, vcenter.Lose, vcenter.Expire} {
-		for method := range methods {
-			t.Run(verdict.String()+" "+method, func(t *testing.T) {
-				req := req
-				req.UUID = uuid.NewString()
-				var once sync.Once
-				d.Judge(func(m string) vcenter.Verdict {
-					v := vcenter.Pass
-					if m == method {
-						once.Do(func() { v = verdict })
-					}
-					return v
-				})
-				runs(t, p, req)
-				if n := len(l.clones(t, req)); n != 1 {
-					t.Errorf("%d virtual machines were made for one machine", n)
-				}
-				once = sync.Once{}
-				goes(t, p, req.Identity)
-				if n := len(l.clones(t, req)); n != 0 {
-					t.Errorf("%d virtual machines are left of one machine", n)
-				}
-			})
-		}
+	methods := slices.Sorted(maps.Keys(d.Calls()))
+	for _, verdict := range failures() {
+		l.failOnce(t, d, func(*testing.T) platform.Platform { return p }, req, methods, verdict)
 	}
 	d.Judge(func(string) vcenter.Verdict { return vcenter.Pass })
 	if n, err := l.Sessions(t.Context()); err != nil || n != 1 {
 		t.Errorf("%d sessions with vCenter are open, want one (%v)", n, err)
 	}
+}
+
+// failures are the ways in which a call fails.
+func failures() []vcenter.Verdict {
+	return []vcenter.Verdict{vcenter.Drop, vcenter.Lose, vcenter.Expire}
+}
+
+// failOnce has every one of some methods fail once, while a machine is made and while it is removed.
+func (l *lab) failOnce(t *testing.T, d *vcenter.Door, session func(*testing.T) platform.Platform, req platform.Request, methods []string, verdict vcenter.Verdict) {
+	t.Helper()
+	for _, method := range methods {
+		t.Run(verdict.String()+" "+method, func(t *testing.T) {
+			req := req
+			req.UUID = uuid.NewString()
+			var once sync.Once
+			d.Judge(func(m string) vcenter.Verdict {
+				v := vcenter.Pass
+				if m == method {
+					once.Do(func() { v = verdict })
+				}
+				return v
+			})
+			p := session(t)
+			runs(t, p, req)
+			if n := len(l.clones(t, req)); n != 1 {
+				t.Errorf("%d virtual machines were made for one machine", n)
+			}
+			once = sync.Once{}
+			goes(t, p, req.Identity)
+			if n := len(l.clones(t, req)); n != 0 {
+				t.Errorf("%d virtual machines are left of one machine", n)
+			}
+		})
+	}
+}
+
+// A machine that asks for everything that a clone can have, and for what it cannot, needs more methods, which can fail too. Each
+// time it is a session that knows nothing yet.
+func TestEveryFurtherMethodFailsOnce(t *testing.T) {
+	for _, verdict := range failures() {
+		t.Run(verdict.String(), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			d := l.door(t)
+			session := func(t *testing.T) platform.Platform {
+				t.Helper()
+				return open(t, config(t, d), func(platform.Event) {})
+			}
+			p := session(t)
+			req := l.request(t, p)
+			runs(t, p, req)
+			goes(t, p, req.Identity)
+			plain := d.Calls()
+			req = l.everything(t, p)
+			runs(t, p, req)
+			goes(t, p, req.Identity)
+			further := slices.DeleteFunc(slices.Sorted(maps.Keys(d.Calls())), func(method string) bool { return plain[method] > 0 })
+			t.Logf("the further methods are %s", strings.Join(further, ", "))
+			l.failOnce(t, d, session, req, further, verdict)
+			d.Judge(func(string) vcenter.Verdict { return vcenter.Pass })
+		})
+	}
+}
+
+// everything is a machine that asks for all that this platform can do.
+func (l *lab) everything(t *testing.T, p platform.Platform) platform.Request {
+	t.Helper()
+	l.Offer(0x10de, 0x20b0, "grid_a100-10c")
+	_, err := l.Policy(t.Context(), "gold")
+	check(t, err)
+	_, err = l.Tag(t.Context(), "zone", "dmz")
+	check(t, err)
+	req := l.requestFrom(t, p, vcenter.Spec{HardwareVersion: "vmx-11"})
+	req.NameOnPlatform = "everything"
+	req.StoragePolicy, req.HardwareVersion = "gold", 13
+	req.VirtualGPUs = []string{"grid_a100-10c"}
+	req.Tags = []platform.Tag{{Category: "zone", Name: "dmz"}}
+	req.ReservedCPUMHz, req.SecureBoot, req.VirtualTPM = 500, true, true
+	return req
 }
 
 // vCenter forgets sessions: after a restart, after half an hour, when an administrator ends them.
@@ -289,76 +352,6 @@ func TestVolumeSurvives(t *testing.T) {
 	if lines := strings.Join(l.Inventory(t), "\n"); strings.Contains(lines, "machine-"+req.UUID[:8]) {
 		t.Errorf("something of the machine is left:\n%s", lines)
 	}
-}
-
-// vCenters break under the calls of their clients: what one machine costs is bounded, and what rests costs nothing.
-func TestRoundTrips(t *testing.T) {
-	l := newLab(t)
-	d := l.door(t)
-	events := make(chan platform.Event, 10_000)
-	p := open(t, config(t, d), func(e platform.Event) { events <- e })
-	req := l.request(t, p)
-	runs(t, p, req)
-	goes(t, p, req.Identity)
-	req.UUID = uuid.NewString()
-	// cost counts round trips apart from the wait for changes, which is one for all machines.
-	cost := func(what string, most int, step func()) {
-		t.Helper()
-		before := d.Calls()
-		step()
-		sum, lines := 0, []string{}
-		for method, n := range d.Calls() {
-			if n -= before[method]; n > 0 && method != "WaitForUpdatesEx" {
-				sum += n
-				lines = append(lines, fmt.Sprintf("%d %s", n, method))
-			}
-		}
-		slices.Sort(lines)
-		t.Logf("%s: %d round trips: %s", what, sum, strings.Join(lines, ", "))
-		if sum > most {
-			t.Errorf("%s costs %d round trips, want at most %d", what, sum, most)
-		}
-	}
-	// told works as a reconciler does: once, and again when something is told of the machine.
-	told := func(step func() bool) {
-		t.Helper()
-		for !step() {
-			for late := time.After(20 * time.Second); ; {
-				select {
-				case e := <-events:
-					if e.UUID != req.UUID {
-						continue
-					}
-				case <-late:
-					t.Fatal("nothing was told")
-				}
-				break
-			}
-		}
-	}
-	cost("making a machine", 4, func() {
-		told(func() bool {
-			o, err := p.Ensure(t.Context(), req)
-			check(t, err)
-			return o.Power == platform.PowerOn
-		})
-		check(t, l.GiveAddress(t.Context(), req.UUID, "192.0.2.7"))
-		time.Sleep(time.Second)
-		_, err := p.Observe(t.Context(), req.Identity)
-		check(t, err)
-	})
-	cost("a machine that rests", 0, func() { time.Sleep(2 * time.Second) })
-	cost("blanking its bootstrap data", 2, func() { check(t, p.ScrubBootstrap(t.Context(), req.Identity)) })
-	cost("removing a machine", 4, func() {
-		for range 2 { // absence is looked at twice
-			told(func() bool {
-				o, err := p.Release(t.Context(), platform.ReleaseRequest{Identity: req.Identity})
-				check(t, err)
-				return o.Existence == platform.Absent
-			})
-			time.Sleep(2 * time.Second) // which is how long a reconciler waits in between
-		}
-	})
 }
 
 // Data that would be cut off on its way is refused before anything is made.
