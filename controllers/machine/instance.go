@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -164,6 +165,7 @@ func (w *world) request(bootstrap platform.Bootstrap) (platform.Request, error) 
 		ResourcePool:   place.ResourcePool,
 		Group:          w.group(),
 	}
+	w.askOfVSphere(&request)
 	if size := spec.RootDisk.Size; size != nil {
 		request.RootDiskBytes = size.Value()
 	}
@@ -184,7 +186,7 @@ func (w *world) request(bootstrap platform.Bootstrap) (platform.Request, error) 
 		}
 		request.Interfaces = append(request.Interfaces, nic)
 	}
-	for _, device := range spec.Platform.Libvirt.PCIDevices {
+	for _, device := range slices.Concat(spec.Platform.Libvirt.PCIDevices, spec.Platform.VSphere.PCIDevices) {
 		request.PCIDevices = append(request.PCIDevices, platform.PCIDevice{VendorID: device.VendorID, DeviceID: device.DeviceID, Count: max(device.Count, 1)})
 	}
 	return request, nil

@@ -20,6 +20,7 @@ import (
 	"github.com/go-logr/logr/testr"
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
@@ -54,6 +55,9 @@ func TestVSphere(t *testing.T) {
 	made := s.virtualMachine(v)
 	if !made.Running || made.Extra["guestinfo.ignition.config.data"] == "" || made.Extra["ingot.machine"] != s.uuid() {
 		s.Errorf("made was %+v", made)
+	}
+	if want := s.cluster.Name + "_" + s.infra.Name + "-" + s.uuid()[:8]; made.Name != want || made.ReservedCPUMHz != 500 || made.ReservedMemoryMB != 64 {
+		s.Errorf("made was %+v, want it to be called %s", made, want)
 	}
 	if err := v.GiveAddress(s.Context(), s.uuid(), "192.0.2.20"); err != nil {
 		s.Fatal(err)
@@ -446,6 +450,7 @@ func (s *story) vCenter() (*vcenter.VCenter, *vcenter.Door) {
 	}
 	s.infra.Spec.Platform = infrav1.MachinePlatform{VSphere: infrav1.VSphereMachine{
 		EndpointName: s.namespace, Datacenter: vcenter.Datacenter, Datastore: vcenter.Datastore, ResourcePool: vcenter.Cluster,
+		NameTemplate: "{cluster}_{machine}-{id}", Reservations: infrav1.VSphereReservations{CPUMHz: 500, Memory: resource.NewQuantity(64<<20, resource.BinarySI)},
 	}}
 	s.infra.Spec.Networks = []infrav1.MachineNetwork{{Name: vcenter.Network}}
 	return v, door

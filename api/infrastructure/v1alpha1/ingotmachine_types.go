@@ -35,6 +35,7 @@ const BootAnnotation = "infrastructure.cluster.x-k8s.io/ingotmachine-boot"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || (!has(self.resources.hugePages) && !has(self.resources.numaPolicy))",message="resources.hugePages and resources.numaPolicy are the host's choice on vsphere: remove them"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || (quantity(string(self.resources.memory)).isInteger() && quantity(string(self.resources.memory)).asInteger() % 4194304 == 0)",message="resources.memory must be a multiple of 4Mi on vsphere: round it"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || !has(self.disks) || self.disks.size() <= 14",message="disks can be at most 14 on vsphere: what hangs on one controller beside the root disk"
+// +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || !has(self.platform.vsphere.reservations) || !has(self.platform.vsphere.reservations.memory) || !quantity(string(self.platform.vsphere.reservations.memory)).isGreaterThan(quantity(string(self.resources.memory)))",message="platform.vsphere.reservations.memory must be at most resources.memory: lower it"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || self.platform.vsphere.cloneMode != 'Linked' || !has(self.rootDisk)",message="rootDisk must be unset when platform.vsphere.cloneMode is Linked, because the disk of a linked clone has the size of the image: remove it, or set cloneMode to Full"
 type IngotMachineSpec struct {
 	// providerID is the identity of the machine, ingot://<uuid>. Ingot chooses it in the first reconcile, before any
@@ -407,6 +408,7 @@ const (
 )
 
 // VSphereMachine places a machine in a vCenter.
+// +kubebuilder:validation:XValidation:rule="!(has(self.pciDevices) || has(self.virtualGPUs)) || !has(self.reservations) || !has(self.reservations.memory)",message="reservations.memory must be unset with pciDevices or virtualGPUs, for which all memory is reserved: remove it"
 // +kubebuilder:validation:XValidation:rule="has(self.endpointName) != has(self.endpointSelector)",message="exactly one of endpointName and endpointSelector must be set"
 type VSphereMachine struct {
 	// endpointName is the PlatformEndpoint of the vCenter. When the Machine has a failure domain, the endpoint must be in it, or
@@ -461,10 +463,104 @@ type VSphereMachine struct {
 	// +optional
 	AntiAffinity AntiAffinity `json:"antiAffinity,omitempty"`
 
+	// nameTemplate is how the machine is called in vCenter. {machine} and {namespace} are name and namespace of the
+	// IngotMachine, {cluster} is the name of the Cluster, and {id} are the first eight digits of the machine's uuid. What
+	// comes of it can have 80 characters, and a machine whose name something else in the folder has is refused. Nothing is
+	// ever found by it. Unset means {machine}-{id}, where a long name of a machine is cut.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=160
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([-A-Za-z0-9._]|[{](machine|namespace|cluster|id)[}])+$')",message="nameTemplate must be made of letters, digits, -, . and _, and of {machine}, {namespace}, {cluster} and {id}"
+	// +kubebuilder:validation:XValidation:rule="self.contains('{machine}') || self.contains('{id}')",message="nameTemplate must contain {machine} or {id}: two machines cannot have one name"
+	NameTemplate string `json:"nameTemplate,omitempty"`
+
 	// cloneMode says how the root disk is made. Neither is ever made in place of the other. Defaults to Linked.
 	// +optional
 	// +kubebuilder:default=Linked
 	CloneMode CloneMode `json:"cloneMode,omitempty"`
+
+	// hardwareVersion is the least version of the virtual hardware, for example 21. All hosts of the cluster must offer it, or
+	// the machine is refused. An image of an older version is cloned first and started after its hardware was upgraded. Unset
+	// means the version of the image.
+	// +optional
+	// +kubebuilder:validation:Minimum=13
+	// +kubebuilder:validation:Maximum=99
+	HardwareVersion int32 `json:"hardwareVersion,omitempty"`
+
+	// tags are put on the machine before it first starts. They must exist, and no other may have the same name; vCenter takes
+	// them away with the machine. A tag that somebody puts on it or takes off later is left as it is.
+	// +optional
+	// +listType=map
+	// +listMapKey=category
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Tags []VSphereTag `json:"tags,omitempty"`
+
+	// storagePolicy is the name of the storage policy for everything of the machine that lies on the datastore: its folder,
+	// the root disk and disks. vCenter must say that the datastore is compatible with it, or the machine is refused. Unset
+	// means the policy that the datastore has by default.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=80
+	StoragePolicy string `json:"storagePolicy,omitempty"`
+
+	// reservations are what the host keeps for the machine alone, whether it uses it or not. Unset means nothing, also where
+	// the template that the image was made from has some: limits and reservations of a template are not taken over.
+	// +optional
+	Reservations VSphereReservations `json:"reservations,omitempty,omitzero"`
+
+	// pciDevices are devices of the host that are handed to the machine: any of the kind that is free where the machine is
+	// started (Dynamic DirectPath I/O). A host of the cluster must offer them. All memory of the machine is reserved, and the
+	// machine cannot be moved while it runs.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.all(d, self.exists_one(e, e.vendorID == d.vendorID && e.deviceID == d.deviceID))",message="pciDevices must name a device once: set count to have more of it"
+	PCIDevices []PCIDevice `json:"pciDevices,omitempty"`
+
+	// virtualGPUs are the profiles of the machine's virtual GPUs, one for each, as the vendor names them, for example
+	// grid_a100-10c. A host of the cluster must offer them. All memory of the machine is reserved.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
+	VirtualGPUs []string `json:"virtualGPUs,omitempty"`
+}
+
+// VSphereTag is a tag of vCenter.
+type VSphereTag struct {
+	// category is the name of the tag's category.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Category string `json:"category,omitempty"`
+
+	// name is the name of the tag in its category.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name,omitempty"`
+}
+
+// VSphereReservations are what the host keeps for a machine alone. A host that cannot does not start the machine.
+// +kubebuilder:validation:MinProperties=1
+type VSphereReservations struct {
+	// cpuMHz is the CPU time of all CPUs of the machine together, in MHz of the host's CPUs.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000000
+	CPUMHz int32 `json:"cpuMHz,omitempty"`
+
+	// memory is the part of resources.memory that always lies in the host's memory, for example 4Gi.
+	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="!quantity(string(self)).isLessThan(quantity('1Mi')) && quantity(string(self)).isInteger() && quantity(string(self)).asInteger() % 1048576 == 0",message="memory must be a multiple of 1Mi: round it"
+	Memory *resource.Quantity `json:"memory,omitempty"`
 }
 
 // LibvirtMachine places a machine on a libvirt host.
