@@ -70,6 +70,10 @@ func TestEscapeHatches(t *testing.T) {
 			}}),
 			[]string{"spec.template.spec.kairos.cloudConfig", "stages.bout"},
 		},
+		"user data of cloud-init": {
+			worker(bootstrapv1.IngotConfigSpec{CloudInit: &bootstrapv1.CloudInitConfig{UserData: "runcmd: [reboot]\n"}}),
+			[]string{"spec.template.spec.cloudInit.userData", "write a unit in spec.units"},
+		},
 		"a flag that Ingot sets, on an image that runs cloud-init": {
 			worker(bootstrapv1.IngotConfigSpec{
 				CloudInit: &bootstrapv1.CloudInitConfig{},

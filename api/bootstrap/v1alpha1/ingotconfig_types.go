@@ -435,8 +435,16 @@ type Sysext struct {
 	SHA256 string `json:"sha256,omitempty"`
 }
 
-// CloudInitConfig renders for images that run cloud-init on first boot. It has no fields yet.
-type CloudInitConfig struct{}
+// CloudInitConfig renders for images that run cloud-init on first boot.
+type CloudInitConfig struct {
+	// userData is further user data in cloud-config: users, groups, disk_setup, fs_setup, mounts, growpart, resize_rootfs,
+	// timezone and locale. It adds to what Ingot sets, and may not replace it. It must not hold secrets: whoever may read the
+	// config may read it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	UserData string `json:"userData,omitempty"`
+}
 
 // TalosContract is a release of Talos whose documents can be written.
 // +kubebuilder:validation:Enum="1.12";"1.13";"1.14"

@@ -46,7 +46,7 @@ func (c Config) check() error {
 		}
 		names[u.Name] = true
 	}
-	return nil
+	return c.hidden()
 }
 
 func (f File) check() error {

@@ -38,6 +38,8 @@ type Config struct {
 	Files []File
 	// Units are systemd units to write, extend, enable or mask.
 	Units []Unit
+	// Additions are what a user adds.
+	Additions Additions
 }
 
 // File is a file that root owns. Files of units are not among them.
@@ -109,7 +111,7 @@ func Decode(data []byte) (Config, error) {
 		return Config{}, err
 	}
 	if !bytes.Equal(data, again) {
-		return Config{}, errors.New("decoding cloud-config: it says more than, or something else than, files and units in the one way in which they are written")
+		return Config{}, errors.New("decoding cloud-config: it says more than, or something else than, files, units and additions in the one way in which they are written")
 	}
 	return config, nil
 }

@@ -17,9 +17,11 @@ import (
 // unitFolder is where units of the administrator lie. They win over those of the image.
 const unitFolder = "/etc/systemd/system/"
 
-// document is a cloud-config as cloud-init reads it, with the keys that Config needs. Keys are in the order of the
-// alphabet.
+// document is a cloud-config as cloud-init reads it, with the keys that Config needs, and those that a user adds. Keys are in
+// the order of the alphabet.
 type document struct {
+	Additions
+
 	// BootCmd runs before the files are written, and again on every boot.
 	BootCmd          []command   `json:"bootcmd,omitempty"`
 	FQDN             string      `json:"fqdn,omitempty"`
@@ -58,6 +60,7 @@ const (
 
 func documentOf(c Config) document {
 	doc := document{
+		Additions:        c.Additions,
 		ManualCacheClean: c.ReadOnce,
 		BootCmd:          bootCommands(c.Units),
 		WriteFiles:       writeFiles(c),
@@ -166,7 +169,7 @@ func names(units []Unit, which func(Unit) bool) []string {
 
 // config reads what documentOf wrote. What it does not look at, whoever calls it compares.
 func (doc document) config() (Config, error) {
-	out := Config{Hostname: doc.Hostname, KeepPackages: doc.PackageUpdate != nil, ReadOnce: doc.ManualCacheClean}
+	out := Config{Additions: doc.Additions, Hostname: doc.Hostname, KeepPackages: doc.PackageUpdate != nil, ReadOnce: doc.ManualCacheClean}
 	units := map[string]Unit{}
 	for _, w := range doc.WriteFiles {
 		file, err := w.file()

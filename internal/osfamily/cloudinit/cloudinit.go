@@ -8,6 +8,9 @@ package cloudinit
 
 import (
 	"fmt"
+	"reflect"
+
+	"sigs.k8s.io/yaml"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
@@ -58,7 +61,7 @@ func (Family) Declarations(in osfamily.Input) []osfamily.Declaration { return ku
 // Render implements osfamily.Family.
 func (Family) Render(in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
 	return kubeadm.Render(in, check(in), ingotv1.BootstrapFormatCloudConfig, func(node kubeadm.Node) ([]byte, error) {
-		return configuration(node, in.Config.SelfUpdate).Encode()
+		return configuration(node, in.Config).Encode()
 	})
 }
 
@@ -68,7 +71,15 @@ func (Family) Readable(bundle osfamily.Bundle) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("\n==> cloud-init keeps packages=%t reads once=%t\n", config.KeepPackages, config.ReadOnce) + kubeadm.Readable(node(config)), nil
+	text := fmt.Sprintf("\n==> cloud-init keeps packages=%t reads once=%t\n", config.KeepPackages, config.ReadOnce)
+	if !reflect.ValueOf(config.Additions).IsZero() {
+		added, err := yaml.Marshal(config.Additions)
+		if err != nil {
+			return "", err
+		}
+		text += "\n==> what the user adds\n" + string(added)
+	}
+	return text + kubeadm.Readable(node(config)), nil
 }
 
 // Read reads the node back from a bundle.
@@ -110,6 +121,10 @@ func check(in osfamily.Input) osfamily.Report {
 		}
 		kubeadm.CheckMasked(&report, in.Config, masked)
 	}
+	_, problems := additions(in.Config)
+	for _, problem := range problems {
+		report.Errorf("spec.cloudInit.userData", "%s", problem)
+	}
 	if in.Restore != nil {
 		report.Errorf("spec.restoreFrom", "an image that runs cloud-init cannot be restored, because cloud-init compares no digest of what it fetches: "+
 			"remove it, or give the control plane an image that runs Ignition")
@@ -117,14 +132,23 @@ func check(in osfamily.Input) osfamily.Report {
 	return report
 }
 
+// additions are what the user adds, or what is wrong with it.
+func additions(spec bootstrapv1.IngotConfigSpec) (cloudconfig.Additions, []string) {
+	if spec.CloudInit == nil || spec.CloudInit.UserData == "" {
+		return cloudconfig.Additions{}, nil
+	}
+	return cloudconfig.ReadAdditions(spec.CloudInit.UserData)
+}
+
 // configuration writes the node in cloud-init's words. It has nothing to fetch. What carries it is taken away once the
 // node has joined.
-func configuration(node kubeadm.Node, selfUpdate bootstrapv1.SelfUpdate) cloudconfig.Config {
+func configuration(node kubeadm.Node, spec bootstrapv1.IngotConfigSpec) cloudconfig.Config {
 	config := cloudconfig.Config{
 		Hostname:     node.Hostname,
-		KeepPackages: selfUpdate != bootstrapv1.SelfUpdateAllowed,
+		KeepPackages: spec.SelfUpdate != bootstrapv1.SelfUpdateAllowed,
 		ReadOnce:     true,
 	}
+	config.Additions, _ = additions(spec)
 	for _, f := range node.Files {
 		config.Files = append(config.Files, cloudconfig.File(f))
 	}

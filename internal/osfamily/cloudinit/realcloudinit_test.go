@@ -37,6 +37,11 @@ func TestRealCloudInitAcceptsEveryBundle(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	in := nodeSuite().Input(t, "worker")
+	in.Config.CloudInit.UserData = everything
+	if err := m.Judge(deadline(t), nodeSuite().Render(t, in)); err != nil {
+		t.Errorf("what a user can add: %v", err)
+	}
 	if err := m.Judge(deadline(t), []byte("#cloud-config\nruncmd: 5\n")); err == nil {
 		t.Error("cloud-init says nothing about what is wrong, so what it says of bundles proves nothing")
 	}

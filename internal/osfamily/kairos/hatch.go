@@ -14,6 +14,7 @@ import (
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/cloudconfig"
 )
 
 const (
@@ -28,13 +29,13 @@ func userConfig(report *osfamily.Report, config bootstrapv1.IngotConfigSpec) doc
 	if text == "" {
 		return document{}
 	}
-	if problem := formProblem(text); problem != "" {
+	if problem := cloudconfig.FormProblem(text, "#kairos-config", "#node-config"); problem != "" {
 		report.Errorf(configPath, "%s", problem)
 		return document{}
 	}
 	var tree map[string]any
 	if err := yaml.UnmarshalStrict([]byte(text), &tree); err != nil {
-		report.Errorf(configPath, "%s", message(err))
+		report.Errorf(configPath, "%s", cloudconfig.Message(err))
 		return document{}
 	}
 	if problems := ownedKeys(tree); len(problems) > 0 {
@@ -45,7 +46,7 @@ func userConfig(report *osfamily.Report, config bootstrapv1.IngotConfigSpec) doc
 	}
 	var user document
 	if err := yaml.UnmarshalStrict([]byte(text), &user); err != nil {
-		report.Errorf(configPath, "%s", message(err))
+		report.Errorf(configPath, "%s", cloudconfig.Message(err))
 		return document{}
 	}
 	problems := user.problems()
@@ -56,32 +57,6 @@ func userConfig(report *osfamily.Report, config bootstrapv1.IngotConfigSpec) doc
 		report.Errorf(configPath, "%s", problem)
 	}
 	return user
-}
-
-// message keeps of an error what a person needs.
-func message(err error) string {
-	text := strings.TrimPrefix(err.Error(), "error unmarshaling JSON: ")
-	for _, prefix := range []string{"while decoding JSON: ", "error converting YAML to JSON: ", "yaml: ", "json: "} {
-		text = strings.TrimPrefix(text, prefix)
-	}
-	return strings.Join(strings.Fields(text), " ")
-}
-
-// formProblem finds text that is read as something else, or of which a part is never read.
-func formProblem(text string) string {
-	first, _, _ := strings.Cut(text, "\n")
-	first = strings.TrimSpace(first)
-	// A comment has a blank behind its #, or says nothing. All else names a kind of user data.
-	kind := strings.HasPrefix(first, "#") && len(first) > 1 && first[1] != ' ' || strings.Contains(first, "template:")
-	if kind && !slices.Contains([]string{"#cloud-config", "#kairos-config", "#node-config"}, first) {
-		return fmt.Sprintf("begins with %q, and must be cloud-config", first)
-	}
-	for line := range strings.SplitSeq(text, "\n") {
-		if strings.HasPrefix(line, "---") || strings.HasPrefix(line, "...") {
-			return "must be one document, without --- and ... at the beginning of a line"
-		}
-	}
-	return ""
 }
 
 // ownedKeys finds keys of the first level that Ingot sets, or that do something else than configure a running machine.
