@@ -61,7 +61,7 @@ type task struct {
 // vmPaths are the properties of a virtual machine that are read. Of the extra configuration only what is ours is asked for:
 // the rest holds the bootstrap data.
 func vmPaths() []string {
-	paths := []string{"name", "config.instanceUuid", "config.template", versionPath, "runtime.powerState", "guest.toolsRunningStatus", "guest.ipAddress", "guest.net"}
+	paths := []string{"name", "config.instanceUuid", "config.template", versionPath, "runtime.powerState", "guest.toolsRunningStatus", vmAddress, vmNetwork}
 	for _, key := range append(markKeys(), digestKey) {
 		paths = append(paths, extraPath(key))
 	}
@@ -299,12 +299,12 @@ func extraValue(value any) string {
 // guestAddresses are the addresses that the guest tells, those of its first interface first.
 func guestAddresses(values map[string]any) []string {
 	var all []string
-	if nics, is := values["guest.net"].(types.ArrayOfGuestNicInfo); is {
+	if nics, is := values[vmNetwork].(types.ArrayOfGuestNicInfo); is {
 		for _, nic := range nics.GuestNicInfo {
 			all = append(all, nic.IpAddress...)
 		}
 	}
-	if first, _ := values["guest.ipAddress"].(string); first != "" && !slices.Contains(all, first) {
+	if first, _ := values[vmAddress].(string); first != "" && !slices.Contains(all, first) {
 		all = append([]string{first}, all...)
 	}
 	return all

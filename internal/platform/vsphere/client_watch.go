@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
@@ -50,6 +51,8 @@ const (
 	taskEntity      = "info.entity"
 	vmInstanceUUID  = "config.instanceUuid"
 	vmPower         = "runtime.powerState"
+	vmAddress       = "guest.ipAddress"
+	vmNetwork       = "guest.net"
 )
 
 // listen begins to hear of changes, and reads what there is, so that everything that comes later is a change.
@@ -78,7 +81,7 @@ func (c *client) listen(ctx context.Context) (*stream, changes, error) {
 	if err != nil {
 		return nil, changes{}, err
 	}
-	vms := []string{vmInstanceUUID, extraPath(machineKey), extraPath(copyKey), extraPath(importKey), vmPower, "guest.ipAddress", "guest.net"}
+	vms := []string{vmInstanceUUID, extraPath(machineKey), extraPath(copyKey), extraPath(importKey), vmPower, vmAddress, vmNetwork}
 	for _, spec := range []types.PropertyFilterSpec{
 		inView(c.view, kindVM, vms),
 		along(refOf(*content.TaskManager), "recentTask", kindTask, []string{taskState, taskDescription, taskEntity}),
@@ -193,6 +196,13 @@ func editVM(v *toldVM, p types.PropertyChange) {
 	case vmPower:
 		power, _ := p.Val.(types.VirtualMachinePowerState)
 		v.power = powerState(power)
+	case vmAddress:
+		v.first, _ = p.Val.(string)
+	case vmNetwork:
+		v.further = strings.Join(guestAddresses(map[string]any{vmNetwork: p.Val}), " ")
+	default: // a part of one of these, as vCenter may tell what has changed
+		v.parts++
+		v.further = p.Name
 	}
 }
 

@@ -31,6 +31,10 @@ type toldVM struct {
 	power        powerState
 
 	machine, copyOf, importOf string // parts of its mark
+
+	// first and further are the addresses that the guest tells; parts counts what was told in parts that are not taken apart here.
+	first, further string
+	parts          int
 }
 
 // toldTask is what was told of a task.
@@ -55,14 +59,17 @@ func (m *mirror) reset(live bool) {
 	}
 }
 
-// take takes one answer of the stream. It returns the uuids of the machines of which something was told, and the tasks that
-// have ended or were forgotten by vCenter.
+// take takes one answer of the stream. It returns the uuids of the machines of which something new was told, and the tasks that
+// have ended or were forgotten by vCenter. What is told once more and is as before wakes nobody: the network of a guest is told
+// with much beside its addresses.
 func (m *mirror) take(told changes, now time.Time) (machines []string, ended []ref) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.heard = now
 	for _, c := range told.vms {
-		if vm := apply(m.vms, c); vm.machine != "" && vm.machine == vm.instanceUUID {
+		before, known := m.vms[c.ref]
+		vm := apply(m.vms, c)
+		if vm.machine != "" && vm.machine == vm.instanceUUID && (c.left || !known || vm != before) {
 			machines = append(machines, vm.machine)
 		}
 	}
