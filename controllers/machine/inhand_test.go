@@ -6,7 +6,6 @@ package machine_test
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,18 +25,6 @@ func TestWhileAnInstanceIsMade(t *testing.T) {
 		"its bootstrap data is read once, and what passes is not told": readsOnce,
 		"data that was renewed after a failure is read":                readsRenewed,
 	})
-}
-
-// counted is a reader that counts.
-type counted struct {
-	client.Reader
-	reads *atomic.Int32
-}
-
-// Get implements client.Reader.
-func (c counted) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
-	c.reads.Add(1)
-	return c.Reader.Get(ctx, key, object, options...)
 }
 
 // slow is a session with a platform that takes a while to make an instance, and tells when it is through.

@@ -149,7 +149,7 @@ func (s *story) restart() {
 	s.sessions = session.NewRegistry(open).WithClock(s.clock)
 	s.reconciler = &machine.Reconciler{
 		Client:        s.writes.Through(s.client),
-		SecretReader:  counted{s.client, &s.secretReads},
+		SecretReader:  builder.CountReads(s.client, &s.secretReads),
 		MachineReader: s.client,
 		Sessions:      s.sessions,
 		Workload:      s,

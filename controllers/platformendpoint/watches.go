@@ -110,9 +110,9 @@ func (r *Reconciler) onTemplate(ctx context.Context, o client.Object) []reconcil
 	return r.endpoints(ctx, func(e *ingotv1.PlatformEndpoint) bool { return inventory.MayBeOn(template.Spec.Template.Spec, e) })
 }
 
-// onMachine wakes the endpoint that a machine has left. That it left for another management cluster is noted before
-// anything that it left behind is taken for an orphan.
-func (r *Reconciler) onMachine(_ context.Context, o client.Object) []reconcile.Request {
+// onMachine wakes the endpoint that a machine has left, if it waits for that. That it left for another management cluster is
+// noted before anything that it left behind is taken for an orphan.
+func (r *Reconciler) onMachine(ctx context.Context, o client.Object) []reconcile.Request {
 	machine, is := o.(*infrav1.IngotMachine)
 	if !is {
 		return nil
@@ -123,6 +123,11 @@ func (r *Reconciler) onMachine(_ context.Context, o client.Object) []reconcile.R
 	}
 	if wasMoved(machine) {
 		r.memory.named(endpoint).machineMoved()
+		return []reconcile.Request{named(endpoint)}
+	}
+	left := &ingotv1.PlatformEndpoint{}
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: endpoint}, left); err == nil && left.DeletionTimestamp.IsZero() {
+		return nil // it stays, whoever leaves it
 	}
 	return []reconcile.Request{named(endpoint)}
 }

@@ -5,6 +5,7 @@ package platformendpoint_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/controllers/platformendpoint"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
+	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 )
 
 // These stories have a manager that runs: what they are about is who wakes it, which a test that calls Reconcile itself
@@ -32,12 +34,13 @@ func TestWhoWakesAnEndpoint(t *testing.T) {
 	tell(t, map[string]func(*story){
 		"a changed Secret renews the session within seconds":                  renews,
 		"a deleted endpoint goes as soon as its last machine has gone":        goesPromptly,
+		"machines that leave one that stays cost nothing":                     leavesQuietly,
 		"machines that moved away are no orphans, and somebody is told of it": movesAway,
 	})
 }
 
 // running starts a manager that reconciles the story's endpoint, and no other one: the stories share an API server.
-func (s *story) running() {
+func (s *story) running(with ...func(*platformendpoint.Reconciler)) {
 	s.Helper()
 	s.change(func(e *ingotv1.PlatformEndpoint) {
 		if e.Labels == nil {
@@ -59,6 +62,9 @@ func (s *story) running() {
 		r.Client, r.SecretReader, r.MachineReader = mgr.GetClient(), mgr.GetAPIReader(), mgr.GetAPIReader()
 		r.WatchFilterValue = s.name
 		r.Report = nil
+		for _, change := range with {
+			change(r)
+		}
 	})
 	if err := reconciler.SetupWithManager(s.Context(), mgr); err != nil {
 		s.Fatal(err)
@@ -121,6 +127,23 @@ func renews(s *story) {
 	s.eventually("the session has the new key", func() bool { return string(s.host.last().Credentials["tls.key"]) == "second" })
 	if n := s.host.sessions(); n != 1 {
 		s.Errorf("there are %d sessions", n)
+	}
+}
+
+// leavesQuietly: a hundred machines that go must not have the credentials read a hundred times.
+func leavesQuietly(s *story) {
+	secret := s.secret(tlsKeys("first"))
+	s.begin(overTLS, withSecret(secret))
+	var reads atomic.Int32
+	s.running(func(r *platformendpoint.Reconciler) { r.SecretReader = builder.CountReads(r.SecretReader, &reads) })
+	s.eventually("the endpoint is ready", s.isReady)
+	machine := s.machine("0e5e6f3c-0000-4000-8000-00000000000b")
+	time.Sleep(2 * time.Second)
+	before := reads.Load()
+	s.delete(machine)
+	time.Sleep(2 * time.Second)
+	if n := reads.Load() - before; n > 0 {
+		s.Errorf("the credentials were read %d times because a machine went", n)
 	}
 }
 
