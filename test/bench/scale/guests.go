@@ -70,10 +70,11 @@ func (g *guests) join(ctx context.Context, uuid string) {
 	}
 	err := g.client.Create(ctx, node)
 	if err == nil {
+		created := node.DeepCopy()
 		node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 		node.Status.NodeInfo.OSImage = builder.NodeImage(imageName).Spec.NodeIdentity.OSImage
 		node.Status.NodeInfo.KubeletVersion = builder.KubernetesVersion
-		err = g.client.Status().Update(ctx, node)
+		err = g.client.Status().Patch(ctx, node, client.MergeFrom(created)) // kube-controller-manager writes into it too
 	}
 	if err != nil && ctx.Err() == nil {
 		g.mu.Lock()

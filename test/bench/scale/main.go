@@ -31,6 +31,7 @@ func main() {
 	beside := flag.Bool("vsphere", false, "Measure a simulated vCenter beside the platform that does nothing.")
 	rtt := flag.Duration("rtt", 0, "How much longer every answer of the simulated vCenter takes.")
 	serve := flag.Bool("vcenter", false, "Be the simulated vCenter of another process.")
+	manage := flag.String("manager", "", "Be our manager of another process, with this kubeconfig.")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
@@ -40,8 +41,11 @@ func main() {
 		vcenters = append(vcenters, *rtt)
 	}
 	measured := func() error { return run(ctx, *sizes, *rest, vcenters) }
-	if *serve {
+	switch {
+	case *serve:
 		measured = func() error { return serveVCenter(ctx, *rtt) }
+	case *manage != "":
+		measured = func() error { return serveManager(ctx, *manage) }
 	}
 	if err := measured(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -85,7 +89,7 @@ func measureVCenter(ctx context.Context, programs *components.Builder, n int, re
 	if err != nil {
 		return result{}, err
 	}
-	defer v.stop()
+	defer v.process.kill()
 	return measure(ctx, programs, v, n, rest)
 }
 

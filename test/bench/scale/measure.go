@@ -15,7 +15,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/cluster-api/util/conditions"
@@ -23,7 +22,6 @@ import (
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/local/components"
-	"github.com/ingot-project/cluster-api-provider-ingot/test/managers"
 )
 
 // result is what was measured with one number of machines.
@@ -46,19 +44,6 @@ type result struct {
 	gone                    time.Duration
 }
 
-// manager is our manager in this process.
-type manager struct {
-	requests requests
-	stop     func() error
-}
-
-func startManager(ctx context.Context, config *rest.Config, p place) (*manager, error) {
-	m := &manager{}
-	var err error
-	m.stop, err = managers.Start(ctx, m.requests.counted(config), p.opener)
-	return m, err
-}
-
 // measure runs one number of machines from nothing to nothing.
 func measure(ctx context.Context, programs *components.Builder, at place, n int, rest time.Duration) (r result, err error) {
 	r = result{place: at.name(), n: n, restFor: rest}
@@ -75,7 +60,7 @@ func measure(ctx context.Context, programs *components.Builder, at place, n int,
 	var all sync.WaitGroup
 	all.Go(func() { g.run(background) })
 	defer func() { cancel(); all.Wait() }()
-	m, err := startManager(ctx, p.Config, at)
+	m, err := at.manager(ctx, p)
 	if err != nil {
 		return r, err
 	}
@@ -95,7 +80,7 @@ type experiment struct {
 	plane   *plane
 	place   place
 	guests  *guests
-	manager *manager
+	manager manager
 	result  *result
 }
 
@@ -119,7 +104,11 @@ func (e *experiment) warmUp(ctx context.Context) error {
 }
 
 func (e *experiment) create(ctx context.Context) error {
-	r, before, work := e.result, e.manager.requests.snapshot(), cpu()
+	r := e.result
+	before, err := e.manager.used()
+	if err != nil {
+		return err
+	}
 	called, err := e.place.calls(ctx)
 	if err != nil {
 		return err
@@ -137,14 +126,18 @@ func (e *experiment) create(ctx context.Context) error {
 		return err
 	}
 	r.provisioned, r.p50, r.p99 = seen.all.Sub(begin), quantile(seen.took, 0.5), quantile(seen.took, 0.99)
-	r.createdLines, r.created = since(before, e.manager.requests.snapshot(), r.n)
+	after, err := e.manager.used()
+	if err != nil {
+		return err
+	}
+	r.createdLines, r.created = since(before.Requests, after.Requests, r.n)
 	now, err := e.place.calls(ctx)
 	if err != nil {
 		return err
 	}
 	r.callLines, r.calls = since(called, now, r.n)
-	r.cpuPerMachine = (cpu() - work) / time.Duration(r.n)
-	r.memoryNow, r.memoryPeak = memory()
+	r.cpuPerMachine = (after.CPU - before.CPU) / time.Duration(r.n)
+	r.memoryNow, r.memoryPeak = after.MemoryNow, after.MemoryPeak
 	return nil
 }
 
@@ -159,7 +152,7 @@ func (e *experiment) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := startManager(ctx, e.plane.Config, e.place)
+	m, err := e.place.manager(ctx, e.plane)
 	if err != nil {
 		return err
 	}
@@ -174,23 +167,28 @@ func (e *experiment) restart(ctx context.Context) error {
 			return err
 		}
 		_, calls = since(before, now, 1)
-		total := int(calls)
-		for _, n := range m.requests.snapshot() {
-			total += n
+		asked, err := m.used()
+		if err != nil {
+			return err
 		}
+		_, requests := since(nil, asked.Requests, 1)
+		e.result.quietRequests = requests / float64(e.result.n)
+		total := int(calls) + int(requests)
 		if total != last {
 			last, changed = total, time.Now()
 		}
 		e.result.quiet = changed.Sub(begin)
 	}
-	_, e.result.quietRequests = since(nil, m.requests.snapshot(), e.result.n)
 	e.result.quietCalls = calls / float64(e.result.n)
 	return nil
 }
 
 func (e *experiment) idle(ctx context.Context) error {
 	say(fmt.Sprintf("  looking at rest for %s", e.result.restFor))
-	before := e.manager.requests.snapshot()
+	before, err := e.manager.used()
+	if err != nil {
+		return err
+	}
 	called, err := e.place.calls(ctx)
 	if err != nil {
 		return err
@@ -198,7 +196,11 @@ func (e *experiment) idle(ctx context.Context) error {
 	if err := sleep(ctx, e.result.restFor); err != nil {
 		return err
 	}
-	_, total := since(before, e.manager.requests.snapshot(), 1)
+	after, err := e.manager.used()
+	if err != nil {
+		return err
+	}
+	_, total := since(before.Requests, after.Requests, 1)
 	now, err := e.place.calls(ctx)
 	_, calls := since(called, now, 1)
 	e.result.restRequests, e.result.restCalls = int(total), int(calls)
@@ -206,7 +208,11 @@ func (e *experiment) idle(ctx context.Context) error {
 }
 
 func (e *experiment) remove(ctx context.Context) error {
-	before, begin := e.manager.requests.snapshot(), time.Now()
+	begin := time.Now()
+	before, err := e.manager.used()
+	if err != nil {
+		return err
+	}
 	called, err := e.place.calls(ctx)
 	if err != nil {
 		return err
@@ -218,7 +224,11 @@ func (e *experiment) remove(ctx context.Context) error {
 		return err
 	}
 	e.result.gone = time.Since(begin)
-	e.result.goneLines, e.result.deleted = since(before, e.manager.requests.snapshot(), e.result.n)
+	after, err := e.manager.used()
+	if err != nil {
+		return err
+	}
+	e.result.goneLines, e.result.deleted = since(before.Requests, after.Requests, e.result.n)
 	now, err := e.place.calls(ctx)
 	if err != nil {
 		return err
@@ -252,12 +262,15 @@ func (e *experiment) scale(ctx context.Context, n int) error {
 
 // settle waits until the manager has written nothing for a while.
 func (e *experiment) settle(ctx context.Context, quiet time.Duration) error {
-	for time.Since(e.manager.requests.lastWrite()) < quiet {
+	for {
+		now, err := e.manager.used()
+		if err != nil || time.Since(now.LastWrite) >= quiet {
+			return err
+		}
 		if err := sleep(ctx, time.Second); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 // progress is what was seen of machines that come up.
@@ -396,8 +409,8 @@ func table(results []result) string {
 	row("API requests of our manager per machine deleted", func(r result) string { return fmt.Sprintf("%.2f", r.deleted) })
 	row("platform calls per machine created", func(r result) string { return fmt.Sprintf("%.2f", r.calls) })
 	row("platform calls per machine deleted", func(r result) string { return fmt.Sprintf("%.2f", r.goneCalls) })
-	row("CPU time per machine (manager and its guests)", func(r result) string { return fmt.Sprintf("%.1f ms", float64(r.cpuPerMachine.Microseconds())/1000) })
-	row("memory then / peak", func(r result) string { return fmt.Sprintf("%d/%d MiB", r.memoryNow, r.memoryPeak) })
+	row("CPU time per machine, of the process of the manager", func(r result) string { return fmt.Sprintf("%.1f ms", float64(r.cpuPerMachine.Microseconds())/1000) })
+	row("memory of that process then / peak", func(r result) string { return fmt.Sprintf("%d/%d MiB", r.memoryNow, r.memoryPeak) })
 	row("quiet after a restart of the manager", func(r result) string { return seconds(r.quiet) })
 	row("API requests of that restart per machine", func(r result) string { return fmt.Sprintf("%.2f", r.quietRequests) })
 	row("platform calls of that restart per machine", func(r result) string { return fmt.Sprintf("%.2f", r.quietCalls) })

@@ -21,8 +21,8 @@ import (
 type place interface {
 	// name is what the figures are of.
 	name() string
-	// opener opens sessions with it.
-	opener(ctx context.Context) session.Opener
+	// manager starts our manager with it.
+	manager(ctx context.Context, p *plane) (manager, error)
 	// describe changes the objects that machines share to what the place needs, and returns further ones.
 	describe(endpoint *ingotv1.PlatformEndpoint, image *ingotv1.NodeImage, template *infrav1.IngotMachineTemplate) []client.Object
 	// calls are how many calls it has had, by what was called. What is one for all machines is left out.
@@ -38,7 +38,10 @@ type nothing struct{ *fake.Platform }
 
 func (nothing) name() string { return "nothing" }
 
-func (n nothing) opener(context.Context) session.Opener { return opener(n.Platform) }
+// manager is in this process: the platform is its memory.
+func (n nothing) manager(ctx context.Context, p *plane) (manager, error) {
+	return startInside(ctx, p.Config, func(context.Context) session.Opener { return opener(n.Platform) })
+}
 
 func (nothing) describe(*ingotv1.PlatformEndpoint, *ingotv1.NodeImage, *infrav1.IngotMachineTemplate) []client.Object {
 	return nil

@@ -13,21 +13,16 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/google/uuid"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/registry"
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/builder"
 	"github.com/ingot-project/cluster-api-provider-ingot/test/vcenter"
 )
@@ -128,41 +123,25 @@ func (f *followed) follow(ctx context.Context, v *vcenter.VCenter) {
 type simulated struct {
 	told
 
-	process *exec.Cmd
-	input   io.Closer
+	process *child
 	rtt     time.Duration
 }
 
 // startVCenter starts this program as a simulated vCenter whose every answer takes so much longer.
 func startVCenter(ctx context.Context, rtt time.Duration) (*simulated, error) {
-	s := &simulated{rtt: rtt, process: exec.CommandContext(ctx, "/proc/self/exe", "-vcenter", "-rtt", rtt.String())}
-	s.process.Stderr = io.Discard
-	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	input, err := s.process.StdinPipe()
+	process, err := spawn(ctx, "-vcenter", "-rtt", rtt.String())
 	if err != nil {
 		return nil, err
 	}
-	output, err := s.process.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	s.input = input
-	if err := s.process.Start(); err != nil {
-		return nil, err
-	}
-	return s, json.NewDecoder(output).Decode(&s.told)
-}
-
-func (s *simulated) stop() {
-	_ = s.input.Close()
-	_ = s.process.Process.Kill()
-	_ = s.process.Wait()
+	s := &simulated{process: process, rtt: rtt}
+	return s, json.NewDecoder(process.output).Decode(&s.told)
 }
 
 func (s *simulated) name() string { return "vSphere, " + s.rtt.String() }
 
-func (s *simulated) opener(ctx context.Context) session.Opener {
-	return registry.Opener(ctx, logr.Discard())
+// manager is a process of its own, so that what it takes is told without the guests and without Cluster API.
+func (s *simulated) manager(ctx context.Context, p *plane) (manager, error) {
+	return startApart(ctx, p.Kubeconfig)
 }
 
 func (s *simulated) describe(endpoint *ingotv1.PlatformEndpoint, image *ingotv1.NodeImage, template *infrav1.IngotMachineTemplate) []client.Object {
