@@ -230,6 +230,8 @@ func (d *Door) upload(w http.ResponseWriter, r *http.Request) {
 	case Expire:
 		_ = d.vcenter.EndSessions(ctx)
 		d.proxy.ServeHTTP(w, r.WithContext(ctx))
+	case Refuse:
+		w.WriteHeader(http.StatusForbidden)
 	case Pass:
 		d.proxy.ServeHTTP(w, r.WithContext(ctx))
 	}

@@ -118,6 +118,7 @@ func TestRoundTrips(t *testing.T) {
 // What a clone can hold costs nothing more, and what it cannot costs what must be done beside it, once what does not change
 // was asked for.
 func TestRoundTripsOfMore(t *testing.T) {
+	t.Parallel()
 	for _, more := range []struct {
 		name string
 		most int

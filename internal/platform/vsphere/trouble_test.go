@@ -159,6 +159,7 @@ func (l *lab) failOnce(t *testing.T, d *vcenter.Door, session func(*testing.T) p
 // A machine that asks for everything that a clone can have, and for what it cannot, needs more methods, which can fail too. Each
 // time it is a session that knows nothing yet.
 func TestEveryFurtherMethodFailsOnce(t *testing.T) {
+	t.Parallel()
 	for _, verdict := range failures() {
 		t.Run(verdict.String(), func(t *testing.T) {
 			t.Parallel()
