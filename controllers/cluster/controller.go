@@ -93,10 +93,10 @@ func (r *Reconciler) reconcile(ctx context.Context, owner *clusterv1.Cluster, in
 	infra.Status.FailureDomains = infra.Spec.FailureDomains
 	unknown, err := r.unknownDomain(ctx, infra)
 	if err != nil {
-		return flow.Fail(infrav1.FailureDomainUnknownReason, "PlatformEndpoints cannot be listed", err)
+		return flow.Fail(infrav1.ClusterFailureDomainUnknownReason, "PlatformEndpoints cannot be listed", err)
 	}
 	if unknown != "" {
-		return flow.Wait(infrav1.FailureDomainUnknownReason, unknown, 0)
+		return flow.Wait(infrav1.ClusterFailureDomainUnknownReason, unknown, 0)
 	}
 	endpoint := infra.Spec.ControlPlaneEndpoint
 	if (endpoint.Host == "" || endpoint.Port == 0) && !owner.Spec.ControlPlaneEndpoint.IsValid() {

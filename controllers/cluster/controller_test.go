@@ -213,7 +213,7 @@ func waitsForFailureDomain(s *story) {
 	})
 	s.begin()
 	s.settle()
-	message := s.expect(metav1.ConditionFalse, infrav1.FailureDomainUnknownReason)
+	message := s.expect(metav1.ConditionFalse, infrav1.ClusterFailureDomainUnknownReason)
 	for _, part := range []string{"spec.failureDomains[1].name of IngotCluster demo", domain, "spec.vsphere.failureDomains"} {
 		if !strings.Contains(message, part) {
 			s.Errorf("the message does not say %q: %s", part, message)

@@ -75,16 +75,17 @@ func stateByReason(reason string) string {
 		return StateQueued
 	case infrav1.BootstrapDataAvailableReason, infrav1.InstanceCreatingReason:
 		return StateCreating
-	case infrav1.InstanceWaitingForAddressReason:
+	case infrav1.InstanceWaitingForAddressReason, infrav1.InstancePowerCyclingReason:
 		return StateBooting
-	case infrav1.InstanceRunningReason, infrav1.WaitingForNodeReason, infrav1.NodeUnknownReason, infrav1.ScrubbingReason:
+	case infrav1.InstanceRunningReason, infrav1.WaitingForNodeReason, infrav1.NodeUnknownReason, infrav1.BootTimedOutReason,
+		infrav1.ScrubbingReason, infrav1.SeparatingReason:
 		return StateJoining
-	case infrav1.NodeFoundReason:
+	case infrav1.NodeFoundReason, infrav1.KeptApartReason:
 		return StateReady
 	case infrav1.ImageNotFoundReason, infrav1.ImageRevokedReason, infrav1.ImageExpiredReason, infrav1.ImageIncompatibleReason,
 		infrav1.NoEndpointReason, infrav1.EndpointNotAllowedReason, infrav1.AddressInvalidReason,
 		infrav1.AddressClaimForeignReason, infrav1.AddressClaimDeletedReason, infrav1.BootstrapFormatMismatchReason,
-		infrav1.InstanceRefusedReason:
+		infrav1.InstanceRefusedReason, infrav1.NotSeparableReason:
 		return StateRefused
 	case infrav1.InstanceForeignReason:
 		return StateForeign

@@ -10,8 +10,8 @@ const ReadyCondition = "Ready"
 const (
 	// ClusterProvisionedReason says that the endpoint is known.
 	ClusterProvisionedReason = "Provisioned"
-	// FailureDomainUnknownReason means that spec.failureDomains names one that no PlatformEndpoint has.
-	FailureDomainUnknownReason = "FailureDomainUnknown"
+	// ClusterFailureDomainUnknownReason means that spec.failureDomains names one that no PlatformEndpoint has.
+	ClusterFailureDomainUnknownReason = "FailureDomainUnknown"
 	// ClusterWaitingForEndpointReason says that neither the IngotCluster nor the Cluster names a control plane endpoint.
 	ClusterWaitingForEndpointReason = "WaitingForControlPlaneEndpoint"
 	// ClusterWaitingForMachinesReason says that a deleted IngotCluster waits until its machines are gone.
