@@ -35,12 +35,8 @@ const (
 // name: when the session is new, when something happened to it, when another place is named, and from time to time. It holds
 // nothing back: what is missing is refused when it is needed. An error means that the management cluster did not answer.
 func (r *Reconciler) checkPrivileges(ctx context.Context, endpoint *ingotv1.PlatformEndpoint, known *notes, connected flow.Outcome) error {
-	p, err := r.Sessions.Platform(endpoint.Name)
-	if err != nil {
-		return nil //nolint:nilerr // there is no session, and why is in another condition
-	}
-	reporter, can := platform.As[platform.PrivilegeReporter](p)
-	if !can {
+	p, reporter := r.reporter(endpoint.Name)
+	if reporter == nil {
 		return nil
 	}
 	used, err := r.uses(ctx, endpoint)
@@ -59,6 +55,17 @@ func (r *Reconciler) checkPrivileges(ctx context.Context, endpoint *ingotv1.Plat
 	}
 	flow.Record(endpoint, ingotv1.PlatformEndpointPrivilegesCondition, outcome)
 	return nil
+}
+
+// reporter is the session of an endpoint, and what tells there what its account lacks; nil where nothing can. That there is no
+// session, and why, is in another condition.
+func (r *Reconciler) reporter(endpoint string) (platform.Platform, platform.PrivilegeReporter) {
+	p, err := r.Sessions.Platform(endpoint)
+	if err != nil {
+		return nil, nil
+	}
+	reporter, _ := platform.As[platform.PrivilegeReporter](p)
+	return p, reporter
 }
 
 // uses is what machines use on the endpoint, as the cache knows it.

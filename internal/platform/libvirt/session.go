@@ -90,11 +90,9 @@ type Session struct {
 	// firstBound.
 	disconnect  context.CancelFunc
 	done, first chan struct{}
-	// copying is the life of all image copies, which Close ends first so that they can clean up.
-	copying     context.Context //nolint:containedctx // copies outlive the calls that start them
-	stopCopying context.CancelFunc
 
-	locks  locks.Keyed
+	locks locks.Keyed
+	// images are the copies of images, which Close ends first so that they can clean up.
 	images copying.Jobs
 
 	shutdowns reminder.Shutdowns
@@ -108,6 +106,7 @@ type Session struct {
 var (
 	_ platform.Platform          = (*Session)(nil)
 	_ platform.BootstrapScrubber = (*Session)(nil)
+	_ platform.PowerCycler       = (*Session)(nil)
 	_ platform.ConsoleReader     = (*Session)(nil)
 	_ platform.Inventory         = (*Session)(nil)
 	_ platform.CapacityReporter  = (*Session)(nil)
@@ -137,9 +136,7 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 		first:  make(chan struct{}),
 		status: Status{Err: fmt.Errorf("%w: not connected yet", platform.ErrNotAsked)},
 	}
-	ctx = context.WithoutCancel(ctx)
-	s.copying, s.stopCopying = context.WithCancel(ctx)
-	ctx, s.disconnect = context.WithCancel(ctx)
+	ctx, s.disconnect = context.WithCancel(context.WithoutCancel(ctx))
 	go s.run(ctx)
 	return s, nil
 }
@@ -147,7 +144,7 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 // Close ends the session: running copies are abandoned and removed, the connection is dropped. Instances are left as
 // they are. A host that does not answer keeps what it has of a copy; the next session sweeps it.
 func (s *Session) Close() {
-	s.stopCopying()
+	s.images.Stop()
 	late := s.config.Clock.AfterFunc(closeBound, s.disconnect)
 	s.images.Wait()
 	late.Stop()

@@ -300,10 +300,12 @@ func (s *Session) releaseImage(ctx context.Context, c *client, id platform.Image
 // proves nothing. A datacenter that is not there at all has none.
 func (s *Session) seesImages(ctx context.Context, c *client, id platform.ImageIdentity) error {
 	at, err := whereOf(id.Storage, "", "")
-	if err != nil {
-		return nil //nolint:nilerr // such a storage never was one
+	if errors.Is(err, platform.ErrInvalid) {
+		return nil // such a storage never was one
 	}
-	_, err = c.lookup(ctx, at.folder)
+	if err == nil {
+		_, err = c.lookup(ctx, at.folder)
+	}
 	if !errors.Is(err, errNotFound) {
 		return err
 	}

@@ -5,7 +5,6 @@ package vsphere
 
 import (
 	"context"
-	"errors"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
@@ -30,8 +29,8 @@ func (s *Session) SwitchOn(ctx context.Context, id platform.Identity) (platform.
 	})
 }
 
-// switchPower begins a task on a virtual machine that is finished, waits until it has ended, and returns what is there then. A task that somebody
-// else was faster with is no failure: the next look tells.
+// switchPower begins a task on a virtual machine that is finished, waits until it has ended, and returns what is there then. A
+// task that somebody else was faster with is no failure: the next look tells.
 func (s *Session) switchPower(ctx context.Context, id platform.Identity, begin func(*client, vm) (task ref, err error)) (seen platform.Observation, err error) {
 	err = s.withOwn(ctx, id, func(c *client, v view) error {
 		if v.making != "" || v.unsure || len(v.vms) == 0 || v.vms[0].mark.unfinished {
@@ -42,7 +41,7 @@ func (s *Session) switchPower(ctx context.Context, id platform.Identity, begin f
 		if err == nil && !task.zero() {
 			err = s.await(ctx, c, task)
 		}
-		if err != nil && !errors.Is(err, errState) && !errors.Is(err, errNotFound) && !errors.Is(err, errBusy) {
+		if err != nil && !overtaken(err) {
 			return err
 		}
 		if v, err = s.look(ctx, c, id, proof); err != nil {
