@@ -17,10 +17,9 @@ import (
 
 // Jobs are the copies that run in the background of a session, one per image. The zero value is ready to use.
 type Jobs struct {
-	mu      sync.Mutex
-	jobs    map[platform.ImageIdentity]*Job
-	stopped bool
-	all     sync.WaitGroup
+	mu   sync.Mutex
+	jobs map[platform.ImageIdentity]*Job
+	all  sync.WaitGroup
 }
 
 // Job is one copy. Err may be read once it has finished.
@@ -51,15 +50,12 @@ func (j *Job) Progress() int64 {
 	return j.bytes()
 }
 
-// Start runs a copy, which outlives the call that starts it: its context ends by Stop and Abort alone. The caller has made sure
-// that there is none for that image. ended is called after the result can be taken.
-func (i *Jobs) Start(id platform.ImageIdentity, run func(context.Context, *Job) error, ended func()) {
-	ctx, cancel := context.WithCancel(context.Background())
+// Start runs a copy. The caller has made sure that there is none for that image. ended is called after the result can
+// be taken.
+func (i *Jobs) Start(ctx context.Context, id platform.ImageIdentity, run func(context.Context, *Job) error, ended func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	j := &Job{cancel: cancel, done: make(chan struct{})}
 	i.mu.Lock()
-	if i.stopped {
-		cancel()
-	}
 	if i.jobs == nil {
 		i.jobs = map[platform.ImageIdentity]*Job{}
 	}
@@ -108,16 +104,6 @@ func (i *Jobs) Abort(ctx context.Context, id platform.ImageIdentity) error {
 	defer i.mu.Unlock()
 	delete(i.jobs, id)
 	return nil
-}
-
-// Stop has all copies end, and all that are started later. It does not wait for them.
-func (i *Jobs) Stop() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.stopped = true
-	for _, j := range i.jobs {
-		j.cancel()
-	}
 }
 
 // Wait returns when no copy runs any more.

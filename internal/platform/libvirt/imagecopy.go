@@ -27,7 +27,7 @@ const (
 
 // startCopy starts to copy an artefact in the background of the session.
 func (s *Session) startCopy(req platform.ImageRequest) {
-	s.images.Start(req.ImageIdentity, func(ctx context.Context, j *copying.Job) error {
+	s.images.Start(s.copying, req.ImageIdentity, func(ctx context.Context, j *copying.Job) error {
 		err := s.copyImage(ctx, j, req)
 		s.config.Log.V(1).Info("Image copy ended", "sha256", req.SHA256, "pool", req.Storage, "error", err)
 		return err

@@ -90,9 +90,11 @@ type Session struct {
 	// firstBound.
 	disconnect  context.CancelFunc
 	done, first chan struct{}
+	// copying is the life of all image copies, which Close ends first so that they can clean up.
+	copying     context.Context //nolint:containedctx // copies outlive the calls that start them
+	stopCopying context.CancelFunc
 
-	locks locks.Keyed
-	// images are the copies of images, which Close ends first so that they can clean up.
+	locks  locks.Keyed
 	images copying.Jobs
 
 	shutdowns reminder.Shutdowns
@@ -136,7 +138,9 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 		first:  make(chan struct{}),
 		status: Status{Err: fmt.Errorf("%w: not connected yet", platform.ErrNotAsked)},
 	}
-	ctx, s.disconnect = context.WithCancel(context.WithoutCancel(ctx))
+	ctx = context.WithoutCancel(ctx)
+	s.copying, s.stopCopying = context.WithCancel(ctx)
+	ctx, s.disconnect = context.WithCancel(ctx)
 	go s.run(ctx)
 	return s, nil
 }
@@ -144,7 +148,7 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 // Close ends the session: running copies are abandoned and removed, the connection is dropped. Instances are left as
 // they are. A host that does not answer keeps what it has of a copy; the next session sweeps it.
 func (s *Session) Close() {
-	s.images.Stop()
+	s.stopCopying()
 	late := s.config.Clock.AfterFunc(closeBound, s.disconnect)
 	s.images.Wait()
 	late.Stop()

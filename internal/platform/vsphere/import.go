@@ -72,7 +72,7 @@ func (s *Session) beginImport(ctx context.Context, c *client, req platform.Image
 
 // startImport starts to import an artefact in the background of the session.
 func (s *Session) startImport(req platform.ImageRequest, to berth) {
-	s.imports.Start(req.ImageIdentity, func(ctx context.Context, j *copying.Job) error {
+	s.imports.Start(s.importing, req.ImageIdentity, func(ctx context.Context, j *copying.Job) error {
 		err := s.importImage(ctx, j, req, to)
 		s.config.Log.V(1).Info("Image import ended", "sha256", req.SHA256, "storage", req.Storage, "error", err)
 		return err

@@ -69,9 +69,11 @@ type Session struct {
 	// firstBound.
 	disconnect  context.CancelFunc
 	done, first chan struct{}
+	// importing is the life of all imports of images, which Close ends first so that they can clean up.
+	importing     context.Context //nolint:containedctx // imports outlive the calls that start them
+	stopImporting context.CancelFunc
 
-	locks locks.Keyed
-	// imports are those of images, which Close ends first so that they can clean up.
+	locks      locks.Keyed
 	imports    copying.Jobs
 	works      works
 	known      known
@@ -118,7 +120,9 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 		first:  make(chan struct{}),
 		err:    fmt.Errorf("%w: not connected yet", platform.ErrNotAsked),
 	}
-	ctx, s.disconnect = context.WithCancel(context.WithoutCancel(ctx))
+	ctx = context.WithoutCancel(ctx)
+	s.importing, s.stopImporting = context.WithCancel(ctx)
+	ctx, s.disconnect = context.WithCancel(ctx)
 	go s.run(ctx)
 	return s, nil
 }
@@ -144,7 +148,7 @@ func (c Config) check() error {
 // Close ends the session. Tasks go on in vCenter; instances are left as they are. Imports of images are abandoned and removed;
 // what a vCenter that does not answer keeps of one is swept by the next session.
 func (s *Session) Close() {
-	s.imports.Stop()
+	s.stopImporting()
 	late := s.config.Clock.AfterFunc(closeBound, s.disconnect)
 	s.imports.Wait()
 	late.Stop()
