@@ -5,6 +5,8 @@ package osfamilytest
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,10 +46,12 @@ func Fuzz(f *testing.F, s Suite) {
 	})
 }
 
-// FuzzText feeds an escape hatch of the family nonsense, with the laws of Fuzz. set writes the text into the spec.
+// FuzzText feeds an escape hatch of the family nonsense and lures, with the laws of Fuzz; no file is read and no server asked
+// for any of them. set writes the text into the spec.
 func FuzzText(f *testing.F, s Suite, set func(spec *bootstrapv1.IngotConfigSpec, text string), seeds ...string) {
 	f.Helper()
-	for _, seed := range append(seeds, "", "\x00", "http://192.0.2.1/config", "file:///etc/hostname", "/etc/hostname") {
+	trap := NewTrap(f)
+	for _, seed := range slices.Concat(seeds, luresFor(Worker(s.Select).Config), []string{"", "\x00", "file:///etc/hostname", "/etc/hostname"}) {
 		f.Add(seed, false)
 		f.Add(seed, true)
 	}
@@ -56,12 +60,15 @@ func FuzzText(f *testing.F, s Suite, set func(spec *bootstrapv1.IngotConfigSpec,
 		if allowed {
 			in.Config.SelfUpdate = bootstrapv1.SelfUpdateAllowed
 		}
-		set(&in.Config, text)
-		s.checkNonsense(t, in)
+		set(&in.Config, trap.Set(text))
+		bundle, report := s.checkNonsense(t, in)
+		if who := trap.Sprung(string(bundle.Data), fmt.Sprint(report)); who != "" {
+			t.Error(who)
+		}
 	})
 }
 
-func (s Suite) checkNonsense(t *testing.T, in osfamily.Input) {
+func (s Suite) checkNonsense(t *testing.T, in osfamily.Input) (osfamily.Bundle, osfamily.Report) {
 	t.Helper()
 	bundle, report := s.Family.Render(in)
 	again, _ := s.Family.Render(in)
@@ -69,9 +76,10 @@ func (s Suite) checkNonsense(t *testing.T, in osfamily.Input) {
 		t.Error("Render is not pure")
 	}
 	if report.Err() != nil {
-		return
+		return bundle, report
 	}
 	if err := s.Validate(bundle.Data); err != nil {
 		t.Errorf("the operating system would refuse the bundle: %v", err)
 	}
+	return bundle, report
 }

@@ -5,20 +5,13 @@ package ignitionnodetest
 
 import (
 	"bytes"
-	"encoding/base64"
-	"net/http"
-	"net/http/httptest"
-	"net/url"
-	"os"
-	"path/filepath"
-	"strings"
-	"sync/atomic"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/coreos/ignition/v2/config/v3_4"
 	"github.com/coreos/ignition/v2/config/v3_4/types"
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/utils/ptr"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
@@ -26,36 +19,23 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/osfamilytest"
 )
 
-const (
-	// canary is the content of a file of this machine. No bundle and no report may hold it.
-	canary = "canary-6f1d"
-	// Words in snippets that stand for what only the running test knows.
-	wordFile   = "CANARYFILE"
-	wordFolder = "CANARYFOLDER"
-	wordServer = "http://canary.invalid"
-)
-
 // Fuzz feeds the escape hatch nonsense. It must not panic, read a file or ask a server, and whatever it takes must leave
 // all that Ingot writes as it is.
 func Fuzz(f *testing.F, s Suite) {
 	f.Helper()
-	trap := newTrap(f)
+	trap := osfamilytest.NewTrap(f)
 	for _, b := range breaches() {
 		f.Add(b.snippet, filesAndUnits, "a", false)
 	}
-	for _, snippet := range append([]string{
+	for _, snippet := range slices.Concat(osfamilytest.ButaneLures(), s.SelfUpdates, []string{
 		filesAndUnits, remote, disks,
-		"storage: {files: [{path: /etc/a, contents: {local: " + wordFile + "}}], trees: [{local: " + wordFolder + "}]}",
-		"storage: {files: [{path: /etc/a, contents: {source: '" + wordServer + "/a', verification: {hash: sha512-" + hex128 + "}}}]}",
-		"storage: {files: [{path: /etc/a, contents: {source: 'file://" + wordFile + "'}}]}",
-		"ignition: {config: {merge: [{source: '" + wordServer + "'}, {local: " + wordFile + "}]}}",
 		"!!binary aGVsbG8=", "? [a, b]\n: c", "\xff\xfe", "%YAML 9.9\n---\na: b", "{<<: {variant: a}}", "storage: {files: [null, {path: null}]}",
-	}, s.SelfUpdates...) {
+	}) {
 		f.Add(snippet, "storage: {files: [{path: /opt/a}]}", "kubernetes", true)
 	}
 	f.Fuzz(func(t *testing.T, first, second, sysext string, selfUpdate bool) {
 		in := s.input(t, "init-restore")
-		in.Config.Ignition.Butane = []string{trap.set(first), trap.set(second)}
+		in.Config.Ignition.Butane = []string{trap.Set(first), trap.Set(second)}
 		if s.SysextFolder != "" {
 			in.Config.Ignition.Sysexts = append(sysexts(), bootstrapv1.Sysext{Name: sysext, URL: "https://example.com/" + sysext, SHA512: hex128})
 		}
@@ -63,7 +43,9 @@ func Fuzz(f *testing.F, s Suite) {
 			in.Config.SelfUpdate = bootstrapv1.SelfUpdateAllowed
 		}
 		bundle, report := s.checkNonsense(t, in)
-		trap.check(t, bundle, report)
+		if who := trap.Sprung(string(bundle.Data), fmt.Sprint(report)); who != "" {
+			t.Error(who)
+		}
 	})
 }
 
@@ -87,59 +69,6 @@ func (s Suite) checkNonsense(t *testing.T, in osfamily.Input) (osfamily.Bundle, 
 	plain, _ := s.Family.Render(in)
 	CheckKept(t, plain.Data, bundle.Data)
 	return bundle, report
-}
-
-// trap is a file and a server that nobody may look at.
-type trap struct {
-	folder string
-	server *httptest.Server
-	asked  atomic.Int32
-}
-
-func newTrap(f *testing.F) *trap {
-	f.Helper()
-	trap := &trap{folder: f.TempDir()}
-	if err := os.WriteFile(filepath.Join(trap.folder, "file"), []byte(canary), 0o600); err != nil {
-		f.Fatal(err)
-	}
-	trap.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		trap.asked.Add(1)
-		_, _ = w.Write([]byte(canary))
-	}))
-	f.Cleanup(trap.server.Close)
-	return trap
-}
-
-// set replaces the words that stand for the trap.
-func (r *trap) set(snippet string) string {
-	return strings.NewReplacer(wordFile, filepath.Join(r.folder, "file"), wordFolder, r.folder, wordServer, r.server.URL).Replace(snippet)
-}
-
-func (r *trap) check(t *testing.T, bundle osfamily.Bundle, report osfamily.Report) {
-	t.Helper()
-	said := []string{string(bundle.Data)}
-	if len(bundle.Data) > 0 {
-		for _, file := range parse(t, bundle.Data).Storage.Files {
-			said = append(said, contentOf(file.Contents))
-		}
-	}
-	for _, finding := range report {
-		said = append(said, finding.String())
-	}
-	if strings.Contains(strings.Join(said, "\n"), canary) {
-		t.Error("a file of this machine was read")
-	}
-	if r.asked.Load() > 0 {
-		t.Error("a server was asked")
-	}
-}
-
-// contentOf undoes both forms of data URLs.
-func contentOf(resource types.Resource) string {
-	_, text, _ := strings.Cut(ptr.Deref(resource.Source, ""), ",")
-	plain, _ := url.PathUnescape(text)
-	decoded, _ := base64.StdEncoding.DecodeString(text)
-	return plain + string(decoded)
 }
 
 // Benchmark measures how many machine configurations the family renders in a second, with and without additions.
