@@ -9,13 +9,19 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/platformtest"
 )
 
-// TestRealHost runs everything that needs a host against one private libvirtd with real QEMU, since starting one costs
-// ten seconds. It needs root and the packages that its failure names.
+// TestConformance is there because the port's law is worth nothing unless a real host keeps it. Like TestRealHost it needs
+// root and the packages that its failure names.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	platformtest.Run(t, newLab(t))
+}
+
+// TestRealHost runs everything else that needs a host against one private libvirtd with real QEMU, since starting one
+// costs ten seconds.
 func TestRealHost(t *testing.T) {
+	t.Parallel()
 	small := smallFileSystem(t) // before libvirtd, which keeps the mounts of its start
 	l := newLab(t)
-	// The port's law is worth nothing unless a real host keeps it.
-	t.Run("Conformance", func(t *testing.T) { platformtest.Run(t, l) })
 	for _, c := range []struct {
 		name string
 		why  string

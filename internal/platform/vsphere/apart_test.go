@@ -58,6 +58,7 @@ func (l *lab) expectRule(t *testing.T, members ...platform.Identity) {
 // leaves it; a rule of less than two is taken away; and what people have made is left alone. It costs nothing where there is
 // nothing to keep apart, least of all for workers.
 func TestApart(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -116,6 +117,7 @@ func TestApart(t *testing.T) {
 
 // Every call on the way fails once in every way. There is always one rule at most, and in the end it holds who is there.
 func TestApartWhateverFails(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -152,6 +154,7 @@ func TestApartWhateverFails(t *testing.T) {
 
 // Two managers that both believe to lead write over each other's rule. In the end it holds everybody, once.
 func TestApartTwoManagers(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	managers := []*vsphere.Session{open(t, config(t, l.door(t)), func(platform.Event) {}), open(t, config(t, l.door(t)), func(platform.Event) {})}
 	ids := l.members(t, managers[0], l.request(t, managers[0]), 4)
@@ -179,6 +182,7 @@ func TestApartTwoManagers(t *testing.T) {
 
 // What cannot be had is refused by name, and nothing of other people's is changed for it.
 func TestApartIsRefused(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	ids := l.members(t, p, l.request(t, p), 2)
@@ -211,6 +215,7 @@ func TestApartIsRefused(t *testing.T) {
 // People may disable the rule, and vCenter disables one that contradicts another. It keeps nothing apart then, and nobody says
 // that it does; who joins is put into it all the same, and it is not enabled behind anybody's back.
 func TestApartDisabled(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -231,6 +236,7 @@ func TestApartDisabled(t *testing.T) {
 // An account that may not read the cluster, or not change it, is told what it lacks, as an answer and not as silence; and what
 // is to go goes all the same. So it does where vCenter refuses the change for another reason.
 func TestApartWithoutPrivilege(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -265,6 +271,7 @@ func TestApartWithoutPrivilege(t *testing.T) {
 // Whoever keeps changing the rules between what we read and what we write cannot hold up a machine that is to go, nor have us
 // try without end.
 func TestApartWhoeverInterferes(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})

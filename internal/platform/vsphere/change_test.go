@@ -35,6 +35,7 @@ func neverAbsent(t *testing.T, p platform.Platform, id platform.Identity) {
 // An administrator who takes a permission away must not turn a machine into one that is gone: its Machine would go, and the
 // virtual machine stay for ever.
 func TestHiddenIsNotAbsent(t *testing.T) {
+	t.Parallel()
 	const folder = vcenter.Datacenter + "/vm"
 	l := newLab(t)
 	d := l.door(t)
@@ -78,6 +79,7 @@ func TestHiddenIsNotAbsent(t *testing.T) {
 
 // vCenter forgets everything of a session when it restarts: the login, the view, the collector and what it had to tell.
 func TestRestartOfVCenter(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -110,6 +112,7 @@ func TestRestartOfVCenter(t *testing.T) {
 // A password is changed while machines are made. What is under way goes on in vCenter, the new session finds it, and the old
 // one is logged out.
 func TestRotation(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	registry := session.NewRegistry(func(settings session.Settings, events func(platform.Event)) (session.Session, error) {

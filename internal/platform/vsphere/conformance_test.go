@@ -13,6 +13,7 @@ import (
 
 // The port's law must hold on every platform, or the reconcilers that rely on it are wrong on one.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	platformtest.Run(t, newLab(t))
 }
 

@@ -45,6 +45,7 @@ func (l *lab) refuses(t *testing.T, p platform.Platform, req platform.Request, w
 // A node of a database must not wait for CPUs that its neighbours use, and one that reserves nothing must not get what the
 // maker of its template reserved, or forgot to unlimit.
 func TestReservations(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.request(t, p)
@@ -69,6 +70,7 @@ func TestReservations(t *testing.T) {
 
 // A template with a limit makes every node slow that is cloned from it, and nobody sees why.
 func TestTemplateWithLimit(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.requestFrom(t, p, vcenter.Spec{ReservedCPUMHz: 700, CPULimitMHz: 900})
@@ -80,6 +82,7 @@ func TestTemplateWithLimit(t *testing.T) {
 
 // A host that has no room for what is reserved is a matter of time, and leaves nothing behind.
 func TestNoRoomForReservation(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.request(t, p)
@@ -93,6 +96,7 @@ func TestNoRoomForReservation(t *testing.T) {
 
 // How a machine boots is told in the clone alone: nothing else ever changes it.
 func TestFirmware(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.request(t, p)
@@ -112,6 +116,7 @@ func TestFirmware(t *testing.T) {
 // Whoever names a storage policy does so because of where the data must lie, or how they are kept. It holds for everything, and
 // a datastore that cannot keep it is never taken in its place.
 func TestStoragePolicy(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -176,6 +181,7 @@ func keptTo(profiles []types.BaseVirtualMachineProfileSpec, policy string) int {
 // Some devices and features need a newer virtual hardware than the image was built with. A clone cannot have it, so it is
 // upgraded before its first start; a machine whose image is new enough costs nothing more.
 func TestHardwareVersion(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.requestFrom(t, p, vcenter.Spec{HardwareVersion: "vmx-11"})
@@ -201,6 +207,7 @@ func TestHardwareVersion(t *testing.T) {
 // A machine that takes more than a clone can be left by a crash between any two of its steps. The next manager finishes it as
 // it is, and whoever stops it after that has stopped it.
 func TestUnfinishedInterrupted(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := l.Session(t)
 	image := l.everything(t, p)
@@ -237,6 +244,7 @@ func TestUnfinishedInterrupted(t *testing.T) {
 
 // A guest that switches itself off at its first start must not be started for ever.
 func TestUnfinishedGuestSwitchesItselfOff(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.requestFrom(t, p, vcenter.Spec{HardwareVersion: "vmx-11"})
@@ -258,6 +266,7 @@ func TestUnfinishedGuestSwitchesItselfOff(t *testing.T) {
 
 // A machine for a GPU without its GPU is of no use, and one with another GPU is worse.
 func TestDevices(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.requestFrom(t, p, vcenter.Spec{HardwareVersion: "vmx-17"})

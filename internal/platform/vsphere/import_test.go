@@ -120,6 +120,7 @@ func TestImportedTemplate(t *testing.T) {
 // Every call that an import is made of, and the way of the disk itself, may fail once, have its answer lost once, and meet a
 // vCenter that has ended all sessions. There is always one template in the end, and nothing beside it.
 func TestImportEveryMethodFailsOnce(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -244,6 +245,7 @@ func TestImportSessionEnds(t *testing.T) {
 // A lease lives as long as vCenter hears that the disk is still being sent. When it does not hear it, the import ends, and
 // another one succeeds.
 func TestImportLease(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.ShortLeases(2 * time.Second)
 	d := l.door(t)

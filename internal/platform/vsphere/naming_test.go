@@ -17,6 +17,7 @@ import (
 
 // A name is for people, and chosen by them. A machine is found by its uuid alone, whatever its name and whoever else has it.
 func TestChosenName(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})

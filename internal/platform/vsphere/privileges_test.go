@@ -48,6 +48,7 @@ func (g *granting) ask() platform.Privileges {
 
 // Whoever gives a role to an account must hear of every privilege that is forgotten, by its name, and of no other.
 func TestEveryMissingPrivilegeIsNamed(t *testing.T) {
+	t.Parallel()
 	g := newGranting(t)
 	if told := g.ask(); len(told.Missing) > 0 || len(told.Unasked) > 0 || told.Account == "" {
 		t.Fatalf("an account that may do everything is told %+v", told)
@@ -71,6 +72,7 @@ func TestEveryMissingPrivilegeIsNamed(t *testing.T) {
 
 // It is asked of every vCenter now and then for ever.
 func TestAskingForPrivilegesIsCheap(t *testing.T) {
+	t.Parallel()
 	g := newGranting(t)
 	g.ask() // looks the places up, which the first machine would otherwise do
 	before := g.door.Calls()
@@ -84,6 +86,7 @@ func TestAskingForPrivilegesIsCheap(t *testing.T) {
 
 // What could not be asked is neither granted nor missing.
 func TestPrivilegesThatCannotBeAsked(t *testing.T) {
+	t.Parallel()
 	g := newGranting(t)
 	g.used.Places = append(g.used.Places, platform.Place{Storage: g.used.Places[0].Storage, Folder: "not/there"})
 	if told := g.ask(); len(told.Missing) > 0 || len(told.Unasked) != 1 || !strings.Contains(told.Unasked[0], "not/there") {
@@ -102,6 +105,7 @@ func TestPrivilegesThatCannotBeAsked(t *testing.T) {
 
 // Before there is a copy of a template, the folder of the template is asked about: that is where copies are put.
 func TestPrivilegesBeforeTheFirstCopy(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	s := open(t, config(t, d), func(platform.Event) {})
@@ -125,6 +129,7 @@ func TestPrivilegesBeforeTheFirstCopy(t *testing.T) {
 // What is imported needs more than what is there already, also before the first import, and in the folder where it is put alone.
 // Who imports nothing is not asked for it.
 func TestPrivilegesOfImports(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	s := open(t, config(t, d), func(platform.Event) {})
@@ -146,6 +151,7 @@ func TestPrivilegesOfImports(t *testing.T) {
 
 // The page is what people give roles by.
 func TestThePageHasEveryPrivilege(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../../../docs/platforms/vsphere.md")
 	check(t, err)
 	_, table, found := strings.Cut(string(page), "| Privilege | On | For |\n|---|---|---|\n")

@@ -54,6 +54,7 @@ func (l *lab) hasTags(t *testing.T, req platform.Request, want ...string) {
 // Firewalls and backups go by tags: a machine must not run a moment without them. They cost one call of the service that is
 // slower than the rest of vCenter, and whoever has none does not pay for it.
 func TestTags(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -92,6 +93,7 @@ func TestTags(t *testing.T) {
 
 // A tag that does not exist is refused before anything is made, and one that is removed meanwhile before the machine runs.
 func TestTagThatDoesNotExist(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -127,6 +129,7 @@ func TestTagThatDoesNotExist(t *testing.T) {
 // Who looks for a tag must look at all of them. A hundred machines that want the same, or that want what does not exist, must
 // not do that a hundred times.
 func TestTagsAreLookedForOnce(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -165,6 +168,7 @@ func TestTagsAreLookedForOnce(t *testing.T) {
 
 // A name that two tags or categories have says nothing, and the wrong firewall is worse than none.
 func TestAmbiguousTags(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	req, _ := l.tagged(t, open(t, config(t, d), func(platform.Event) {}))
@@ -184,6 +188,7 @@ func TestAmbiguousTags(t *testing.T) {
 
 // vCenter keeps the sessions of the tagging service for as long as the others, and has room for few.
 func TestTaggingSessionEnds(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})

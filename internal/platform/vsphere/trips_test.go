@@ -98,6 +98,7 @@ func (c *trips) removes(t *testing.T, req platform.Request) {
 
 // vCenters break under the calls of their clients: what one machine costs is bounded, and what rests costs nothing.
 func TestRoundTrips(t *testing.T) {
+	t.Parallel()
 	c := newTrips(t, newLab(t))
 	req := c.request(t, c.session)
 	runs(t, c.session, req)

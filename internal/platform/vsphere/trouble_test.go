@@ -106,6 +106,7 @@ func (l *lab) clones(t *testing.T, req platform.Request) []vcenter.Machine {
 // A call may fail in every way that a network, a vCenter and its administrator can think of, at every method that is on the
 // way, once. There is always one virtual machine or none, and the way always ends.
 func TestEveryMethodFailsOnce(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	p := open(t, config(t, d), func(platform.Event) {})
@@ -204,6 +205,7 @@ func (l *lab) everything(t *testing.T, p platform.Platform) platform.Request {
 
 // vCenter forgets sessions: after a restart, after half an hour, when an administrator ends them.
 func TestSessionEnds(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	var mu sync.Mutex
 	heard := map[string]bool{}
@@ -235,6 +237,7 @@ func TestSessionEnds(t *testing.T) {
 
 // A change that nobody of us made must reach the machine's reconciler without a poll.
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	events := make(chan platform.Event, 10_000)
 	p := open(t, config(t, l.door(t)), func(e platform.Event) { events <- e })
@@ -272,6 +275,7 @@ func TestEvents(t *testing.T) {
 
 // Somebody may have a virtual machine of the name that ours would get. It is theirs.
 func TestNameTaken(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.request(t, p)
@@ -295,6 +299,7 @@ func TestNameTaken(t *testing.T) {
 // A person may remove the copy of an image behind our back. No machine is made of something else, and the copy can be made
 // again.
 func TestCopyDisappears(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.request(t, p)
@@ -316,6 +321,7 @@ func TestCopyDisappears(t *testing.T) {
 
 // A manager that was killed leaves a clone behind that is under way. Its successor does not say that there is nothing.
 func TestCloneUnderWayIsNoAbsence(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.request(t, p)
@@ -339,6 +345,7 @@ func TestCloneUnderWayIsNoAbsence(t *testing.T) {
 
 // A volume that a storage driver has attached belongs to somebody's data and not to the machine.
 func TestVolumeSurvives(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.request(t, p)
@@ -357,6 +364,7 @@ func TestVolumeSurvives(t *testing.T) {
 
 // Data that would be cut off on its way is refused before anything is made.
 func TestBootstrapDataTooLarge(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	p := open(t, config(t, l.door(t)), func(platform.Event) {})
 	req := l.request(t, p)
@@ -379,6 +387,7 @@ func TestBootstrapDataTooLarge(t *testing.T) {
 
 // Whoever answers under the address of vCenter must prove to be it.
 func TestCertificate(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
 	for name, c := range map[string]struct {
