@@ -161,11 +161,15 @@ func (j *judge) reported(image ingotv1.NodeImageSpec, observed Observed) {
 // compareField compares one field of os-release. An os-release without it is another one.
 func (j *judge) compareField(field, declared string, fields map[string]string) {
 	reason := infrav1.OSVersionMismatchReason
-	if field == "ID" || field == "VARIANT_ID" || field == "IMAGE_ID" {
+	if field == "ID" || field == "VARIANT_ID" || field == "IMAGE_ID" || field == "KAIROS_FLAVOR" {
 		reason = infrav1.OSMismatchReason
 	}
+	file := "os-release"
+	if strings.HasPrefix(field, "KAIROS_") {
+		file = "kairos-release"
+	}
 	if observed := fields[field]; observed != declared {
-		j.differs(reason, field+" of os-release", declared, observed)
+		j.differs(reason, field+" of "+file, declared, observed)
 		return
 	}
 	j.matches = append(j.matches, field+" "+declared)

@@ -136,6 +136,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="(self.os.family == 'Bottlerocket') == ('bottlerocket' in self.bootstrapFormats)",message="bootstrapFormats has bottlerocket if os.family is Bottlerocket, and only then: correct one of them"
 // +kubebuilder:validation:XValidation:rule="self.os.family != 'CloudInit' || 'cloud-config' in self.bootstrapFormats",message="bootstrapFormats must have cloud-config if os.family is CloudInit: correct one of them"
 // +kubebuilder:validation:XValidation:rule="self.os.family != 'Kairos' || self.bootstrapFormats == ['cloud-config']",message="bootstrapFormats must be [cloud-config] if os.family is Kairos: correct one of them"
+// +kubebuilder:validation:XValidation:rule="self.os.family == 'Kairos' || !has(self.nodeIdentity) || !has(self.nodeIdentity.osRelease) || self.nodeIdentity.osRelease.all(k, !k.startsWith('KAIROS_'))",message="machines of os.family Kairos report KAIROS_VERSION and KAIROS_FLAVOR, and no others: remove them, or correct os.family"
 // +kubebuilder:validation:XValidation:rule="self.os.family != 'Bottlerocket' || (self.architecture == 'amd64' && self.artefacts.all(a, a.platform == 'vsphere'))",message="of all platforms here, Bottlerocket ships for vSphere only, and there for amd64 only: leave other platforms and architectures out, or use Talos or Flatcar there"
 type NodeImageSpec struct {
 	// os is the operating system in the image.
@@ -287,11 +288,12 @@ type NodeIdentity struct {
 	// osRelease are fields of the image's os-release by which its version is known where osImage does not tell it, for
 	// example VERSION_ID and BUILD_ID of Photon. They are compared with what the machine itself reports on each boot, so its
 	// IngotConfig must ask for that: spec.node.identityReport is OSRelease. Known fields are ID, VERSION_ID, BUILD_ID,
-	// VARIANT_ID, IMAGE_ID, IMAGE_VERSION and OSTREE_VERSION.
+	// VARIANT_ID, IMAGE_ID, IMAGE_VERSION and OSTREE_VERSION, and KAIROS_VERSION and KAIROS_FLAVOR, which images of Kairos have in
+	// a file of their own.
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
-	// +kubebuilder:validation:MaxProperties=7
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k in ['ID', 'VERSION_ID', 'BUILD_ID', 'VARIANT_ID', 'IMAGE_ID', 'IMAGE_VERSION', 'OSTREE_VERSION'])",message="osRelease has the fields ID, VERSION_ID, BUILD_ID, VARIANT_ID, IMAGE_ID, IMAGE_VERSION and OSTREE_VERSION: machines report no others"
+	// +kubebuilder:validation:MaxProperties=9
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k in ['ID', 'VERSION_ID', 'BUILD_ID', 'VARIANT_ID', 'IMAGE_ID', 'IMAGE_VERSION', 'OSTREE_VERSION', 'KAIROS_VERSION', 'KAIROS_FLAVOR'])",message="osRelease has the fields ID, VERSION_ID, BUILD_ID, VARIANT_ID, IMAGE_ID, IMAGE_VERSION, OSTREE_VERSION, KAIROS_VERSION and KAIROS_FLAVOR: machines report no others"
 	OSRelease map[string]OSReleaseValue `json:"osRelease,omitempty"`
 }
 

@@ -4,26 +4,55 @@
 package kubeadm
 
 import (
+	"fmt"
+	"strings"
+
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 )
 
-// identityPath is the script with which a machine reports what its root is.
-const identityPath = "/etc/ingot/report-identity"
+// IdentityPath is the script with which a machine reports what its root is.
+const IdentityPath = "/etc/ingot/report-identity"
 
-// identityScript has the machine say what its running root is: fields of os-release, and the boot that they were read in. It
-// takes the file in /usr, which is the image's own. The kubelet's identity may change the annotations of its own Node, and
-// nobody else's. The kubelet itself would put labels on its Node when it registers, and never again.
-const identityScript = `#!/bin/sh
+// ReleaseFile is a file like os-release, with the fields of it that a machine reports.
+type ReleaseFile struct {
+	// Path is absolute.
+	Path string
+	// Fields are names of fields.
+	Fields []string
+}
+
+// IdentityScript has the machine say what its running root is: fields of os-release, of what its image has beside it, and the
+// boot that they were read in. It takes the os-release in /usr, which is the image's own. The kubelet's identity may change
+// the annotations of its own Node, and nobody else's. The kubelet itself would put labels on its Node when it registers, and
+// never again.
+func IdentityScript(beside ...ReleaseFile) string {
+	var fields strings.Builder
+	for _, file := range beside {
+		fmt.Fprintf(&fields, "release=%s\n", file.Path)
+		fields.WriteString(reportFields(file.Fields))
+	}
+	osRelease := reportFields([]string{"ID", "VERSION_ID", "BUILD_ID", "VARIANT_ID", "IMAGE_ID", "IMAGE_VERSION", "OSTREE_VERSION"})
+	return readOSRelease + osRelease + fields.String() + sendIdentity
+}
+
+// reportFields adds fields of a file to what is reported.
+func reportFields(names []string) string {
+	return fmt.Sprintf(`for field in %s; do
+    value=$(sed -n "s/^$field=//p" "$release" | tail -n 1 | tr -cd 'A-Za-z0-9._~^+:-')
+    [ -z "$value" ] || identity="$identity $field=$value"
+done
+`, strings.Join(names, " "))
+}
+
+const readOSRelease = `#!/bin/sh
 set -eu
 release=/usr/lib/os-release
 [ -e "$release" ] || release=/etc/os-release
 identity="boot=$(cat /proc/sys/kernel/random/boot_id)"
-for field in ID VERSION_ID BUILD_ID VARIANT_ID IMAGE_ID IMAGE_VERSION OSTREE_VERSION; do
-    value=$(sed -n "s/^$field=//p" "$release" | tail -n 1 | tr -cd 'A-Za-z0-9._~^+:-')
-    [ -z "$value" ] || identity="$identity $field=$value"
-done
-server=$(sed -n 's/^ *server: *//p' /etc/kubernetes/kubelet.conf | head -n 1)
+`
+
+const sendIdentity = `server=$(sed -n 's/^ *server: *//p' /etc/kubernetes/kubelet.conf | head -n 1)
 exec curl --silent --show-error --fail --max-time 20 --output /dev/null \
     --cacert /etc/kubernetes/pki/ca.crt --cert /var/lib/kubelet/pki/kubelet-client-current.pem \
     --request PATCH --header 'Content-Type: application/merge-patch+json' \
@@ -37,7 +66,7 @@ func reportsIdentity(node bootstrapv1.NodeSettings) bool {
 
 // addIdentity has the machine report on each boot, until the API server has taken it.
 func addIdentity(node *Node) {
-	node.Files = append(node.Files, File{Path: identityPath, Mode: 0o755, Data: []byte(identityScript)})
+	node.Files = append(node.Files, File{Path: IdentityPath, Mode: 0o755, Data: []byte(IdentityScript())})
 	node.Units = append(node.Units, Unit{
 		Name:    "ingot-identity.service",
 		Enabled: true,
@@ -50,7 +79,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh ` + identityPath + ` ` + node.Hostname + `
+ExecStart=/bin/sh ` + IdentityPath + ` ` + node.Hostname + `
 Restart=on-failure
 RestartSec=10
 
