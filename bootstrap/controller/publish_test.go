@@ -155,7 +155,16 @@ func publishStories() map[string]func(*story) {
 				s.Error("the token opens nothing")
 			}
 		},
-		"a control plane Machine of Kairos is refused with the reason": func(s *story) {
+		"the first control plane node of Kairos with kubeadm gets its authorities, and makes a token": func(s *story) {
+			s.readyToPublish(bootstrapv1.RoleInit, func(c *bootstrapv1.IngotConfig) {
+				c.Spec.Ignition = bootstrapv1.IgnitionConfig{}
+				c.Spec.Kairos.Distribution = bootstrapv1.KairosDistributionKubeadm
+			})
+			s.settle()
+			s.expectCondition(bootstrapv1.ReadyCondition, metav1.ConditionTrue, bootstrapv1.ReadyReason)
+			s.expectData("cloud-config", "Kairos", kairos.Validate, "kind: InitConfiguration", "path: /etc/kubernetes/pki/etcd/ca.key", providerID)
+		},
+		"a control plane Machine of Kairos with k0s is refused with the reason": func(s *story) {
 			s.readyToPublish("", func(c *bootstrapv1.IngotConfig) {
 				c.Spec.Ignition = bootstrapv1.IgnitionConfig{}
 				c.Spec.Kairos.Distribution = bootstrapv1.KairosDistributionK0s

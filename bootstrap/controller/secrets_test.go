@@ -43,14 +43,15 @@ func secretBlocks() map[string]secretBlock {
 		return func(c *bootstrapv1.IngotConfigSpec) { c.Kairos.Distribution = distribution }
 	}
 	return map[string]secretBlock{
-		"Generic":         ignition(bootstrapv1.IgnitionVariantGeneric),
-		"Flatcar":         ignition(bootstrapv1.IgnitionVariantFlatcar),
-		"Fedora CoreOS":   ignition(bootstrapv1.IgnitionVariantFedoraCoreOS),
-		"cloud-init":      {choose: func(c *bootstrapv1.IngotConfigSpec) { c.CloudInit = &bootstrapv1.CloudInitConfig{} }, registries: true, files: true},
-		"Talos":           {choose: func(c *bootstrapv1.IngotConfigSpec) { c.Talos = &bootstrapv1.TalosConfig{} }, registries: true},
-		"Bottlerocket":    {choose: func(c *bootstrapv1.IngotConfigSpec) { c.Bottlerocket = &bootstrapv1.BottlerocketConfig{} }, registries: true, workers: true},
-		"Kairos with k3s": {choose: kairos(bootstrapv1.KairosDistributionK3s), registries: true, files: true, workers: true},
-		"Kairos with k0s": {choose: kairos(bootstrapv1.KairosDistributionK0s), files: true, workers: true},
+		"Generic":             ignition(bootstrapv1.IgnitionVariantGeneric),
+		"Flatcar":             ignition(bootstrapv1.IgnitionVariantFlatcar),
+		"Fedora CoreOS":       ignition(bootstrapv1.IgnitionVariantFedoraCoreOS),
+		"cloud-init":          {choose: func(c *bootstrapv1.IngotConfigSpec) { c.CloudInit = &bootstrapv1.CloudInitConfig{} }, registries: true, files: true},
+		"Talos":               {choose: func(c *bootstrapv1.IngotConfigSpec) { c.Talos = &bootstrapv1.TalosConfig{} }, registries: true},
+		"Bottlerocket":        {choose: func(c *bootstrapv1.IngotConfigSpec) { c.Bottlerocket = &bootstrapv1.BottlerocketConfig{} }, registries: true, workers: true},
+		"Kairos with kubeadm": {choose: kairos(bootstrapv1.KairosDistributionKubeadm), registries: true, files: true},
+		"Kairos with k3s":     {choose: kairos(bootstrapv1.KairosDistributionK3s), registries: true, files: true, workers: true},
+		"Kairos with k0s":     {choose: kairos(bootstrapv1.KairosDistributionK0s), files: true, workers: true},
 	}
 }
 

@@ -21,8 +21,8 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/talossecrets"
 )
 
-// selectFamily sets the operating system block of a family.
-func selectFamily(t *testing.T, name ingotv1.OSFamily) func(*bootstrapv1.IngotConfigSpec) {
+// selectFamily sets the operating system block of a family, which a distribution divides where there is one.
+func selectFamily(t *testing.T, name ingotv1.OSFamily, distribution bootstrapv1.KairosDistribution) func(*bootstrapv1.IngotConfigSpec) {
 	t.Helper()
 	blocks := map[ingotv1.OSFamily]func(*bootstrapv1.IngotConfigSpec){
 		ingotv1.OSFamilyGeneric:   func(s *bootstrapv1.IngotConfigSpec) { s.Ignition.Variant = bootstrapv1.IgnitionVariantGeneric },
@@ -35,7 +35,7 @@ func selectFamily(t *testing.T, name ingotv1.OSFamily) func(*bootstrapv1.IngotCo
 			s.Bottlerocket = &bootstrapv1.BottlerocketConfig{Release: "1.50"}
 		},
 		ingotv1.OSFamilyTalos:  func(s *bootstrapv1.IngotConfigSpec) { s.Talos = &bootstrapv1.TalosConfig{Contract: "1.14"} },
-		ingotv1.OSFamilyKairos: func(s *bootstrapv1.IngotConfigSpec) { s.Kairos.Distribution = bootstrapv1.KairosDistributionK3s },
+		ingotv1.OSFamilyKairos: func(s *bootstrapv1.IngotConfigSpec) { s.Kairos.Distribution = distribution },
 	}
 	block, known := blocks[name]
 	if !known {
@@ -119,8 +119,11 @@ func outputs(t *testing.T, r controller.Rendering) string {
 func TestNoSecretIsShown(t *testing.T) {
 	t.Parallel()
 	for name, family := range registry.Families() {
-		block := selectFamily(t, name)
-		for _, c := range slices.Concat(osfamilytest.Cases(block), osfamilytest.BrokenCases(block)) {
+		cases := casesOf(t, name, bootstrapv1.KairosDistributionK3s)
+		if name == ingotv1.OSFamilyKairos {
+			cases = append(cases, casesOf(t, name, bootstrapv1.KairosDistributionKubeadm)...)
+		}
+		for _, c := range cases {
 			t.Run(string(name)+"/"+c.Name, func(t *testing.T) {
 				t.Parallel()
 				secrets := secretsOf(c.Input)
@@ -144,6 +147,13 @@ func TestNoSecretIsShown(t *testing.T) {
 			})
 		}
 	}
+}
+
+// casesOf are the portable cases of a family, good and bad.
+func casesOf(t *testing.T, name ingotv1.OSFamily, distribution bootstrapv1.KairosDistribution) []osfamilytest.Case {
+	t.Helper()
+	block := selectFamily(t, name, distribution)
+	return slices.Concat(osfamilytest.Cases(block), osfamilytest.BrokenCases(block))
 }
 
 // TestEveryFieldOfTheInputIsJudged fails when a family is given something new, until somebody has decided whether it is

@@ -32,7 +32,7 @@ type column struct {
 
 // What the page says of a family is what the family's own table says.
 func TestSettingsPageSaysWhatFamiliesRender(t *testing.T) {
-	columns := []column{{"Generic", generic.Support()}, {"Flatcar", flatcar.Support()}, {"FedoraCoreOS", fedoracoreos.Support()}, {"CloudInit", cloudinit.Support()}, {"Bottlerocket", bottlerocket.Support()}, {"Kairos with k3s", kairos.Support("k3s")}, {"Kairos with k0s", kairos.Support("k0s")}, {"Talos", talos.Support()}}
+	columns := []column{{"Generic", generic.Support()}, {"Flatcar", flatcar.Support()}, {"FedoraCoreOS", fedoracoreos.Support()}, {"CloudInit", cloudinit.Support()}, {"Bottlerocket", bottlerocket.Support()}, {"Kairos with kubeadm", kairos.Support("kubeadm")}, {"Kairos with k3s", kairos.Support("k3s")}, {"Kairos with k0s", kairos.Support("k0s")}, {"Talos", talos.Support()}}
 	var want strings.Builder
 	want.WriteString("| Setting |")
 	for _, c := range columns {

@@ -40,8 +40,8 @@ const (
 // +kubebuilder:validation:XValidation:rule="[has(self.ignition), has(self.cloudInit), has(self.talos), has(self.bottlerocket), has(self.kairos)].exists_one(x, x)",message="exactly one operating system block must be set: ignition, cloudInit, talos, bottlerocket or kairos"
 // +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom) || !has(self.role) || self.role == 'Init'",message="restoreFrom is for the first control plane node, whose role is Init: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.bottlerocket) || !has(self.role) || self.role == 'Worker'",message="Bottlerocket runs workers only, upstream supports no control plane on it: give the control plane another operating system, for example Talos or Flatcar"
-// +kubebuilder:validation:XValidation:rule="!has(self.kairos) || !has(self.role) || self.role == 'Worker'",message="Kairos runs workers only, because Ingot drives no control plane of k3s or k0s: let another provider run the control plane"
-// +kubebuilder:validation:XValidation:rule="!has(self.joinTimeoutSeconds) || !(has(self.talos) || has(self.bottlerocket) || has(self.kairos))",message="joinTimeoutSeconds is for kubeadm, which neither Talos nor Bottlerocket nor Kairos runs: remove it"
+// +kubebuilder:validation:XValidation:rule="!has(self.kairos) || self.kairos.distribution == 'kubeadm' || !has(self.role) || self.role == 'Worker'",message="Ingot drives no control plane of k3s or k0s: use an image that carries kubeadm, with kairos.distribution: kubeadm, or let another provider run the control plane"
+// +kubebuilder:validation:XValidation:rule="!has(self.joinTimeoutSeconds) || !(has(self.talos) || has(self.bottlerocket) || (has(self.kairos) && self.kairos.distribution != 'kubeadm'))",message="joinTimeoutSeconds is for kubeadm, which neither Talos nor Bottlerocket nor k3s nor k0s runs: remove it"
 type IngotConfigSpec struct {
 	// role is what the node does. IngotControlPlane sets it on the configs that it makes. Unset means Worker for a
 	// worker Machine and ControlPlane for a control plane Machine. Do not set it.
@@ -151,8 +151,8 @@ type IngotConfigSpec struct {
 	// +optional
 	Bottlerocket *BottlerocketConfig `json:"bottlerocket,omitempty"`
 
-	// kairos renders for images of Kairos and Hadron that carry k3s or k0s. Workers only: they join a control plane of k3s
-	// or k0s that another provider runs.
+	// kairos renders for images of Kairos and Hadron that carry kubeadm, k3s or k0s. With k3s and k0s it is for workers only:
+	// they join a control plane that another provider runs.
 	// +optional
 	Kairos KairosConfig `json:"kairos,omitempty,omitzero"`
 }
@@ -493,10 +493,12 @@ type BottlerocketConfig struct {
 }
 
 // KairosDistribution is a distribution of Kubernetes that images of Kairos carry.
-// +kubebuilder:validation:Enum=k3s;k0s
+// +kubebuilder:validation:Enum=kubeadm;k3s;k0s
 type KairosDistribution string
 
 const (
+	// KairosDistributionKubeadm is containerd, kubelet and kubeadm in /usr/bin, as other families have them.
+	KairosDistributionKubeadm KairosDistribution = "kubeadm"
 	// KairosDistributionK3s is k3s.
 	KairosDistributionK3s KairosDistribution = "k3s"
 	// KairosDistributionK0s is k0s.
@@ -505,7 +507,7 @@ const (
 
 // KairosConfig renders for images of Kairos and Hadron.
 type KairosConfig struct {
-	// distribution is the distribution of Kubernetes that the image carries: k3s or k0s.
+	// distribution is the distribution of Kubernetes that the image carries: kubeadm, k3s or k0s.
 	// +required
 	Distribution KairosDistribution `json:"distribution,omitempty"`
 

@@ -15,6 +15,7 @@ const IngotControlPlaneFinalizer = "controlplane.cluster.x-k8s.io/ingotcontrolpl
 
 // IngotControlPlaneSpec describes a control plane.
 // +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom) || !has(self.config.cloudInit)",message="restoreFrom needs an image that runs Ignition, because cloud-init compares no digest of what it fetches: remove it, or set config.ignition"
+// +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom) || !has(self.config.kairos)",message="restoreFrom needs an image that runs Ignition, because Kairos compares no digest of what it fetches: remove it, or set config.ignition"
 type IngotControlPlaneSpec struct {
 	IngotControlPlanePolicies `json:",inline"`
 
@@ -41,7 +42,7 @@ type IngotControlPlaneSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom)",message="restoreFrom belongs to one machine: remove it"
 	// +kubebuilder:validation:XValidation:rule="has(self.talos) == has(oldSelf.talos)",message="a control plane of Talos and one of kubeadm are never one and the same, not even for a while: make another Cluster"
 	// +kubebuilder:validation:XValidation:rule="!has(self.bottlerocket)",message="upstream supports no control plane on Bottlerocket: give the control plane another operating system, for example Talos or Flatcar, and Bottlerocket to workers"
-	// +kubebuilder:validation:XValidation:rule="!has(self.kairos)",message="Ingot drives no control plane of k3s or k0s: let another provider run it, and give Kairos to workers"
+	// +kubebuilder:validation:XValidation:rule="!has(self.kairos) || self.kairos.distribution == 'kubeadm'",message="Ingot drives no control plane of k3s or k0s: use an image that carries kubeadm, with kairos.distribution: kubeadm, or let another provider run the control plane"
 	Config bootstrapv1.IngotConfigSpec `json:"config,omitempty,omitzero"`
 
 	// restoreFrom names a snapshot of etcd that the control plane begins with instead of an empty etcd. On a control plane
@@ -468,7 +469,7 @@ type IngotControlPlaneTemplateResourceSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!has(self.role)",message="role belongs to one machine: remove it"
 	// +kubebuilder:validation:XValidation:rule="!has(self.restoreFrom)",message="restoreFrom belongs to one machine: remove it"
 	// +kubebuilder:validation:XValidation:rule="!has(self.bottlerocket)",message="upstream supports no control plane on Bottlerocket: give the control plane another operating system, for example Talos or Flatcar, and Bottlerocket to workers"
-	// +kubebuilder:validation:XValidation:rule="!has(self.kairos)",message="Ingot drives no control plane of k3s or k0s: let another provider run it, and give Kairos to workers"
+	// +kubebuilder:validation:XValidation:rule="!has(self.kairos) || self.kairos.distribution == 'kubeadm'",message="Ingot drives no control plane of k3s or k0s: use an image that carries kubeadm, with kairos.distribution: kubeadm, or let another provider run the control plane"
 	Config bootstrapv1.IngotConfigSpec `json:"config,omitempty,omitzero"`
 }
 

@@ -13,19 +13,19 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily/node"
 )
 
-// check finds what is wrong whatever makes the node, and what Kairos cannot do.
+// check finds what is wrong whatever makes the node, and what Kairos cannot do with k3s and k0s.
 func check(in osfamily.Input) osfamily.Report {
 	report := node.Check(in, ingotv1.OSFamilyKairos, Support(in.Config.Kairos.Distribution))
 	if in.Role == bootstrapv1.RoleInit || in.Role == bootstrapv1.RoleControlPlane {
-		report.Errorf("spec.role", "Kairos runs workers only, because Ingot drives no control plane of k3s or k0s: let another provider run the control plane")
+		report.Errorf("spec.role", "Ingot drives no control plane of k3s or k0s: use an image that carries kubeadm, with spec.kairos.distribution: kubeadm, or let another provider run the control plane")
 	}
 	if in.Config.JoinTimeoutSeconds != nil {
-		report.Errorf("spec.joinTimeoutSeconds", "is for kubeadm, which Kairos does not run: remove it")
+		report.Errorf("spec.joinTimeoutSeconds", "is for kubeadm, which neither k3s nor k0s runs: remove it")
 	}
 	switch in.Config.Kairos.Distribution {
 	case bootstrapv1.KairosDistributionK3s, bootstrapv1.KairosDistributionK0s:
 	default:
-		report.Errorf("spec.kairos.distribution", "%q is not rendered: use k3s or k0s", in.Config.Kairos.Distribution)
+		report.Errorf("spec.kairos.distribution", "%q is not rendered: use kubeadm, k3s or k0s", in.Config.Kairos.Distribution)
 	}
 	if in.Role == bootstrapv1.RoleWorker {
 		checkAuthority(&report, in)

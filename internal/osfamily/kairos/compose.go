@@ -22,9 +22,11 @@ const (
 	k0sJoinFile = "/etc/k0s/ingot-token"
 	// user is who the images know. Kairos takes no configuration without a user.
 	user = "kairos"
+	// reconcileDropin is a condition that is never met.
+	reconcileDropin = "[Unit]\nConditionPathExists=!/\n"
 )
 
-// compose adds what Ingot sets. The user's part holds none of it, and what both have a list of begins with Ingot's.
+// compose adds what Ingot sets to make a worker of k3s or k0s. The user's part holds none of it, and what both have a list of begins with Ingot's.
 func compose(config *document, in osfamily.Input) error {
 	config.Hostname = in.Machine.Name
 	if len(config.Users) == 0 {
@@ -64,12 +66,15 @@ func compose(config *document, in osfamily.Input) error {
 // is never met.
 func guardRail() stage {
 	s := stage{Name: "Ingot: nothing reconciles the node in place", OnlyServiceManager: "systemd"}
-	for _, unit := range []string{"cos-setup-reconcile.service", "cos-setup-reconcile.timer"} {
-		s.Files = append(s.Files, file{
-			Path: unitFolder + unit + ".d/ingot.conf", Permissions: 0o644, Content: "[Unit]\nConditionPathExists=!/\n",
-		})
+	for _, unit := range reconcileUnits() {
+		s.Files = append(s.Files, file{Path: unitFolder + unit + ".d/ingot.conf", Permissions: 0o644, Content: reconcileDropin})
 	}
 	return s
+}
+
+// reconcileUnits run the stage reconcile.
+func reconcileUnits() []string {
+	return []string{"cos-setup-reconcile.service", "cos-setup-reconcile.timer"}
 }
 
 // k3sArgs are the flags of k3s agent.

@@ -49,7 +49,7 @@ func userConfig(report *osfamily.Report, config bootstrapv1.IngotConfigSpec) doc
 		report.Errorf(configPath, "%s", cloudconfig.Message(err))
 		return document{}
 	}
-	problems := user.problems()
+	problems := user.problems(config.Kairos.Distribution)
 	if config.SelfUpdate != bootstrapv1.SelfUpdateAllowed {
 		problems = append(problems, user.undone(text)...)
 	}
@@ -63,6 +63,7 @@ func userConfig(report *osfamily.Report, config bootstrapv1.IngotConfigSpec) doc
 func ownedKeys(tree map[string]any) []string {
 	const join = "would let the machine join in another way than Ingot says"
 	reasons := map[string]string{
+		"cluster":    "is for a plug-in of Kairos that runs kubeadm itself, and again at every boot",
 		"hostname":   "is the name of the Machine",
 		"install":    "installs, and Ingot starts machines from an image that is installed",
 		"k0s":        join,
@@ -97,7 +98,7 @@ func baseStage(name string) string {
 }
 
 // problems finds what does nothing, what replaces what Ingot sets, and what is secret.
-func (d document) problems() []string {
+func (d document) problems(distribution bootstrapv1.KairosDistribution) []string {
 	var out []string
 	for i, u := range d.Users {
 		if u.Name == "" {
@@ -114,7 +115,7 @@ func (d document) problems() []string {
 		if !regexp.MustCompile(`^([0-7]{3,4})?$`).MatchString(f.Permissions) {
 			out = append(out, fmt.Sprintf("write_files[%d].permissions %q are not octal digits", i, f.Permissions))
 		}
-		out = append(out, pathProblem(fmt.Sprintf("write_files[%d].path", i), f.Path)...)
+		out = append(out, pathProblem(distribution, fmt.Sprintf("write_files[%d].path", i), f.Path)...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Stages)) {
 		if !slices.Contains(knownStages(), baseStage(name)) {
@@ -122,13 +123,13 @@ func (d document) problems() []string {
 				name, strings.Join(knownStages(), ", ")))
 		}
 		for i, s := range d.Stages[name] {
-			out = append(out, s.problems(fmt.Sprintf("stages.%s[%d]", name, i))...)
+			out = append(out, s.problems(distribution, fmt.Sprintf("stages.%s[%d]", name, i))...)
 		}
 	}
 	return out
 }
 
-func (s stage) problems(at string) []string {
+func (s stage) problems(distribution bootstrapv1.KairosDistribution, at string) []string {
 	var out []string
 	if s.Hostname != "" {
 		out = append(out, at+".hostname is the name of the Machine")
@@ -142,22 +143,25 @@ func (s stage) problems(at string) []string {
 		out = append(out, at+".git.auth "+readable)
 	}
 	for i, f := range s.Files {
-		out = append(out, pathProblem(fmt.Sprintf("%s.files[%d].path", at, i), f.Path)...)
+		out = append(out, pathProblem(distribution, fmt.Sprintf("%s.files[%d].path", at, i), f.Path)...)
 	}
 	for i, d := range s.Downloads {
-		out = append(out, pathProblem(fmt.Sprintf("%s.downloads[%d].path", at, i), d.Path)...)
+		out = append(out, pathProblem(distribution, fmt.Sprintf("%s.downloads[%d].path", at, i), d.Path)...)
+	}
+	if s.EnvironmentFile != "" && distribution == bootstrapv1.KairosDistributionKubeadm {
+		out = append(out, pathProblem(distribution, at+".environment_file", s.EnvironmentFile)...)
 	}
 	if s.Systemctl != nil {
 		for i, override := range s.Systemctl.Overrides {
 			unit := strings.TrimSuffix(strings.TrimSuffix(override.Service, ".service"), ".timer") + ".service"
-			out = append(out, pathProblem(fmt.Sprintf("%s.systemctl.overrides[%d].service", at, i), unitFolder+unit)...)
+			out = append(out, pathProblem(distribution, fmt.Sprintf("%s.systemctl.overrides[%d].service", at, i), unitFolder+unit)...)
 		}
 	}
 	return out
 }
 
 // pathProblem finds paths that Ingot writes to, and folders whose files Kairos takes for further configuration.
-func pathProblem(at, path string) []string {
+func pathProblem(distribution bootstrapv1.KairosDistribution, at, path string) []string {
 	if !strings.HasPrefix(path, "/") || strings.Contains(path, "/../") || strings.Contains(path, "//") || strings.Contains(path, "/./") {
 		return []string{fmt.Sprintf("%s %q must be absolute and clean", at, path)}
 	}
@@ -166,16 +170,23 @@ func pathProblem(at, path string) []string {
 			return []string{fmt.Sprintf("%s %q would be read as further cloud-config, which nobody checks: write it here", at, path)}
 		}
 	}
-	for _, ours := range []string{
-		k3sJoinFile, k0sJoinFile, "/etc/hostname",
-		"/etc/rancher/k3s/k3s-agent.env", "/etc/sysconfig/k3s-agent", "/etc/sysconfig/k0sworker",
-		unitFolder + "k3s-agent.service", unitFolder + "k0sworker.service", unitFolder + "cos-setup-reconcile.",
-	} {
+	for _, ours := range ownedPaths(distribution) {
 		if strings.HasPrefix(path, ours) {
 			return []string{fmt.Sprintf("%s %q is set by Ingot", at, path)}
 		}
 	}
 	return nil
+}
+
+// ownedPaths are what paths begin with that belong to Ingot, or to what it starts.
+func ownedPaths(distribution bootstrapv1.KairosDistribution) []string {
+	common := []string{"/etc/hostname", unitFolder + "cos-setup-reconcile."}
+	if distribution == bootstrapv1.KairosDistributionKubeadm {
+		return append(common, "/etc/ingot/", "/etc/kubernetes/", "/var/lib/etcd/", "/var/lib/kubelet/", unitFolder+"ingot-", layoutFile)
+	}
+	return append(common, k3sJoinFile, k0sJoinFile,
+		"/etc/rancher/k3s/k3s-agent.env", "/etc/sysconfig/k3s-agent", "/etc/sysconfig/k0sworker",
+		unitFolder+"k3s-agent.service", unitFolder+"k0sworker.service")
 }
 
 // undone finds what turns a guard rail off: what changes the node in place, or takes its configuration from elsewhere.

@@ -163,7 +163,7 @@ func ownCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilytest.Ca
 	})
 
 	add("no distribution", "", "spec.kairos.distribution", worker(), func(in *osfamily.Input) { in.Config.Kairos.Distribution = "" })
-	add("a distribution that nobody renders", "", "spec.kairos.distribution", worker(), func(in *osfamily.Input) { in.Config.Kairos.Distribution = "kubeadm" })
+	add("a distribution that nobody renders", "", "spec.kairos.distribution", worker(), func(in *osfamily.Input) { in.Config.Kairos.Distribution = "rke2" })
 	add("no authority", "", "join.caCert", worker(), func(in *osfamily.Input) { in.Join.CACert = nil })
 	add("an authority that is none", "", "join.caCert", worker(), func(in *osfamily.Input) { in.Join.CACert = []byte("rubbish") })
 	add("an argument that systemd changes", "", "spec.node.kubeletExtraArgs[0]", worker(), func(in *osfamily.Input) {
@@ -320,6 +320,7 @@ func TestCloudConfigIsRefused(t *testing.T) {
 		{"another capitalisation", "K3s-Agent: {enabled: true}\n", "K3s-Agent is set by Ingot"},
 		{"a server", "k3s: {enabled: true}\n", "k3s would let the machine join in another way"},
 		{"a controller", "k0s: {enabled: true}\n", "k0s would let the machine join in another way"},
+		{"a plug-in that runs kubeadm", "cluster: {role: worker}\n", "cluster is for a plug-in of Kairos"},
 		{"an election", "p2p: {network_token: a, auto: {enable: true}}\n", "p2p would let the machine choose its cluster and its role itself"},
 		{"an address of a control plane", "kubevip: {eip: 192.0.2.1}\n", "kubevip is for control planes"},
 		{"an installation", "install: {auto: true, image: \"docker:a\"}\n", "install installs"},

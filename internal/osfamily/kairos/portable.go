@@ -35,31 +35,42 @@ func checkPortable(report *osfamily.Report, in osfamily.Input) {
 	for _, f := range settingFiles(in) {
 		taken[f.Path] = true
 	}
+	checkPaths(report, in.Config)
 	for i, own := range in.Config.Files {
-		at := fmt.Sprintf("%s[%d].path", portable.Files, i)
-		for _, problem := range pathProblem("the path", own.Path) {
-			report.Errorf(at, "%s", problem)
-		}
 		if taken[own.Path] {
-			report.Errorf(at, "Ingot writes %s itself: remove the file", own.Path)
+			report.Errorf(fmt.Sprintf("%s[%d].path", portable.Files, i), "Ingot writes %s itself: remove the file", own.Path)
 		}
 	}
-	for i, own := range in.Config.Units {
-		for _, problem := range pathProblem("the unit", unitFolder+own.Name) {
+}
+
+// checkPaths refuses files and units that Kairos would take for something else, and those of Ingot.
+func checkPaths(report *osfamily.Report, config bootstrapv1.IngotConfigSpec) {
+	for i, own := range config.Files {
+		for _, problem := range pathProblem(config.Kairos.Distribution, "the path", own.Path) {
+			report.Errorf(fmt.Sprintf("%s[%d].path", portable.Files, i), "%s", problem)
+		}
+	}
+	for i, own := range config.Units {
+		for _, problem := range pathProblem(config.Kairos.Distribution, "the unit", unitFolder+own.Name) {
 			report.Errorf(fmt.Sprintf("%s[%d].name", portable.Units, i), "%s", problem)
 		}
 	}
 }
 
-// checkOverwritten refuses files of the user's cloud-config that portable settings write. The user's come last, and would win.
-func checkOverwritten(report *osfamily.Report, user document, in osfamily.Input) {
+// settingPaths are the files that portable settings write.
+func settingPaths(in osfamily.Input) map[string]bool {
 	ours := map[string]bool{}
 	for _, f := range slices.Concat(settingFiles(in), ownFiles(in), unitFiles(in.Config.Units)) {
 		ours[f.Path] = true
 	}
+	return ours
+}
+
+// checkOverwritten refuses files of the user's cloud-config that are ours already. The user's come last, and would win.
+func checkOverwritten(report *osfamily.Report, user document, ours map[string]bool) {
 	check := func(at, name string) {
 		if ours[name] {
-			report.Errorf(configPath, "%s %q is written by portable settings: write it in one place", at, name)
+			report.Errorf(configPath, "%s %q is written by portable settings, or by Ingot itself: write it in one place", at, name)
 		}
 	}
 	for i, f := range user.WriteFiles {

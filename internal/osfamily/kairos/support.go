@@ -11,14 +11,17 @@ import (
 // Support is what the family makes of the portable settings on images that carry a distribution.
 func Support(distribution bootstrapv1.KairosDistribution) portable.Support {
 	table := portable.RendersAll()
+	table.Refuse("Kairos encrypts partitions while it installs itself, and Ingot starts machines from an image that is installed: let the platform encrypt its storage",
+		portable.DiskEncryption, portable.DiskEncryptionNodeID)
+	if distribution == bootstrapv1.KairosDistributionKubeadm {
+		return table
+	}
 	for _, setting := range []portable.Setting{portable.KubeletShutdown, portable.KubeletShutdownCritical} {
 		table[setting] = portable.Refused("it has no flag of the kubelet, and k3s and k0s take nothing else in every version")
 	}
 	table[portable.RegistrySkipFallback] = portable.Refused("k3s knows it for all registries at once: write disable-default-registry-endpoint into /etc/rancher/k3s/config.yaml by spec.files")
 	table[portable.FileAppend] = portable.Refused("files are written anew at every boot: write the whole file")
 	table[portable.IdentityReport] = portable.Refused("Ingot renders no report for it: declare nodeIdentity.osImage in the NodeImage")
-	table.Refuse("Kairos encrypts partitions while it installs itself, and Ingot starts machines from an image that is installed: let the platform encrypt its storage",
-		portable.DiskEncryption, portable.DiskEncryptionNodeID)
 	if distribution == bootstrapv1.KairosDistributionK3s {
 		return table
 	}

@@ -61,7 +61,7 @@ func Hatches() []Hatch {
 		})
 		portable(name, choose)
 	}
-	for _, distribution := range []bootstrapv1.KairosDistribution{bootstrapv1.KairosDistributionK3s, bootstrapv1.KairosDistributionK0s} {
+	for _, distribution := range []bootstrapv1.KairosDistribution{"kubeadm", "k3s", "k0s"} {
 		name, choose := "kairos-"+string(distribution), func(spec *bootstrapv1.IngotConfigSpec) { spec.Kairos.Distribution = distribution }
 		hatches = append(hatches, Hatch{
 			Name: name + "/cloudConfig", Select: choose, Lures: kairosLures(),
