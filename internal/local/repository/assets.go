@@ -34,6 +34,7 @@ func kustomizations() map[string]string {
 		"cluster-template-flatcar.yaml":        "templates/flatcar",
 		"cluster-template-fedora-coreos.yaml":  "templates/fedora-coreos",
 		"cluster-template-cloud-init.yaml":     "templates/cloud-init",
+		"cluster-template-kairos.yaml":         "templates/kairos",
 		"cluster-template-kairos-workers.yaml": "templates/kairos-workers",
 		"cluster-template-talos.yaml":          "templates/talos",
 
@@ -41,7 +42,7 @@ func kustomizations() map[string]string {
 		"cluster-template-vsphere-flatcar.yaml":    "templates/vsphere-flatcar",
 		"cluster-template-vsphere-cloud-init.yaml": "templates/vsphere-cloud-init",
 	}
-	for _, class := range []string{"flatcar", "fedora-coreos", "cloud-init", "talos"} {
+	for _, class := range []string{"flatcar", "fedora-coreos", "cloud-init", "kairos", "talos"} {
 		assets["clusterclass-ingot-"+class+".yaml"] = "templates/classes/" + class
 		assets["cluster-template-topology-"+class+".yaml"] = "templates/topology/" + class
 	}

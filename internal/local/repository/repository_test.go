@@ -135,7 +135,7 @@ func TestFlavorsAreRendered(t *testing.T) {
 	config := buildRepository(t)
 	families := map[string]ingotv1.OSFamily{
 		"": ingotv1.OSFamilyGeneric, "emulated": ingotv1.OSFamilyGeneric, "flatcar": ingotv1.OSFamilyFlatcar,
-		"fedora-coreos": ingotv1.OSFamilyFedoraCoreOS, "cloud-init": ingotv1.OSFamilyCloudInit, "kairos-workers": ingotv1.OSFamilyKairos,
+		"fedora-coreos": ingotv1.OSFamilyFedoraCoreOS, "cloud-init": ingotv1.OSFamilyCloudInit, "kairos": ingotv1.OSFamilyKairos, "kairos-workers": ingotv1.OSFamilyKairos,
 		"vsphere": ingotv1.OSFamilyGeneric, "vsphere-flatcar": ingotv1.OSFamilyFlatcar, "vsphere-cloud-init": ingotv1.OSFamilyCloudInit,
 		"talos": ingotv1.OSFamilyTalos,
 	}
@@ -168,9 +168,9 @@ func TestFlavorsAreRendered(t *testing.T) {
 // flavors are those of the cluster templates.
 func flavors() []string {
 	return []string{
-		"", "emulated", "flatcar", "fedora-coreos", "cloud-init", "kairos-workers", "talos",
+		"", "emulated", "flatcar", "fedora-coreos", "cloud-init", "kairos", "kairos-workers", "talos",
 		"vsphere", "vsphere-flatcar", "vsphere-cloud-init",
-		"topology-flatcar", "topology-fedora-coreos", "topology-cloud-init", "topology-talos",
+		"topology-flatcar", "topology-fedora-coreos", "topology-cloud-init", "topology-kairos", "topology-talos",
 	}
 }
 
