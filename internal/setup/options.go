@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -61,6 +62,8 @@ type Options struct {
 	WebhookPort int
 	// WebhookCerts is a folder with tls.crt and tls.key for it. What changes there is taken up.
 	WebhookCerts string
+	// Verbosity is how much is logged from the start. What is logged of requests grows with it, but never their bodies.
+	Verbosity int
 	// Manager holds the TLS and diagnostics options that all Cluster API managers share.
 	Manager flags.ManagerOptions
 }
@@ -88,6 +91,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.AmbientCredentials, "snapshot-ambient-credentials", false, "Let control planes without credentials use the manager's own cloud identity for their buckets.")
 	fs.IntVar(&o.WebhookPort, "webhook-port", 0, "Port where webhooks judge configs before they are stored; 0 means that none is served.")
 	fs.StringVar(&o.WebhookCerts, "webhook-cert-dir", "/tmp/k8s-webhook-server/serving-certs", "Folder with tls.crt and tls.key for --webhook-port.")
+	fs.IntVarP(&o.Verbosity, "v", "v", 0, fmt.Sprintf("How much is logged, 0 to %d. More would write Secrets.", mostVerbose))
 	flags.AddManagerOptions(fs, &o.Manager)
 }
 
@@ -107,6 +111,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Concurrency < 1 {
 		return fmt.Errorf("--concurrency %d is too small: use at least 1", o.Concurrency)
+	}
+	if err := checkVerbosity(strconv.Itoa(o.Verbosity)); err != nil {
+		return fmt.Errorf("--v: %w", err)
 	}
 	return nil
 }

@@ -74,6 +74,9 @@ func Scheme() (*runtime.Scheme, error) {
 // Run runs the manager against the management cluster that flags and environment name, until the context ends.
 func Run(ctx context.Context, options *Options) error {
 	ctrl.SetLogger(klog.Background())
+	if err := setVerbosity(options.Verbosity); err != nil {
+		return err
+	}
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("no management cluster: set --kubeconfig or KUBECONFIG: %w", err)
@@ -138,6 +141,9 @@ func newManager(config *rest.Config, options *Options) (ctrl.Manager, error) {
 	tls, serving, err := flags.GetManagerOptions(options.Manager)
 	if err != nil {
 		return nil, err
+	}
+	if set, served := serving.ExtraHandlers[verbosityPath]; served {
+		serving.ExtraHandlers[verbosityPath] = capped(set)
 	}
 	settings := ctrl.Options{
 		Scheme:                        scheme,

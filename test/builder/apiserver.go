@@ -45,11 +45,7 @@ func RunWithConfig(run func() int, ready func(*rest.Config, client.WithWatch)) i
 }
 
 func runWithAPIServer(ctx context.Context, run func() int, ready func(*rest.Config, client.WithWatch)) (code int, err error) {
-	programs, err := components.FromEnvironment(func(line string) { fmt.Fprintln(os.Stderr, line) })
-	if err != nil {
-		return 1, err
-	}
-	plane, stop, err := managementplane.StartForTest(ctx, managementplane.Options{Builder: programs})
+	plane, stop, err := StartAPIServer(ctx)
 	defer func() {
 		if stopErr := stop(); err == nil {
 			err = stopErr
@@ -58,19 +54,30 @@ func runWithAPIServer(ctx context.Context, run func() int, ready func(*rest.Conf
 	if err != nil {
 		return 1, err
 	}
-	core, err := programs.ModuleDir(ctx, "sigs.k8s.io/cluster-api")
-	if err != nil {
-		return 1, err
-	}
-	if err := InstallCRDs(plane.Config, filepath.Join(core, "core", "config", "crd", "bases"), CRDs(programs.Repo)); err != nil {
-		return 1, err
-	}
 	c, err := NewClient(plane.Config)
 	if err != nil {
 		return 1, err
 	}
 	ready(plane.Config, c)
 	return run(), nil
+}
+
+// StartAPIServer starts an API server that knows every kind of Cluster API and Ingot. stop ends it; it is never nil, and may be
+// called after an error.
+func StartAPIServer(ctx context.Context) (plane *managementplane.Plane, stop func() error, err error) {
+	programs, err := components.FromEnvironment(func(line string) { fmt.Fprintln(os.Stderr, line) })
+	if err != nil {
+		return nil, func() error { return nil }, err
+	}
+	plane, stop, err = managementplane.StartForTest(ctx, managementplane.Options{Builder: programs})
+	if err != nil {
+		return nil, stop, err
+	}
+	core, err := programs.ModuleDir(ctx, "sigs.k8s.io/cluster-api")
+	if err != nil {
+		return nil, stop, err
+	}
+	return plane, stop, InstallCRDs(plane.Config, filepath.Join(core, "core", "config", "crd", "bases"), CRDs(programs.Repo))
 }
 
 // CRDs is the folder of Ingot's own kinds in a checkout.
