@@ -69,6 +69,10 @@ bench-scale: packages ## Make N=100,1000 machines on a fake platform with Cluste
 bench-vsphere: packages ## Make N=100 machines on a simulated vCenter RTT=20ms away, and on a platform that does nothing, and print what each costs
 	go run ./test/bench/scale -n $(or $(N),100) -vsphere -rtt $(or $(RTT),20ms) $(ARGS)
 
+.PHONY: bench-render
+bench-render: ## Render for every family and role, and print renders per second of CPU and memory; and 1,000 control planes of Talos (BENCH=RenderThousand)
+	go test -p 1 ./internal/osfamily/... -run '^$$' -bench '$(or $(BENCH),Render)' $(ARGS) | grep -v '^?\|^ok\|no test files'
+
 ##@ Development
 
 .PHONY: build

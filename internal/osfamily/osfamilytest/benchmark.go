@@ -4,10 +4,13 @@
 package osfamilytest
 
 import (
+	"fmt"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
 )
 
 // Benchmark measures how many machine configurations the family renders in a second: for each role the one with nothing
@@ -41,6 +44,23 @@ func BenchmarkCases(b *testing.B, s Suite, cases []Case) {
 			b.ReportMetric(float64(b.N)/(processorTime(b)-before).Seconds(), "renders/cpu-s")
 		})
 	}
+}
+
+// BenchmarkFleet measures what n machines of one cluster cost together. Each has a name and an identity of its own; all have
+// the secrets of the input, which are those of the cluster.
+func BenchmarkFleet(b *testing.B, s Suite, n int, in osfamily.Input) {
+	b.Helper()
+	b.ReportAllocs()
+	before := processorTime(b)
+	for b.Loop() {
+		for i := range n {
+			in.Machine.Name, in.Machine.ProviderID = fmt.Sprintf("node-%d", i), fmt.Sprintf("ingot://6ba7b810-9dad-11d1-80b4-%012d", i)
+			if _, report := s.Family.Render(in); report.Err() != nil {
+				b.Fatal(report.Err())
+			}
+		}
+	}
+	b.ReportMetric((processorTime(b)-before).Seconds()/float64(b.N), "cpu-s/fleet")
 }
 
 // processorTime is what this process has used of its processors. Unlike the clock, it does not count who else works there.

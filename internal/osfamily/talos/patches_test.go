@@ -207,4 +207,18 @@ func FuzzPatches(f *testing.F) {
 	osfamilytest.FuzzText(f, suite("1.14"), func(spec *bootstrapv1.IngotConfigSpec, text string) { spec.Talos.Patches = []string{text} }, seeds...)
 }
 
-func BenchmarkRender(b *testing.B) { osfamilytest.Benchmark(b, suite("1.14")) }
+func BenchmarkRender(b *testing.B) {
+	for _, contract := range contracts() {
+		b.Run(string(contract), func(b *testing.B) { osfamilytest.Benchmark(b, suite(contract)) })
+	}
+}
+
+// BenchmarkRenderThousand renders a thousand control plane machines of one cluster, whose secrets were made once.
+func BenchmarkRenderThousand(b *testing.B) {
+	for _, contract := range contracts() {
+		s := suite(contract)
+		b.Run(string(contract), func(b *testing.B) {
+			osfamilytest.BenchmarkFleet(b, s, 1000, osfamilytest.Node(bootstrapv1.RoleControlPlane, s.Select))
+		})
+	}
+}
