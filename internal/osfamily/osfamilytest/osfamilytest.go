@@ -9,8 +9,11 @@ package osfamilytest
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
@@ -45,6 +48,12 @@ type Suite struct {
 	Support settings.Support
 }
 
+// Minor releases of Kubernetes that somebody may ask for. The oldest is older than any that is set up.
+const (
+	oldestMinor = 30
+	newestMinor = 37
+)
+
 // Run checks that the family keeps the laws of the port and that it renders what its golden files say.
 func Run(t *testing.T, s Suite) {
 	t.Helper()
@@ -52,6 +61,7 @@ func Run(t *testing.T, s Suite) {
 	RunCases(t, s, good, broken)
 	t.Run("names channels for its format only", s.checkChannels)
 	t.Run("answers for every portable setting", s.checkSupport)
+	t.Run("writes the same for every Kubernetes", s.checkKubernetes)
 	t.Run("drops no portable setting", func(t *testing.T) {
 		checkCases(t)
 		if dropped := s.Dropped(); len(dropped) > 0 {
@@ -160,6 +170,46 @@ func (s Suite) checkChannels(t *testing.T) {
 	}
 	if channels := s.Family.Channels("no-such-format"); len(channels) > 0 {
 		t.Errorf("channels %v are said to deliver an unknown format", channels)
+	}
+}
+
+// checkKubernetes demands that the golden files hold for every minor release of Kubernetes: a node of another one differs in
+// the version, and in nothing else. What the family does not run is refused as such, and not every other one is.
+func (s Suite) checkKubernetes(t *testing.T) {
+	rendered := 0
+	for _, role := range []bootstrapv1.Role{bootstrapv1.RoleInit, bootstrapv1.RoleControlPlane, bootstrapv1.RoleWorker} {
+		in := Node(role, s.Select)
+		ours := in.Cluster.KubernetesVersion
+		bundle, report := s.Family.Render(in)
+		if report.Err() != nil {
+			continue // the family has no such role
+		}
+		want, err := s.Readable(bundle.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for minor := oldestMinor; minor <= newestMinor; minor++ {
+			in.Cluster.KubernetesVersion = fmt.Sprintf("v1.%d.9", minor)
+			bundle, report := s.Family.Render(in)
+			if report.Err() != nil {
+				checkFinding(t, report, "Machine.spec.version")
+				continue
+			}
+			rendered++
+			if err := s.Validate(bundle.Data); err != nil {
+				t.Errorf("%s %s: the operating system would refuse the bundle: %v", role, in.Cluster.KubernetesVersion, err)
+			}
+			got, err := s.Readable(bundle.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, strings.ReplaceAll(got, in.Cluster.KubernetesVersion, ours)); diff != "" {
+				t.Errorf("%s %s differs from %s in more than that (-want +got):\n%s", role, in.Cluster.KubernetesVersion, ours, diff)
+			}
+		}
+	}
+	if rendered < 3 {
+		t.Errorf("%d nodes of Kubernetes 1.%d to 1.%d are rendered", rendered, oldestMinor, newestMinor)
 	}
 }
 

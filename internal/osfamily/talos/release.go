@@ -11,6 +11,7 @@ import (
 	machineapi "github.com/siderolabs/talos/pkg/machinery/api/machine"
 	"github.com/siderolabs/talos/pkg/machinery/compatibility"
 	"github.com/siderolabs/talos/pkg/machinery/config"
+	"github.com/siderolabs/talos/pkg/machinery/gendata"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
@@ -88,6 +89,15 @@ func (r release) checkKubernetes(report *osfamily.Report, version string) {
 	}
 	if err := kubernetes.SupportedWith(image); err != nil {
 		report.Errorf(path, "Talos %s does not run it: %v", r.version, err)
+		return
+	}
+	// The machinery refuses what the newest release does not run, also where it writes for an older one.
+	ours, err := compatibility.ParseTalosVersion(&machineapi.VersionInfo{Tag: gendata.VersionTag})
+	if err == nil {
+		err = kubernetes.SupportedWith(ours)
+	}
+	if err != nil {
+		report.Errorf(path, "Talos %s runs it, but what Ingot writes is judged by the machinery of %s, which does not take it: %v", r.version, gendata.VersionTag, err)
 	}
 }
 
