@@ -243,9 +243,10 @@ func TestFilesOfUsersArriveAsTheyAre(t *testing.T) {
 		m.boot("active_mode")
 		m.stage("initramfs") // where the configuration arrived late, Kairos does it again
 		for file, want := range map[string]string{
-			"/etc/opt/braces.conf": "a {{ .Values.node.hostname }} {{{b}}} {{- c -}}\n# $x %h\n",
-			"/etc/opt/key":         "\x00\xff{{{\n",
-			"/etc/services":        "ssh 22/tcp\na {{ b }}",
+			"/etc/opt/braces.conf":   "a {{ .Values.node.hostname }} {{{b}}} {{- c -}}\n# $x %h\n",
+			"/etc/opt/template.conf": "host {{ .Values.node.hostname }}\n", // which yip could execute
+			"/etc/opt/key":           "\x00\xff{{{\n",
+			"/etc/services":          "ssh 22/tcp\na {{ b }}",
 		} {
 			if got := m.read(file); got != want {
 				t.Errorf("%s holds %q, want %q", file, got, want)

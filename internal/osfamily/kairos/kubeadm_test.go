@@ -74,6 +74,7 @@ func kubeadmCases() []osfamilytest.Case {
 		in.Secrets = osfamily.Secrets{"agent": {"key": {0, 0xff, '{', '{', '{', '\n'}}}
 		in.Config.Files = []bootstrapv1.File{
 			{Path: "/etc/opt/braces.conf", Content: new("a {{ .Values.node.hostname }} {{{b}}} {{- c -}}\n# $x %h\n")},
+			{Path: "/etc/opt/template.conf", Content: new("host {{ .Values.node.hostname }}\n")},
 			{Path: "/etc/services", Content: new("a {{ b }}"), Append: new(true)},
 			{Path: "/etc/opt/key", ContentFrom: bootstrapv1.ValueSource{Secret: bootstrapv1.SecretKeyReference{Name: "agent", Key: "key"}}},
 		}
