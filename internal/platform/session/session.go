@@ -54,8 +54,11 @@ type Registry struct {
 
 	mu       sync.Mutex
 	sessions map[string]entry
+	// changing has a lock for each endpoint that there ever was, which is held while its session is opened or closed. mu is
+	// not: an endpoint that does not take its logout holds up nobody who asks for another one.
+	changing map[string]*sync.Mutex
 
-	// listening guards listeners alone: a session that ends tells so while mu is held by whoever ends it.
+	// listening guards listeners alone: a session tells of its end while whoever ends it waits.
 	listening sync.RWMutex
 	listeners []Listener
 }
@@ -68,7 +71,7 @@ type entry struct {
 
 // NewRegistry returns an empty registry that opens sessions with open.
 func NewRegistry(open Opener) *Registry {
-	return &Registry{open: open, clock: clock.RealClock{}, sessions: map[string]entry{}}
+	return &Registry{open: open, clock: clock.RealClock{}, sessions: map[string]entry{}, changing: map[string]*sync.Mutex{}}
 }
 
 // WithClock replaces the clock, by which the registry tells how old an observation is.
@@ -87,29 +90,38 @@ func (r *Registry) WithMeter(meter Meter) *Registry {
 // with others. Who may use the endpoint, and how much of it, is not the session's business, and a change of that leaves it
 // alone.
 func (r *Registry) Apply(endpoint *ingotv1.PlatformEndpoint, credentials map[string][]byte) (Session, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	name := endpoint.Name
+	defer r.change(name)()
 	wanted := Settings{
 		Spec:        ingotv1.PlatformEndpointSpec{Libvirt: endpoint.Spec.Libvirt, VSphere: endpoint.Spec.VSphere, ManagementClusterID: endpoint.Spec.ManagementClusterID},
 		Credentials: credentials,
 	}
-	current, found := r.sessions[endpoint.Name]
+	current, found := r.find(name)
 	if found && equality.Semantic.DeepEqual(current.settings, wanted) {
 		current.gate.turns.limit(endpoint.Spec.Budget)
 		return current.session, nil
 	}
-	if found {
-		current.session.Close()
-		delete(r.sessions, endpoint.Name)
+	r.end(name)
+	early := false // whether something was told of it while nobody could have it yet
+	publish := func(event platform.Event) {
+		r.mu.Lock()
+		_, there := r.sessions[name]
+		early = early || !there
+		r.mu.Unlock()
+		r.publish(name, event)
 	}
-	name := endpoint.Name
-	publish := func(event platform.Event) { r.publish(name, event) }
 	g := r.newGate(endpoint)
 	opened, err := remember(r.clock, publish, func(events func(platform.Event)) (Session, error) { return r.openThrough(g, wanted, events) })
 	if err != nil {
 		return nil, fmt.Errorf("PlatformEndpoint %s: %w", name, err)
 	}
+	r.mu.Lock()
 	r.sessions[name] = entry{settings: wanted, session: opened, gate: g}
+	again := early
+	r.mu.Unlock()
+	if again {
+		r.publish(name, platform.Event{Session: true})
+	}
 	return opened, nil
 }
 
@@ -147,23 +159,48 @@ func (r *Registry) openThrough(g *gate, settings Settings, events func(platform.
 
 // Forget closes the session of an endpoint that is gone, if there is one.
 func (r *Registry) Forget(name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if current, found := r.sessions[name]; found {
-		current.session.Close()
-		delete(r.sessions, name)
-	}
+	defer r.change(name)()
+	r.end(name)
 	if r.meter != nil {
 		r.meter.Forget(name)
 	}
 }
 
-// Platform returns the session of an endpoint. Where there is none yet the error wraps platform.ErrUnreachable: nothing
-// can be told about the endpoint.
-func (r *Registry) Platform(name string) (platform.Platform, error) {
+// change waits until nobody else opens or closes the session of an endpoint, and returns the function that ends one's own turn.
+func (r *Registry) change(name string) (changed func()) {
+	r.mu.Lock()
+	turn := r.changing[name]
+	if turn == nil {
+		turn = &sync.Mutex{}
+		r.changing[name] = turn
+	}
+	r.mu.Unlock()
+	turn.Lock()
+	return turn.Unlock
+}
+
+// end takes the session of an endpoint out, if there is one, and closes it. From then on there is none.
+func (r *Registry) end(name string) {
+	r.mu.Lock()
+	current, found := r.sessions[name]
+	delete(r.sessions, name)
+	r.mu.Unlock()
+	if found {
+		current.session.Close()
+	}
+}
+
+func (r *Registry) find(name string) (entry, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	current, found := r.sessions[name]
+	return current, found
+}
+
+// Platform returns the session of an endpoint. Where there is none yet the error wraps platform.ErrUnreachable: nothing
+// can be told about the endpoint.
+func (r *Registry) Platform(name string) (platform.Platform, error) {
+	current, found := r.find(name)
 	if !found {
 		return nil, fmt.Errorf("PlatformEndpoint %s has no session yet: %w", name, platform.ErrUnreachable)
 	}
@@ -172,9 +209,7 @@ func (r *Registry) Platform(name string) (platform.Platform, error) {
 
 // CircuitOpen is whether an endpoint has left so much unanswered that it is not asked about machines.
 func (r *Registry) CircuitOpen(name string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	current, found := r.sessions[name]
+	current, found := r.find(name)
 	return found && current.gate.circuit.isOpen()
 }
 
@@ -185,14 +220,17 @@ func (r *Registry) Listen(l Listener) {
 	r.listeners = append(r.listeners, l)
 }
 
-// Close ends all sessions.
+// Close ends all sessions, all at once: what an endpoint takes that does not answer is not paid for each.
 func (r *Registry) Close() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for name, current := range r.sessions {
-		current.session.Close()
-		delete(r.sessions, name)
+	ending := r.sessions
+	r.sessions = map[string]entry{}
+	r.mu.Unlock()
+	var all sync.WaitGroup
+	for _, current := range ending {
+		all.Go(current.session.Close)
 	}
+	all.Wait()
 }
 
 func (r *Registry) publish(endpoint string, event platform.Event) {

@@ -133,3 +133,106 @@ func TestListenersHearEveryEndpoint(t *testing.T) {
 		t.Errorf("heard %v, want host/u", heard)
 	}
 }
+
+// silent is a session with an endpoint that does not take its logout until it is let go.
+type silent struct {
+	recorder
+	closing, letGo chan struct{}
+}
+
+// Close implements session.Session.
+func (s *silent) Close() {
+	close(s.closing)
+	<-s.letGo
+	s.recorder.closed = true
+}
+
+// A vCenter that hangs takes seconds to be left, also where its endpoint is only changed. Machines of another one must be asked
+// about all that time, and may have their session opened and closed; the one that hangs has no session until the old one has
+// ended, because two are what vCenters run out of.
+func TestAnEndpointThatHangsInItsLogoutHoldsUpNoOther(t *testing.T) {
+	var others opened
+	hanging := &silent{closing: make(chan struct{}), letGo: make(chan struct{})}
+	registry := session.NewRegistry(func(settings session.Settings, events func(platform.Event)) (session.Session, error) {
+		if settings.Spec.Libvirt.URI == "hangs" {
+			return hanging, nil
+		}
+		return others.open(settings, events)
+	})
+	apply(t, registry, endpoint("hangs"))
+	replaced := make(chan error, 1)
+	go func() {
+		_, err := registry.Apply(endpoint("answers again"), nil)
+		replaced <- err
+	}()
+	<-hanging.closing
+
+	other := endpoint("a")
+	other.Name = "other"
+	apply(t, registry, other)
+	if _, err := registry.Platform("other"); err != nil {
+		t.Errorf("the other endpoint: %v", err)
+	}
+	if registry.CircuitOpen("other") {
+		t.Error("the circuit of the other endpoint is open")
+	}
+	if _, err := registry.Platform("host"); !errors.Is(err, platform.ErrUnreachable) {
+		t.Errorf("the endpoint whose session is being closed: error is %v, want ErrUnreachable", err)
+	}
+	registry.Forget("other")
+	if len(others) != 1 || !others[0].closed {
+		t.Fatalf("the other endpoint had %d sessions, and the one that hangs must have no second yet", len(others))
+	}
+
+	close(hanging.letGo)
+	if err := <-replaced; err != nil || !hanging.closed || len(others) != 2 {
+		t.Errorf("replaced with %v, the old session closed: %t, %d sessions were opened", err, hanging.closed, len(others))
+	}
+}
+
+// A session may be up before whoever opened it has it. Who is woken by that and finds none waits for half a minute: they are
+// woken again.
+func TestWhoIsToldEarlyIsToldAgain(t *testing.T) {
+	registry := session.NewRegistry(func(_ session.Settings, events func(platform.Event)) (session.Session, error) {
+		events(platform.Event{Session: true})
+		return &recorder{emit: events}, nil
+	})
+	var found []error
+	registry.Listen(func(name string, _ platform.Event) {
+		_, err := registry.Platform(name)
+		found = append(found, err)
+	})
+	apply(t, registry, endpoint("a"))
+	if len(found) != 2 || found[0] == nil || found[1] != nil {
+		t.Errorf("whoever listens found %v, want none and then the session", found)
+	}
+}
+
+// A manager that ends has seconds for all its endpoints together.
+func TestAllSessionsAreClosedAtOnce(t *testing.T) {
+	letGo := make(chan struct{})
+	var all []*silent
+	registry := session.NewRegistry(func(session.Settings, func(platform.Event)) (session.Session, error) {
+		s := &silent{closing: make(chan struct{}), letGo: letGo}
+		all = append(all, s)
+		return s, nil
+	})
+	for _, name := range []string{"a", "b"} {
+		e := endpoint("hangs")
+		e.Name = name
+		apply(t, registry, e)
+	}
+	ended := make(chan struct{})
+	go func() {
+		registry.Close()
+		close(ended)
+	}()
+	for _, s := range all {
+		<-s.closing
+	}
+	close(letGo)
+	<-ended
+	if _, err := registry.Platform("a"); !errors.Is(err, platform.ErrUnreachable) {
+		t.Errorf("after the end: error is %v, want ErrUnreachable", err)
+	}
+}
