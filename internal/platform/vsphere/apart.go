@@ -56,7 +56,7 @@ func (s *Session) gathered(ctx context.Context, c *client, id platform.Identity,
 	for _, of := range append([]platform.Identity{id}, others...) {
 		found := s.refs(of.UUID)
 		_, live := s.mirror.refs(of.UUID)
-		if len(found) == 0 && (of == id || !live || s.mirror.heardAt().IsZero()) {
+		if len(found) == 0 && (of == id || !live || s.mirror.silent()) {
 			if found, err = c.find(ctx, of.UUID); err != nil {
 				return nil, err
 			}

@@ -50,7 +50,7 @@ func (s *Session) look(ctx context.Context, c *client, id platform.Identity, how
 		v.making, v.told = w.words(), true
 		return v, nil
 	}
-	if how == proof && s.departed(id.UUID, w) {
+	if how == proof && s.departed(ctx, id.UUID, w) {
 		return v, nil
 	}
 	q := question{vms: s.refs(id.UUID), task: w.task}

@@ -17,8 +17,9 @@ import (
 type mirror struct {
 	mu   sync.Mutex
 	live bool
-	// heard is when vCenter answered last, whether something had changed or not.
+	// heard is when vCenter answered last, whether something had changed or not; next is closed when it does again.
 	heard time.Time
+	next  chan struct{}
 	vms   map[ref]toldVM
 	tasks map[ref]toldTask
 	// ended has a channel for each task that somebody waits for, closed at its end.
@@ -53,7 +54,8 @@ func (m *mirror) end() { m.reset(false) }
 func (m *mirror) reset(live bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.live, m.heard, m.vms, m.tasks = live, time.Time{}, map[ref]toldVM{}, map[ref]toldTask{}
+	m.live, m.vms, m.tasks = live, map[ref]toldVM{}, map[ref]toldTask{}
+	m.hear(time.Time{})
 	for task := range m.ended {
 		m.letGo(task) // whoever waits must ask
 	}
@@ -65,7 +67,7 @@ func (m *mirror) reset(live bool) {
 func (m *mirror) take(told changes, now time.Time) (machines []string, ended []ref) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.heard = now
+	m.hear(now)
 	for _, c := range told.vms {
 		before, known := m.vms[c.ref]
 		vm := apply(m.vms, c)
@@ -191,11 +193,29 @@ func (m *mirror) copies() []ref {
 	return found
 }
 
-// heardAt is when vCenter answered last.
-func (m *mirror) heardAt() time.Time {
+// heardAt is when vCenter answered last, and a channel that is closed when it answers again.
+func (m *mirror) heardAt() (heard time.Time, next <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.heard
+	if m.next == nil {
+		m.next = make(chan struct{})
+	}
+	return m.heard, m.next
+}
+
+// silent tells whether vCenter has not answered yet.
+func (m *mirror) silent() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.heard.IsZero()
+}
+
+func (m *mirror) hear(now time.Time) {
+	m.heard = now
+	if m.next != nil {
+		close(m.next)
+		m.next = nil
+	}
 }
 
 // strays tells whether a clone that is none of ours may be under way from an image's copy, or from what is not known.

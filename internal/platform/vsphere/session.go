@@ -262,7 +262,7 @@ func (s *Session) leave(ctx context.Context, c *client) {
 func (s *Session) watch(ctx context.Context, c *client, changes *stream) error {
 	for {
 		patience := int32(waitSeconds)
-		if s.departures.any(s.config.Clock.Now()) {
+		if heard, _ := s.mirror.heardAt(); s.departures.any(s.config.Clock.Now(), heard) {
 			patience = askSoonSeconds
 		}
 		seen, err := changes.next(ctx, patience)
@@ -301,8 +301,8 @@ func (s *Session) tell(seen changes) bool {
 // taskEnded notes the end of a task, and returns whose it is if it is one of ours.
 func (s *Session) taskEnded(task ref) (of subject, ours bool) {
 	of, work, ours := s.works.ended(task)
-	if ours && work.destroys {
-		s.departures.tell(of.uuid, s.config.Clock.Now())
+	if told, known := s.mirror.task(task); ours && work.destroys && known && told.succeeded {
+		s.departures.tell(of.uuid, task, s.config.Clock.Now())
 	}
 	return of, ours
 }

@@ -116,6 +116,41 @@ func TestRoundTrips(t *testing.T) {
 	c.cost(t, "removing a machine", 4, func() { c.removes(t, req) })
 }
 
+// Reconcilers with many machines come late, and the stream is not asked often for ever: what it has told proves an absence all the
+// same, and vCenter is not asked again. Nor is it when it takes long to answer the stream.
+func TestLateLooksCostNothingMore(t *testing.T) {
+	c := newTrips(t, newLab(t))
+	req := c.request(t, c.session)
+	absent := func() bool {
+		o, err := c.session.Release(t.Context(), platform.ReleaseRequest{Identity: req.Identity})
+		check(t, err)
+		return o.Existence == platform.Absent
+	}
+	for name, late := range map[string]func(){
+		"late for the second": func() { time.Sleep(12 * time.Second) },
+		"vCenter slow": func() {
+			c.door.Judge(func(method string) vcenter.Verdict {
+				if method == "WaitForUpdatesEx" {
+					time.Sleep(1500 * time.Millisecond)
+				}
+				return vcenter.Pass
+			})
+			time.Sleep(2 * time.Second)
+		},
+	} {
+		req.UUID = uuid.NewString()
+		c.makes(t, req)
+		c.cost(t, "removing a machine, "+name, 4, func() {
+			c.told(t, req.UUID, absent)
+			late()
+			if !absent() {
+				t.Error("the second look does not tell that it is gone")
+			}
+		})
+		c.door.Judge(func(string) vcenter.Verdict { return vcenter.Pass })
+	}
+}
+
 // What a clone can hold costs nothing more, and what it cannot costs what must be done beside it, once what does not change
 // was asked for.
 func TestRoundTripsOfMore(t *testing.T) {
