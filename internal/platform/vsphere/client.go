@@ -137,17 +137,19 @@ func (c *client) currentLogin() int {
 	return c.logins
 }
 
-// logout ends the session, so that vCenter does not keep it. It is not renewed any more.
-func (c *client) logout(ctx context.Context) {
+// logout ends the session, so that vCenter does not keep it. It is not renewed any more. heard is whether vCenter has answered: if
+// not, the session may still be there, and logout may be called again.
+func (c *client) logout(ctx context.Context) (heard bool) {
 	c.mu.Lock()
 	c.left = true
 	c.mu.Unlock()
-	c.tagging.leave(ctx, c)
-	_ = c.once(ctx, "Logout", func(ctx context.Context) error {
+	heard = c.tagging.leave(ctx, c)
+	err := c.once(ctx, "Logout", func(ctx context.Context) error {
 		_, err := methods.Logout(ctx, c.vim, &types.Logout{This: *c.vim.ServiceContent.SessionManager})
 		return err
 	})
 	c.vim.CloseIdleConnections()
+	return heard && !errors.Is(err, platform.ErrUnreachable)
 }
 
 // do makes one call. A session that vCenter has ended is renewed, and the call made again: vCenter has not looked at it.

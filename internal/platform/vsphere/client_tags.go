@@ -154,15 +154,21 @@ func (t *tagging) session(ctx context.Context, c *client, ended *tags.Manager) (
 	return m, nil
 }
 
-// leave ends the session with the tagging service, if there is one. It is not renewed any more.
-func (t *tagging) leave(ctx context.Context, c *client) {
+// leave ends the session with the tagging service, if there is one. It is not renewed any more. heard is whether there is none from
+// then on, as far as that was answered.
+func (t *tagging) leave(ctx context.Context, c *client) (heard bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.left = true
-	if t.client != nil {
-		_ = c.once(ctx, "LogoutREST", func(ctx context.Context) error { return restError(t.client.Logout(ctx)) })
-		t.client = nil
+	if t.client == nil {
+		return true
 	}
+	err := c.once(ctx, "LogoutREST", func(ctx context.Context) error { return restError(t.client.Logout(ctx)) })
+	if errors.Is(err, platform.ErrUnreachable) {
+		return false
+	}
+	t.client = nil
+	return true
 }
 
 // refusedError is an answer of the tagging service that is no success. It is not a fault as the rest of vCenter has them.

@@ -80,6 +80,8 @@ type Session struct {
 	mirror     mirror
 	departures departures
 	shutdowns  reminder.Shutdowns
+	// owed are those whose logout vCenter has not answered. Only run knows them.
+	owed []*client
 	// started are the unfinished machines, by uuid, whose start this session saw succeed.
 	started sync.Map
 
@@ -234,6 +236,7 @@ func (s *Session) connect(ctx context.Context) (*client, *stream, error) {
 	if err := c.login(ctx); err != nil {
 		return nil, nil, err
 	}
+	s.makeUp(ctx)
 	changes, first, err := c.listen(ctx)
 	if err != nil {
 		s.leave(ctx, c)
@@ -251,11 +254,25 @@ func (s *Session) connect(ctx context.Context) (*client, *stream, error) {
 	return c, changes, nil
 }
 
-// leave ends a session in vCenter, also when ours was ended: vCenter keeps forgotten sessions for half an hour.
+// leave ends a session in vCenter, also when ours was ended: vCenter keeps forgotten sessions for half an hour, and a vCenter that
+// is too slow to answer its clients must not be left with one more for each of their tries.
 func (s *Session) leave(ctx context.Context, c *client) {
+	if !s.logout(ctx, c) {
+		s.owed = append(s.owed, c)
+	}
+}
+
+func (s *Session) logout(ctx context.Context, c *client) (heard bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
 	defer cancel()
-	c.logout(ctx)
+	return c.logout(ctx)
+}
+
+// makeUp ends the sessions whose logout vCenter has not answered, now that it does. Those that it has ended itself are gone too.
+func (s *Session) makeUp(ctx context.Context) {
+	for len(s.owed) > 0 && s.logout(ctx, s.owed[0]) {
+		s.owed = s.owed[1:]
+	}
 }
 
 // watch tells of changes until there is no answer any more, or vCenter has ended the session.

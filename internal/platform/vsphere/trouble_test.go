@@ -235,6 +235,30 @@ func TestSessionEnds(t *testing.T) {
 	goes(t, p, req.Identity)
 }
 
+// A vCenter that is too slow for its clients does not hear their logouts either. Each try would leave it one more session, for half
+// an hour, until it has no room for anybody: the first that it answers ends them all.
+func TestLogoutsThatWereNotHeardAreMadeUpFor(t *testing.T) {
+	l := newLab(t)
+	d := l.door(t)
+	p := open(t, config(t, d), func(platform.Event) {})
+	until(t, "the session is up", func() bool { _, err := p.Check(t.Context()); return err == nil })
+	d.Judge(func(method string) vcenter.Verdict {
+		switch method {
+		case "WaitForUpdatesEx", "Logout":
+			return vcenter.Drop
+		default:
+			return vcenter.Pass
+		}
+	})
+	until(t, "sessions were left behind", func() bool { n, err := l.Sessions(t.Context()); return err == nil && n > 1 })
+	d.Judge(func(string) vcenter.Verdict { return vcenter.Pass })
+	until(t, "there is one session", func() bool {
+		n, err := l.Sessions(t.Context())
+		_, failed := p.Check(t.Context())
+		return err == nil && n == 1 && failed == nil
+	})
+}
+
 // A change that nobody of us made must reach the machine's reconciler without a poll.
 func TestEvents(t *testing.T) {
 	t.Parallel()
