@@ -100,12 +100,16 @@ func (r *Reconciler) turn(_ context.Context, w *world) flow.Outcome {
 	if granted {
 		return flow.Advance(infrav1.InstanceCreatingReason, "")
 	}
-	w.silent = waited < queuePatience
-	return flow.Wait(infrav1.InstanceQueuedReason, queued(w), queuePatience)
+	wait := patience
+	if w.silent = waited < patience; w.silent {
+		wait -= waited
+	}
+	return flow.Wait(infrav1.InstanceQueuedReason, queued(w), wait)
 }
 
-// queuePatience is how long a machine waits for its turn before it says so. Most turns come in seconds, by a wake-up.
-const queuePatience = 10 * time.Second
+// patience is how long a machine waits for its turn before it says so, and then for its instance to be made where an event tells
+// when it is through. Most need less, and each write is paid once for every machine.
+const patience = time.Minute
 
 // look ensures an instance that does not run yet, and only observes one that does.
 func (r *Reconciler) look(ctx context.Context, w *world) (platform.Observation, error) {
@@ -223,16 +227,12 @@ func (r *Reconciler) judgeInstance(w *world, seen platform.Observation) flow.Out
 	}
 }
 
-// makingPatience is how long an instance is made before that is said, where an event tells when it is through. Most are made in
-// seconds, and each write is paid once for every machine.
-const makingPatience = 10 * time.Second
-
 // creating waits until an instance is made.
 func (r *Reconciler) creating(w *world, seen platform.Observation) flow.Outcome {
 	wait := lookAgain(seen)
-	if took := r.budget().making(w.endpointName(), w.key()); seen.UntilEvent && took < makingPatience {
+	if took := r.budget().making(w.endpointName(), w.key()); seen.UntilEvent && took < patience {
 		w.silent = true
-		wait = makingPatience - took
+		wait = patience - took
 	}
 	return flow.Wait(infrav1.InstanceCreatingReason, seen.Detail, wait)
 }

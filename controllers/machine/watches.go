@@ -39,15 +39,15 @@ const (
 // unplaced is the value of endpointIndex for machines that select their endpoint and have none yet.
 const unplaced = "\x00"
 
-// spareWorkers is how many workers one endpoint never gets.
-const spareWorkers = 2
+// spareWorkers is how many of so many workers one endpoint never gets.
+func spareWorkers(all int) int { return max(all/4, 2) }
 
 // SetupWithManager registers the reconciler, its indexes and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, options controller.Options) error {
 	if err := addIndexes(ctx, mgr); err != nil {
 		return err
 	}
-	r.doors.limit = max(options.MaxConcurrentReconciles-spareWorkers, 1)
+	r.doors.limit = max(options.MaxConcurrentReconciles-spareWorkers(options.MaxConcurrentReconciles), 1)
 	log := mgr.GetLogger().WithValues("controller", "ingotmachine")
 	clusterToUs, err := util.ClusterToTypedObjectsMapper(mgr.GetClient(), &infrav1.IngotMachineList{}, mgr.GetScheme())
 	if err != nil {

@@ -80,7 +80,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.LeaderElect, "leader-elect", false, "Let only one replica of the manager work at a time.")
 	fs.StringVar(&o.HealthAddress, "health-addr", ":9440", "Address where /healthz and /readyz are served.")
 	fs.DurationVar(&o.SyncPeriod, "sync-period", 10*time.Minute, "How often every object is looked at again although nothing happened.")
-	fs.IntVar(&o.Concurrency, "concurrency", 10, "How many objects of a kind are reconciled at the same time.")
+	fs.IntVar(&o.Concurrency, "concurrency", 32, "How many objects of a kind are reconciled at the same time. Most of that time they wait for answers.")
 	fs.Float32Var(&o.QPS, "kube-api-qps", 100, "Requests per second to the management cluster's API server.")
 	fs.IntVar(&o.Burst, "kube-api-burst", 200, "Requests that may be sent at once to the management cluster's API server.")
 	fs.StringVar(&o.Snapshots, "snapshot-directory", "/var/lib/ingot/snapshots", "Folder for snapshots of etcd of control planes that name no other storage. It must outlive the manager's Pod.")

@@ -155,6 +155,8 @@ func newManager(config *rest.Config, options *Options) (ctrl.Manager, error) {
 		LeaderElectionReleaseOnCancel: true,
 		Cache: cache.Options{
 			SyncPeriod: &options.SyncPeriod,
+			// Who wrote which field is a good part of an object, and nothing here asks for it.
+			DefaultTransform: cache.TransformStripManagedFields(),
 			// Of Secrets only the metadata is watched; an annotation may hold the content all the same.
 			ByObject: map[client.Object]cache.ByObject{&corev1.Secret{}: {Transform: stripAnnotations}},
 		},
