@@ -58,6 +58,7 @@ type Door struct {
 
 	mu     sync.Mutex
 	judge  func(method string) Verdict
+	saw    func(method string, body []byte)
 	calls  map[string]int
 	hidden *hidden // nil while everything may be seen
 	denied []string
@@ -94,6 +95,13 @@ func (d *Door) Thumbprint() string { return soap.ThumbprintSHA256(d.server.Certi
 func (d *Door) Judge(judge func(method string) Verdict) {
 	d.mu.Lock()
 	d.judge = judge
+	d.mu.Unlock()
+}
+
+// Witness has every call shown that comes from now on, before it waits for anything.
+func (d *Door) Witness(saw func(method string, body []byte)) {
+	d.mu.Lock()
+	d.saw = saw
 	d.mu.Unlock()
 }
 
@@ -144,7 +152,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	inSOAP := methodOf(body)
 	method := cmp.Or(restMethod(r), inSOAP)
-	verdict := d.judged(method)
+	verdict := d.judged(method, body)
 	if verdict == Expire && restMethod(r) != "" {
 		w.WriteHeader(http.StatusUnauthorized) // as for a session that has ended
 		return
@@ -206,11 +214,14 @@ func (d *Door) hand(w http.ResponseWriter, r *http.Request, body []byte, method 
 }
 
 // judged counts a call, and returns what is to be done with it.
-func (d *Door) judged(method string) Verdict {
+func (d *Door) judged(method string, body []byte) Verdict {
 	d.mu.Lock()
 	d.calls[method]++
-	judge := d.judge
+	judge, saw := d.judge, d.saw
 	d.mu.Unlock()
+	if saw != nil {
+		saw(method, body)
+	}
 	return judge(method)
 }
 

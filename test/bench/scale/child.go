@@ -11,15 +11,18 @@ import (
 	"syscall"
 )
 
-// child is this program once more, as another process that does one thing and ends with its input.
+// child is another process that does one thing and ends with its input.
 type child struct {
 	command *exec.Cmd
 	input   io.WriteCloser
 	output  io.Reader
 }
 
-func spawn(ctx context.Context, arguments ...string) (*child, error) {
-	c := &child{command: exec.CommandContext(ctx, "/proc/self/exe", arguments...)}
+// itself is this program.
+const itself = "/proc/self/exe"
+
+func spawn(ctx context.Context, program string, arguments ...string) (*child, error) {
+	c := &child{command: exec.CommandContext(ctx, program, arguments...)}
 	c.command.Stderr = os.Stderr
 	c.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var err error

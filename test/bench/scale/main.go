@@ -31,21 +31,18 @@ func main() {
 	beside := flag.Bool("vsphere", false, "Measure a simulated vCenter beside the platform that does nothing.")
 	rtt := flag.Duration("rtt", 0, "How much longer every answer of the simulated vCenter takes.")
 	serve := flag.Bool("vcenter", false, "Be the simulated vCenter of another process.")
-	manage := flag.String("manager", "", "Be our manager of another process, with this kubeconfig.")
+	inFlight := flag.Int("in-flight", 0, "How many machines may be made at once (spec.budget.createsInFlight); 0 is the default of an endpoint.")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
 	ctrl.SetLogger(logr.Discard())
-	var vcenters []time.Duration
+	b := bench{rest: *rest, inFlight: *inFlight}
 	if *beside {
-		vcenters = append(vcenters, *rtt)
+		b.vcenters = append(b.vcenters, *rtt)
 	}
-	measured := func() error { return run(ctx, *sizes, *rest, vcenters) }
-	switch {
-	case *serve:
+	measured := func() error { return b.run(ctx, *sizes) }
+	if *serve {
 		measured = func() error { return serveVCenter(ctx, *rtt) }
-	case *manage != "":
-		measured = func() error { return serveManager(ctx, *manage) }
 	}
 	if err := measured(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -54,10 +51,28 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, sizes string, rest time.Duration, vcenters []time.Duration) error {
-	programs, err := components.FromEnvironment(say)
-	if err != nil {
+// bench is what is the same for all numbers of machines.
+type bench struct {
+	programs *components.Builder
+	rest     time.Duration
+	inFlight int             // 0 is the default of an endpoint
+	vcenters []time.Duration // round-trip times
+	manager  string          // the program of a manager of its own; empty where nobody needs it
+}
+
+func (b bench) run(ctx context.Context, sizes string) (err error) {
+	if b.programs, err = components.FromEnvironment(say); err != nil {
 		return err
+	}
+	if len(b.vcenters) > 0 {
+		folder, err := os.MkdirTemp("", "ingot-bench-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(folder) }()
+		if b.manager, err = buildManager(ctx, b.programs.Repo, folder); err != nil {
+			return err
+		}
 	}
 	var results []result
 	for text := range strings.SplitSeq(sizes, ",") {
@@ -65,13 +80,14 @@ func run(ctx context.Context, sizes string, rest time.Duration, vcenters []time.
 		if err != nil || n < 1 {
 			return fmt.Errorf("-n %q is no list of numbers", sizes)
 		}
-		r, err := measure(ctx, programs, nothing{fake.New(fake.Options{})}, n, rest)
+		r, err := b.measure(ctx, nothing{fake.New(fake.Options{})}, n)
 		if err != nil {
 			return fmt.Errorf("%d machines: %w", n, err)
 		}
+		say(table([]result{r})) // the next may take long
 		results = append(results, r)
-		for _, rtt := range vcenters {
-			if r, err = measureVCenter(ctx, programs, n, rest, rtt); err != nil {
+		for _, rtt := range b.vcenters {
+			if r, err = b.measureVCenter(ctx, n, rtt); err != nil {
 				return fmt.Errorf("%d machines of vSphere: %w", n, err)
 			}
 			results = append(results, r)
@@ -84,13 +100,14 @@ func run(ctx context.Context, sizes string, rest time.Duration, vcenters []time.
 }
 
 // measureVCenter measures a simulated vCenter.
-func measureVCenter(ctx context.Context, programs *components.Builder, n int, rest, rtt time.Duration) (result, error) {
+func (b bench) measureVCenter(ctx context.Context, n int, rtt time.Duration) (result, error) {
 	v, err := startVCenter(ctx, rtt)
 	if err != nil {
 		return result{}, err
 	}
 	defer v.process.kill()
-	return measure(ctx, programs, v, n, rest)
+	v.program = b.manager
+	return b.measure(ctx, v, n)
 }
 
 func say(line string) { fmt.Fprintln(os.Stderr, line) }

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,12 +26,21 @@ type place interface {
 	manager(ctx context.Context, p *plane) (manager, error)
 	// describe changes the objects that machines share to what the place needs, and returns further ones.
 	describe(endpoint *ingotv1.PlatformEndpoint, image *ingotv1.NodeImage, template *infrav1.IngotMachineTemplate) []client.Object
-	// calls are how many calls it has had, by what was called. What is one for all machines is left out.
-	calls(ctx context.Context) (map[string]int, error)
-	// instances is how many machines there are.
-	instances(ctx context.Context) (int, error)
+	// look tells what the place has done so far.
+	look(ctx context.Context) (looked, error)
 	// boot tells of every guest that has an address, once or more, until the context ends.
 	boot(ctx context.Context, booted func(uuid string))
+}
+
+// looked is what a place has done so far.
+type looked struct {
+	// calls are how many it has had, by what was called. What is one for all machines is left out.
+	calls map[string]int
+	// instances is how many machines there are.
+	instances int
+	// took is, by machine, how long the place took from being asked for it until its guest had an address. What is left out took
+	// no time.
+	took map[string]time.Duration
 }
 
 // nothing is a place that does nothing: what it costs is Cluster API's share, and that of our own reconcilers.
@@ -47,15 +57,13 @@ func (nothing) describe(*ingotv1.PlatformEndpoint, *ingotv1.NodeImage, *infrav1.
 	return nil
 }
 
-func (n nothing) calls(context.Context) (map[string]int, error) {
+func (n nothing) look(context.Context) (looked, error) {
 	count := map[string]int{}
 	for _, call := range n.Calls() {
 		count[call.Method]++
 	}
-	return count, nil
+	return looked{calls: count, instances: len(n.Instances())}, nil
 }
-
-func (n nothing) instances(context.Context) (int, error) { return len(n.Instances()), nil }
 
 // boot gives every instance that runs an address.
 func (n nothing) boot(ctx context.Context, booted func(uuid string)) {

@@ -6,14 +6,12 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"os"
-	"slices"
+	"regexp"
 	"sync"
 	"time"
 
@@ -27,7 +25,11 @@ import (
 	"github.com/ingot-project/cluster-api-provider-ingot/test/vcenter"
 )
 
-const digestKey = "ingot.image.sha256"
+// What the elements of the extra configuration are called that a template and a machine have.
+const (
+	digestKey  = "ingot.image.sha256"
+	machineKey = "ingot.machine"
+)
 
 // told is what the process of the simulated vCenter tells: first where it is, and then how it is.
 type told struct {
@@ -35,10 +37,16 @@ type told struct {
 	CA                      []byte
 	Calls                   map[string]int
 	Sessions                int
-	// Twice are machines that have more than one virtual machine.
-	Twice []string
-	// Running are the machines that run, and whether they have an address.
-	Running map[string]bool
+	// Machines are those that have virtual machines.
+	Machines map[string]seen
+	// Asked is when the clone of each machine was asked for, and Addressed when its guest had an address.
+	Asked, Addressed map[string]time.Time
+}
+
+// seen is what is there of a machine.
+type seen struct {
+	Count     int // of virtual machines
+	Addressed bool
 }
 
 // serveVCenter is the process of the simulated vCenter. It ends when its input does.
@@ -58,7 +66,8 @@ func serveVCenter(ctx context.Context, rtt time.Duration) error {
 	if err != nil {
 		return err
 	}
-	f := &followed{}
+	f := &followed{asked: map[string]time.Time{}, addressed: map[string]time.Time{}}
+	door.Witness(f.witness)
 	go f.follow(ctx, v)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -66,15 +75,13 @@ func serveVCenter(ctx context.Context, rtt time.Duration) error {
 	}
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sessions, err := v.Sessions(r.Context())
-		count, failed := v.Count(r.Context(), "ingot.machine")
-		if err = errors.Join(err, failed); err != nil {
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		maps.DeleteFunc(count, func(_ string, n int) bool { return n < 2 })
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		err = json.NewEncoder(w).Encode(told{Calls: door.Calls(), Sessions: sessions, Twice: slices.Sorted(maps.Keys(count)), Running: f.running})
+		err = json.NewEncoder(w).Encode(told{Calls: door.Calls(), Sessions: sessions, Machines: f.machines, Asked: f.asked, Addressed: f.addressed})
 		if err != nil {
 			say(err.Error())
 		}
@@ -87,34 +94,50 @@ func serveVCenter(ctx context.Context, rtt time.Duration) error {
 	return err
 }
 
-// followed are the machines that run, and whether they have an address.
+// followed are the machines in the simulated vCenter. They are looked at beside its API: who counts must not slow the counted.
 type followed struct {
-	mu      sync.Mutex
-	running map[string]bool
+	mu               sync.Mutex
+	machines         map[string]seen
+	asked, addressed map[string]time.Time
+}
+
+var clonePattern = regexp.MustCompile(`<key>` + regexp.QuoteMeta(machineKey) + `</key><value[^>]*>([^<]+)<`)
+
+// witness notes when the clone of a machine is asked for, the first time.
+func (f *followed) witness(method string, body []byte) {
+	if method != "CloneVM_Task" {
+		return
+	}
+	if m := clonePattern.FindSubmatch(body); m != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if _, again := f.asked[string(m[1])]; !again {
+			f.asked[string(m[1])] = time.Now()
+		}
+	}
 }
 
 // follow gives machines addresses until the context ends.
 func (f *followed) follow(ctx context.Context, v *vcenter.VCenter) {
-	for n := 0; ctx.Err() == nil; time.Sleep(300 * time.Millisecond) {
-		all, err := v.Machines(ctx)
-		if err != nil {
-			continue
-		}
-		now := map[string]bool{}
-		for id, m := range all {
-			if !m.Running || m.Extra["ingot.machine"] != id {
-				continue
-			}
+	for n := 0; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		now := map[string]seen{}
+		for id, m := range v.Census(machineKey) {
 			f.mu.Lock()
-			now[id] = f.running[id]
+			_, addressed := f.addressed[id]
 			f.mu.Unlock()
-			if !now[id] {
+			if m.Running && !addressed {
 				n++
-				now[id] = v.GiveAddress(ctx, id, address(n)) == nil
+				at := time.Now()
+				if addressed = v.GiveAddress(ctx, id, address(n)) == nil; addressed {
+					f.mu.Lock()
+					f.addressed[id] = at
+					f.mu.Unlock()
+				}
 			}
+			now[id] = seen{Count: m.Count, Addressed: addressed}
 		}
 		f.mu.Lock()
-		f.running = now
+		f.machines = now
 		f.mu.Unlock()
 	}
 }
@@ -125,11 +148,12 @@ type simulated struct {
 
 	process *child
 	rtt     time.Duration
+	program string // of the manager
 }
 
 // startVCenter starts this program as a simulated vCenter whose every answer takes so much longer.
 func startVCenter(ctx context.Context, rtt time.Duration) (*simulated, error) {
-	process, err := spawn(ctx, "-vcenter", "-rtt", rtt.String())
+	process, err := spawn(ctx, itself, "-vcenter", "-rtt", rtt.String())
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +165,7 @@ func (s *simulated) name() string { return "vSphere, " + s.rtt.String() }
 
 // manager is a process of its own, so that what it takes is told without the guests and without Cluster API.
 func (s *simulated) manager(ctx context.Context, p *plane) (manager, error) {
-	return startApart(ctx, p.Kubeconfig)
+	return startApart(ctx, s.program, p.Kubeconfig)
 }
 
 func (s *simulated) describe(endpoint *ingotv1.PlatformEndpoint, image *ingotv1.NodeImage, template *infrav1.IngotMachineTemplate) []client.Object {
@@ -177,22 +201,28 @@ func (s *simulated) ask(ctx context.Context) (told, error) {
 	if err := json.NewDecoder(response.Body).Decode(&now); err != nil {
 		return now, err
 	}
-	if now.Sessions > 1 || len(now.Twice) > 0 {
-		return now, fmt.Errorf("%d sessions with vCenter are open, and made twice was %v", now.Sessions, now.Twice)
+	for id, m := range now.Machines {
+		if m.Count > 1 {
+			return now, fmt.Errorf("machine %s was made %d times", id, m.Count)
+		}
+	}
+	if now.Sessions > 1 {
+		return now, fmt.Errorf("%d sessions with vCenter are open", now.Sessions)
 	}
 	return now, nil
 }
 
-// calls leaves the wait for changes out: it is one for all machines.
-func (s *simulated) calls(ctx context.Context) (map[string]int, error) {
+// look leaves the wait for changes out of the calls: it is one for all machines.
+func (s *simulated) look(ctx context.Context) (looked, error) {
 	now, err := s.ask(ctx)
 	delete(now.Calls, "WaitForUpdatesEx")
-	return now.Calls, err
-}
-
-func (s *simulated) instances(ctx context.Context) (int, error) {
-	now, err := s.ask(ctx)
-	return len(now.Running), err
+	took := map[string]time.Duration{}
+	for id, addressed := range now.Addressed {
+		if asked, known := now.Asked[id]; known {
+			took[id] = addressed.Sub(asked)
+		}
+	}
+	return looked{calls: now.Calls, instances: len(now.Machines), took: took}, err
 }
 
 func (s *simulated) boot(ctx context.Context, booted func(uuid string)) {
@@ -201,8 +231,8 @@ func (s *simulated) boot(ctx context.Context, booted func(uuid string)) {
 		if err != nil && ctx.Err() == nil {
 			say("the simulated vCenter: " + err.Error())
 		}
-		for id, addressed := range now.Running {
-			if addressed {
+		for id, m := range now.Machines {
+			if m.Addressed {
 				booted(id)
 			}
 		}

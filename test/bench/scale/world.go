@@ -56,7 +56,7 @@ func startPlane(ctx context.Context, programs *components.Builder) (*plane, erro
 }
 
 // prepare makes everything that the machines share: a Cluster whose API server is the management cluster's own.
-func (p *plane) prepare(ctx context.Context, at place) error {
+func (p *plane) prepare(ctx context.Context, at place, inFlight int) error {
 	kubeconfig, err := p.kubeconfig()
 	if err != nil {
 		return err
@@ -67,7 +67,11 @@ func (p *plane) prepare(ctx context.Context, at place) error {
 	})
 	host, image := builder.PlatformEndpoint(endpoint), builder.NodeImage(imageName)
 	machines := builder.IngotMachineTemplate(template, imageName, endpoint, func(t *infrav1.IngotMachineTemplate) { t.Namespace = namespace })
-	objects := append(at.describe(host, image, machines),
+	shared := at.describe(host, image, machines)
+	if inFlight > 0 {
+		host.Spec.Budget.CreatesInFlight = new(int32(inFlight))
+	}
+	objects := append(shared,
 		host, image, cluster,
 		&corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{

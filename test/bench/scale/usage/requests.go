@@ -1,18 +1,13 @@
 // Copyright The Ingot Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package usage
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -52,14 +47,15 @@ func (r *requests) add(req *http.Request) {
 	if r.count == nil {
 		r.count = map[string]int{}
 	}
-	r.count[req.Method+" "+kindOf(req.URL.Path)]++
+	r.count[what(req.Method, req.URL.Path)]++
 	if req.Method != http.MethodGet {
 		r.last = time.Now()
 	}
 }
 
-// kindOf takes names out of a path: /apis/group/v1/namespaces/x/things/y/status is things/status.
-func kindOf(path string) string {
+// what takes names out of a request: PATCH /apis/group/v1/namespaces/x/things/y/status is PATCH things/status. A GET without a
+// name is a LIST.
+func what(method, path string) string {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	i := 2 // api/v1
 	if parts[0] == "apis" {
@@ -69,13 +65,16 @@ func kindOf(path string) string {
 		i += 2
 	}
 	if len(parts) <= i {
-		return path
+		return method + " " + path
 	}
 	kind := parts[i]
 	if len(parts) > i+2 {
 		kind += "/" + parts[i+2]
 	}
-	return kind
+	if method == http.MethodGet && len(parts) == i+1 {
+		method = "LIST"
+	}
+	return method + " " + kind
 }
 
 // snapshot is what was counted so far.
@@ -90,58 +89,4 @@ func (r *requests) lastWrite() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
-}
-
-// since returns what was counted after before, per unit, most first, and the total.
-func since(before, after map[string]int, per int) (lines []string, total float64) {
-	type line struct {
-		what string
-		n    float64
-	}
-	var all []line
-	for what, n := range after {
-		if d := float64(n-before[what]) / float64(per); d >= 0.005 {
-			all = append(all, line{what, d})
-			total += d
-		}
-	}
-	slices.SortFunc(all, func(a, b line) int {
-		if a.n != b.n {
-			return int(1e6 * (b.n - a.n))
-		}
-		return strings.Compare(a.what, b.what)
-	})
-	for _, l := range all {
-		lines = append(lines, fmt.Sprintf("%.2f %s", l.n, l.what))
-	}
-	return lines, total
-}
-
-// cpu is the CPU time of this process.
-func cpu() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// memory is the resident memory of this process, now and at its peak, in MiB.
-func memory() (now, peak int) {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, 0
-	}
-	for l := range strings.Lines(string(status)) {
-		fields := strings.Fields(l)
-		if len(fields) < 2 {
-			continue
-		}
-		kib, _ := strconv.Atoi(fields[1])
-		switch fields[0] {
-		case "VmRSS:":
-			now = kib >> 10
-		case "VmHWM:":
-			peak = kib >> 10
-		}
-	}
-	return now, peak
 }
