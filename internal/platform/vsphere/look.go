@@ -54,7 +54,9 @@ func (s *Session) look(ctx context.Context, c *client, id platform.Identity, how
 		return v, nil
 	}
 	q := question{vms: s.refs(id.UUID), task: w.task}
-	q.clones = how == proof && s.mirror.off(id.UUID)
+	// Clones are read before what they make is searched: one that ends between is found. A task of ours may have switched the
+	// instance off before that was told.
+	q.clones = how == proof && (working || len(q.vms) == 0 || s.mirror.off(id.UUID))
 	q.disks = q.clones
 	read, err := c.ask(ctx, q)
 	if err != nil {
@@ -143,21 +145,22 @@ func (s *Session) find(ctx context.Context, c *client, id platform.Identity) ([]
 // unsure tells whether what was seen of an instance may not be all: because a clone is under way that may be of it, or, where
 // nothing was seen, because the session does not see where it was. What was not read with it already is read now.
 func (s *Session) unsure(ctx context.Context, c *client, v view, asked question, read answer) (bool, error) {
-	further := question{clones: true}
+	further := question{clones: !asked.clones}
 	if len(v.vms) == 0 && v.id.SeenIn != "" {
 		var err error
 		if further.folder, err = s.lastSeenIn(ctx, c, v.id); err != nil {
 			return true, err
 		}
 	}
-	if !asked.clones || !further.folder.zero() {
-		var err error
-		if read, err = c.ask(ctx, further); err != nil {
-			return true, err
-		}
+	more, err := c.ask(ctx, further)
+	if err != nil {
+		return true, err
 	}
-	if !further.folder.zero() && !read.seesFolder {
+	if !further.folder.zero() && !more.seesFolder {
 		return true, unseenFolder(v.id)
+	}
+	if further.clones {
+		read.clones = more.clones
 	}
 	return s.strays(ctx, c, read.clones)
 }
