@@ -68,14 +68,10 @@ func (g *guests) join(ctx context.Context, uuid string) {
 		ObjectMeta: metav1.ObjectMeta{Name: "node-" + uuid},
 		Spec:       corev1.NodeSpec{ProviderID: "ingot://" + uuid},
 	}
-	err := g.client.Create(ctx, node)
-	if err == nil {
-		created := node.DeepCopy()
-		node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
-		node.Status.NodeInfo.OSImage = builder.NodeImage(imageName).Spec.NodeIdentity.OSImage
-		node.Status.NodeInfo.KubeletVersion = builder.KubernetesVersion
-		err = g.client.Status().Patch(ctx, node, client.MergeFrom(created)) // kube-controller-manager writes into it too
-	}
+	node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	node.Status.NodeInfo.OSImage = builder.NodeImage(imageName).Spec.NodeIdentity.OSImage
+	node.Status.NodeInfo.KubeletVersion = builder.KubernetesVersion
+	err := g.client.Create(ctx, node) // with all that it tells of itself, as a kubelet does
 	if err != nil && ctx.Err() == nil {
 		g.mu.Lock()
 		g.err = err
