@@ -199,8 +199,8 @@ func (s *Session) run(ctx context.Context) {
 		c, changes, err := s.connect(ctx)
 		if err == nil {
 			backoff = minBackoff
+			s.events(platform.Event{Session: true}) // before the first look, which would be taken for one from before
 			attempted()
-			s.events(platform.Event{Session: true})
 			err = s.watch(ctx, c, changes)
 			s.leave(ctx, c)
 		}
