@@ -279,7 +279,14 @@ func (r *Reconciler) instanceFailed(w *world, err error) flow.Outcome {
 // domainNote says, of a machine that was put into a failure domain inside its endpoint, who may have named what is wrong.
 func (w *world) domainNote() string {
 	placed := w.infra.Spec.Placement
-	if placed.VSphere.ResourcePool == "" {
+	if w.endpoint != nil && w.endpoint.Spec.FailureDomain != "" {
+		return "" // the whole endpoint is one
+	}
+	return domainNote(placed)
+}
+
+func domainNote(placed infrav1.MachinePlacement) string {
+	if placed.VSphere.ResourcePool == "" || placed.FailureDomain == "" {
 		return ""
 	}
 	return fmt.Sprintf(" (the failure domain %s of PlatformEndpoint %s, spec.vsphere.failureDomains, may name it in place of the machine)",

@@ -37,8 +37,8 @@ type assumed struct {
 	memoryBytes int64
 }
 
-// place chooses the endpoint and writes it into the spec; the pass writes it down before anything is made there. A
-// machine stays where it was put.
+// place chooses the endpoint, and the datastore where a storage policy is named in place of one, and writes them into the spec;
+// the pass writes them down before anything is made there. A machine stays where it was put.
 func (r *Reconciler) place(ctx context.Context, w *world) flow.Outcome {
 	if w.infra.Spec.Placement.EndpointName != "" || w.wasProvisioned() {
 		return flow.Advance(infrav1.PlacedReason, "")
@@ -46,14 +46,10 @@ func (r *Reconciler) place(ctx context.Context, w *world) flow.Outcome {
 	if w.infra.Spec.Platform.VSphere.AntiAffinity != "" && !util.IsControlPlaneMachine(w.machine) {
 		return flow.Stall(infrav1.NotSeparableReason, "spec.platform.vsphere.antiAffinity is for control plane machines: remove it from the template of workers")
 	}
-	r.assumed.mu.Lock()
-	defer r.assumed.mu.Unlock()
-	candidates, err := r.candidates(ctx, w)
+	endpoint, placed, refusal, err := r.choose(ctx, w)
 	if err != nil {
 		return flow.Fail(infrav1.NoEndpointReason, "PlatformEndpoints cannot be listed", err)
 	}
-	needs := w.needs()
-	endpoint, placed, refusal := placement.Choose(needs, candidates)
 	if refusal != nil {
 		r.warnOnce(w, infrav1.PlacedCondition, refusal.Reason, "PlaceMachine", refusal.Message)
 		if refusal.Passing {
@@ -61,13 +57,32 @@ func (r *Reconciler) place(ctx context.Context, w *world) flow.Outcome {
 		}
 		return flow.Stall(refusal.Reason, refusal.Message)
 	}
+	if outcome := r.chooseStorage(ctx, w, &placed); !outcome.Done() {
+		r.unplace(w.infra.UID)
+		return outcome
+	}
 	w.infra.Spec.Placement = placed
 	w.endpoint = endpoint
-	if r.assumed.placed == nil {
-		r.assumed.placed = map[types.UID]assumed{}
-	}
-	r.assumed.placed[w.infra.UID] = assumed{endpoint: endpoint.Name, cpus: needs.CPUs, memoryBytes: needs.MemoryBytes}
 	return flow.Advance(infrav1.PlacedReason, "")
+}
+
+// choose chooses the endpoint, and assumes that the machine is put there.
+func (r *Reconciler) choose(ctx context.Context, w *world) (*ingotv1.PlatformEndpoint, infrav1.MachinePlacement, *placement.Refusal, error) {
+	r.assumed.mu.Lock()
+	defer r.assumed.mu.Unlock()
+	candidates, err := r.candidates(ctx, w)
+	if err != nil {
+		return nil, infrav1.MachinePlacement{}, nil, err
+	}
+	needs := w.needs()
+	endpoint, placed, refusal := placement.Choose(needs, candidates)
+	if refusal == nil {
+		if r.assumed.placed == nil {
+			r.assumed.placed = map[types.UID]assumed{}
+		}
+		r.assumed.placed[w.infra.UID] = assumed{endpoint: endpoint.Name, cpus: needs.CPUs, memoryBytes: needs.MemoryBytes}
+	}
+	return endpoint, placed, refusal, nil
 }
 
 // unplace takes back what was assumed of a machine: its placement was not written, or it is gone.

@@ -6,6 +6,9 @@ package machine
 import (
 	"strings"
 
+	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
+	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/inventory"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
@@ -13,7 +16,9 @@ import (
 func (w *world) askOfVSphere(request *platform.Request) {
 	spec := w.infra.Spec.Platform.VSphere
 	request.NameOnPlatform = w.nameOnPlatform()
-	request.StoragePolicy, request.HardwareVersion, request.VirtualGPUs = spec.StoragePolicy, spec.HardwareVersion, spec.VirtualGPUs
+	place := inventory.PlaceOf(w.infra.Spec)
+	request.StoragePolicy, request.HostGroup = place.StoragePolicy, hostGroup(place)
+	request.HardwareVersion, request.VirtualGPUs = spec.HardwareVersion, spec.VirtualGPUs
 	request.ReservedCPUMHz = int64(spec.Reservations.CPUMHz)
 	if memory := spec.Reservations.Memory; memory != nil {
 		request.ReservedMemoryBytes = memory.Value()
@@ -21,6 +26,11 @@ func (w *world) askOfVSphere(request *platform.Request) {
 	for _, tag := range spec.Tags {
 		request.Tags = append(request.Tags, platform.Tag{Category: tag.Category, Name: tag.Name})
 	}
+}
+
+// hostGroup is the group of hosts of a place, as the port has it.
+func hostGroup(place infrav1.VSpherePlacement) platform.HostGroup {
+	return platform.HostGroup{Name: place.HostGroup.Name, Required: place.HostGroup.Affinity == ingotv1.HostAffinityRequired}
 }
 
 // nameOnPlatform is what the machine is called on its platform; empty where the platform chooses.

@@ -4,6 +4,7 @@
 package inventory
 
 import (
+	"cmp"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,10 +54,12 @@ func storageIn(spec infrav1.IngotMachineSpec, datastore string) string {
 
 // PlaceOf is where inside its vCenter a machine is: where it was put in a failure domain, or where it says.
 func PlaceOf(spec infrav1.IngotMachineSpec) infrav1.VSpherePlacement {
+	vsphere := spec.Platform.VSphere
 	if put := spec.Placement.VSphere; put.ResourcePool != "" {
+		put.StoragePolicy = cmp.Or(put.StoragePolicy, vsphere.StoragePolicy) // earlier versions wrote none
 		return put
 	}
-	said := infrav1.VSpherePlacement{ResourcePool: spec.Platform.VSphere.ResourcePool, Datastore: spec.Platform.VSphere.Datastore}
+	said := infrav1.VSpherePlacement{ResourcePool: vsphere.ResourcePool, Datastore: vsphere.Datastore, StoragePolicy: vsphere.StoragePolicy}
 	for _, network := range spec.Networks {
 		said.Networks = append(said.Networks, network.Name)
 	}
@@ -64,12 +67,14 @@ func PlaceOf(spec infrav1.IngotMachineSpec) infrav1.VSpherePlacement {
 }
 
 // EndpointOf is the endpoint that something of a machine may be on; empty while nothing of it can be anywhere. Machines
-// of earlier versions have no placement: they live where they say, from the moment when their image was pinned.
+// of earlier versions have no placement: they live where they say, from the moment when their image was pinned. One that says
+// no datastore is nowhere before one was chosen.
 func EndpointOf(m *infrav1.IngotMachine) string {
 	if name := m.Spec.Placement.EndpointName; name != "" {
 		return name
 	}
-	if m.Spec.PinnedImage.Name != "" {
+	undecided := PlatformOf(m.Spec) == ingotv1.ArtefactPlatformVSphere && PlaceOf(m.Spec).Datastore == ""
+	if m.Spec.PinnedImage.Name != "" && !undecided {
 		name, _ := WantedEndpoint(m.Spec)
 		return name
 	}

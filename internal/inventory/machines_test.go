@@ -37,6 +37,19 @@ func TestWhereAMachineIs(t *testing.T) {
 			why:  "its image may be pinned before its place is found",
 			spec: infrav1.IngotMachineSpec{PinnedImage: pinned, Platform: on("", "default")},
 		},
+		"a machine of vSphere whose datastore was not chosen is nowhere yet": {
+			why: "its image was pinned, and nothing is made before the datastore is on record",
+			spec: infrav1.IngotMachineSpec{PinnedImage: pinned, Platform: infrav1.MachinePlatform{
+				VSphere: infrav1.VSphereMachine{EndpointName: "named", Datacenter: "DC0", ResourcePool: "pool", StoragePolicy: "gold"},
+			}},
+		},
+		"a machine of vSphere of an earlier version is where it says": {
+			why: "it names its datastore",
+			spec: infrav1.IngotMachineSpec{PinnedImage: pinned, Platform: infrav1.MachinePlatform{
+				VSphere: infrav1.VSphereMachine{EndpointName: "named", Datacenter: "DC0", ResourcePool: "pool", Datastore: "vsan", StoragePolicy: "gold"},
+			}},
+			endpoint: "named", needs: inventory.Copy{Endpoint: "named", Storage: "DC0/vsan", SHA256: "abc"},
+		},
 		"a machine that was placed before its image was pinned needs no copy yet": {
 			why:      "there is no copy without a digest",
 			spec:     infrav1.IngotMachineSpec{Placement: infrav1.MachinePlacement{EndpointName: "put"}, Platform: on("", "fast")},
@@ -52,6 +65,20 @@ func TestWhereAMachineIs(t *testing.T) {
 				t.Errorf("it needs %+v, want %+v: %s", got, c.needs, c.why)
 			}
 		})
+	}
+}
+
+// A machine that was put into a failure domain before policies were a part of it has its own, or it would be put under another
+// one than it was made with.
+func TestPolicyOfAPlace(t *testing.T) {
+	spec := infrav1.IngotMachineSpec{Platform: infrav1.MachinePlatform{VSphere: infrav1.VSphereMachine{Datacenter: "DC0", StoragePolicy: "gold"}}}
+	spec.Placement.VSphere = infrav1.VSpherePlacement{ResourcePool: "pool", Datastore: "vsan", Networks: []string{"net"}}
+	if got := inventory.PlaceOf(spec); got.StoragePolicy != "gold" || got.Datastore != "vsan" {
+		t.Errorf("got %+v", got)
+	}
+	spec.Placement.VSphere.StoragePolicy = "silver"
+	if got := inventory.PlaceOf(spec); got.StoragePolicy != "silver" {
+		t.Errorf("got %+v", got)
 	}
 }
 

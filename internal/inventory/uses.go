@@ -28,6 +28,7 @@ func placesOf(spec infrav1.IngotMachineSpec, domains []ingotv1.VSphereFailureDom
 	for _, at := range all {
 		places = append(places, platform.Place{
 			Storage: storageIn(spec, at.Datastore), Folder: spec.Platform.VSphere.Folder, ResourcePool: at.ResourcePool, Networks: at.Networks,
+			HostGroup: at.HostGroup.Name,
 		})
 	}
 	return places
@@ -79,5 +80,6 @@ func UsesOf(
 func comparePlaces(a, b platform.Place) int {
 	return cmp.Or(
 		cmp.Compare(a.Storage, b.Storage), cmp.Compare(a.Folder, b.Folder), cmp.Compare(a.ResourcePool, b.ResourcePool), slices.Compare(a.Networks, b.Networks),
+		cmp.Compare(a.HostGroup, b.HostGroup),
 	)
 }

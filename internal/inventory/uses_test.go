@@ -21,6 +21,7 @@ func TestUses(t *testing.T) {
 	endpoint.Name, endpoint.Labels = "east", map[string]string{"site": "a"}
 	endpoint.Spec.VSphere = ingotv1.VSphereEndpoint{Server: "vcenter.example.org", FailureDomains: []ingotv1.VSphereFailureDomain{{
 		Name: "rack", ResourcePool: "rack", Datastore: "nfs", Networks: []ingotv1.VSphereNetwork{{Name: "net", PortGroup: "rack-net"}},
+		HostGroup: ingotv1.VSphereHostGroup{Name: "rack a", Affinity: ingotv1.HostAffinityRequired},
 	}}}
 	at := func(folder, name string, selector map[string]string) infrav1.IngotMachineSpec {
 		spec := infrav1.IngotMachineSpec{Networks: []infrav1.MachineNetwork{{Name: "net"}}}
@@ -54,7 +55,7 @@ func TestUses(t *testing.T) {
 		return platform.Place{Storage: "DC0/vsan", Folder: folder, ResourcePool: "pool", Networks: []string{"net"}}
 	}
 	inRack := func(folder string) platform.Place {
-		return platform.Place{Storage: "DC0/nfs", Folder: folder, ResourcePool: "rack", Networks: []string{"rack-net"}}
+		return platform.Place{Storage: "DC0/nfs", Folder: folder, ResourcePool: "rack", Networks: []string{"rack-net"}, HostGroup: "rack a"}
 	}
 	want := platform.Uses{
 		Places:  []platform.Place{inRack("named"), inRack("selected"), place("machines"), place("named"), place("selected")},

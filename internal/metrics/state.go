@@ -83,7 +83,7 @@ func stateByReason(reason string) string {
 	case infrav1.NodeFoundReason, infrav1.KeptApartReason:
 		return StateReady
 	case infrav1.ImageNotFoundReason, infrav1.ImageRevokedReason, infrav1.ImageExpiredReason, infrav1.ImageIncompatibleReason,
-		infrav1.NoEndpointReason, infrav1.EndpointNotAllowedReason, infrav1.AddressInvalidReason,
+		infrav1.NoEndpointReason, infrav1.NoStorageReason, infrav1.EndpointNotAllowedReason, infrav1.AddressInvalidReason,
 		infrav1.AddressClaimForeignReason, infrav1.AddressClaimDeletedReason, infrav1.BootstrapFormatMismatchReason,
 		infrav1.InstanceRefusedReason, infrav1.NotSeparableReason:
 		return StateRefused

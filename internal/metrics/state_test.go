@@ -31,6 +31,7 @@ func TestEveryReasonHasOneState(t *testing.T) {
 		infrav1.ImageIncompatibleReason:               metrics.StateRefused,
 		infrav1.PlacedReason:                          metrics.StateReplicating,
 		infrav1.NoEndpointReason:                      metrics.StateRefused,
+		infrav1.NoStorageReason:                       metrics.StateRefused,
 		infrav1.EndpointFullReason:                    metrics.StateWaitingForRoom,
 		infrav1.AddressesClaimedReason:                metrics.StateWaitingForBootstrap,
 		infrav1.WaitingForAddressesReason:             metrics.StateWaitingForAddresses,

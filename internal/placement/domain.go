@@ -47,7 +47,10 @@ func domain(needs Needs, e *ingotv1.PlatformEndpoint) (infrav1.MachinePlacement,
 
 // Inside is where in a failure domain of a vCenter a machine is put that says where it wants to be.
 func Inside(d ingotv1.VSphereFailureDomain, said infrav1.VSpherePlacement) infrav1.VSpherePlacement {
-	put := infrav1.VSpherePlacement{ResourcePool: cmp.Or(d.ResourcePool, said.ResourcePool), Datastore: cmp.Or(d.Datastore, said.Datastore)}
+	put := infrav1.VSpherePlacement{
+		ResourcePool: cmp.Or(d.ResourcePool, said.ResourcePool), Datastore: cmp.Or(d.Datastore, said.Datastore),
+		StoragePolicy: cmp.Or(d.StoragePolicy, said.StoragePolicy), HostGroup: d.HostGroup,
+	}
 	for _, name := range said.Networks {
 		put.Networks = append(put.Networks, meant(d, name))
 	}

@@ -21,9 +21,10 @@ func TestFailureDomainsOfAVCenter(t *testing.T) {
 		c.Endpoint.Spec.VSphere = ingotv1.VSphereEndpoint{Server: "vcenter.example.org", FailureDomains: []ingotv1.VSphereFailureDomain{
 			{Name: "az1", ResourcePool: "cluster-1/Resources/kubernetes", Datastore: "vsan-1", Networks: []ingotv1.VSphereNetwork{{Name: "nodes", PortGroup: "nodes-1"}}},
 			{Name: "az2", ResourcePool: "cluster-2"},
+			{Name: "az3", StoragePolicy: "gold", HostGroup: ingotv1.VSphereHostGroup{Name: "rack", Affinity: ingotv1.HostAffinityPreferred}},
 		}}
 	})
-	said := infrav1.VSpherePlacement{ResourcePool: "cluster-0", Datastore: "vsan-0", Networks: []string{"nodes", "backup"}}
+	said := infrav1.VSpherePlacement{ResourcePool: "cluster-0", Datastore: "vsan-0", StoragePolicy: "silver", Networks: []string{"nodes", "backup"}}
 	for name, c := range map[string]struct {
 		domain string
 		want   infrav1.MachinePlacement
@@ -31,14 +32,21 @@ func TestFailureDomainsOfAVCenter(t *testing.T) {
 	}{
 		"what the domain names is taken, and the other network is as the machine says": {"az1", infrav1.MachinePlacement{
 			EndpointName: "vc", FailureDomain: "az1",
-			VSphere: infrav1.VSpherePlacement{ResourcePool: "cluster-1/Resources/kubernetes", Datastore: "vsan-1", Networks: []string{"nodes-1", "backup"}},
+			VSphere: infrav1.VSpherePlacement{ResourcePool: "cluster-1/Resources/kubernetes", Datastore: "vsan-1", StoragePolicy: "silver", Networks: []string{"nodes-1", "backup"}},
 		}, ""},
 		"what the domain does not name is as the machine says": {"az2", infrav1.MachinePlacement{
 			EndpointName: "vc", FailureDomain: "az2",
-			VSphere: infrav1.VSpherePlacement{ResourcePool: "cluster-2", Datastore: "vsan-0", Networks: []string{"nodes", "backup"}},
+			VSphere: infrav1.VSpherePlacement{ResourcePool: "cluster-2", Datastore: "vsan-0", StoragePolicy: "silver", Networks: []string{"nodes", "backup"}},
+		}, ""},
+		"the policy and the hosts of the domain are taken": {"az3", infrav1.MachinePlacement{
+			EndpointName: "vc", FailureDomain: "az3",
+			VSphere: infrav1.VSpherePlacement{
+				ResourcePool: "cluster-0", Datastore: "vsan-0", StoragePolicy: "gold", Networks: []string{"nodes", "backup"},
+				HostGroup: ingotv1.VSphereHostGroup{Name: "rack", Affinity: ingotv1.HostAffinityPreferred},
+			},
 		}, ""},
 		"a machine that asks for no domain is put where it says": {"", infrav1.MachinePlacement{EndpointName: "vc"}, ""},
-		"a domain that the vCenter does not have is refused":     {"az9", infrav1.MachinePlacement{}, `PlatformEndpoint vc has the failure domains az1, az2 (spec.vsphere.failureDomains), and spec.failureDomain of the Machine is "az9"`},
+		"a domain that the vCenter does not have is refused":     {"az9", infrav1.MachinePlacement{}, `PlatformEndpoint vc has the failure domains az1, az2, az3 (spec.vsphere.failureDomains), and spec.failureDomain of the Machine is "az9"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, endpoint := range []string{"vc", ""} {

@@ -105,6 +105,26 @@ type Separator interface {
 	KeepApart(ctx context.Context, id Identity, others []Identity) error
 }
 
+// StorageChooser is the capability to choose where the disks of an instance lie by a policy of the storage.
+type StorageChooser interface {
+	// ChooseStorage returns the storage for an instance, as in Identity: the one with the most room among those that the policy
+	// allows and that every working host has behind the resource pool, or of the group that is required. It changes nothing, and another call may return another:
+	// whoever asks writes the answer down before anything is made. Of many that ask for the same within a minute, all get the
+	// same answer, and the endpoint is asked once.
+	// Errors: ErrInvalid, ErrUnsupported, ErrCapacity, ErrUnreachable.
+	ChooseStorage(ctx context.Context, wish StorageWish) (storage string, err error)
+}
+
+// StorageWish is what the storage of an instance must be like.
+type StorageWish struct {
+	// Datacenter and ResourcePool are where the instance is to run.
+	Datacenter, ResourcePool string
+	// Policy is the policy that the storage must be able to keep, as in Request.StoragePolicy.
+	Policy string
+	// HostGroup is the group of hosts that it is to run on, as in Request.
+	HostGroup HostGroup
+}
+
 // Inventory is the capability to list what is ours on an endpoint, so that what belongs to nobody can be found.
 type Inventory interface {
 	// List returns everything that carries the owner token of the management cluster, one entry per identity and storage,
@@ -141,6 +161,8 @@ type Uses struct {
 type Place struct {
 	Storage, Folder, ResourcePool string
 	Networks                      []string
+	// HostGroup is the name of the group of hosts.
+	HostGroup string
 }
 
 // Privileges is what an account lacks, as far as it could be asked.
@@ -211,6 +233,9 @@ type Request struct {
 	// Group is the group of instances that are to be kept on different hosts, on platforms with a Separator; empty means none.
 	// It is the same for all of a group, and nobody else's.
 	Group string `json:",omitempty"`
+	// HostGroup is the group of hosts that the instance is bound to before it first starts, on platforms that have such; the zero
+	// value means any host. What Release removes leaves nothing of that behind.
+	HostGroup HostGroup `json:",omitzero"`
 	// StoragePolicy is the policy of the storage for everything of the instance, on platforms that have policies beside the
 	// storage itself; empty means the storage's own.
 	StoragePolicy string `json:",omitempty"`
@@ -249,6 +274,14 @@ type Request struct {
 	VirtualGPUs []string `json:",omitempty"`
 	// Bootstrap is the data for the first boot.
 	Bootstrap Bootstrap
+}
+
+// HostGroup is a group of hosts that instances are bound to.
+type HostGroup struct {
+	// Name is what the platform calls the group. It must exist there.
+	Name string
+	// Required never runs the instance on another host; otherwise it may run there while those of the group are full or gone.
+	Required bool
 }
 
 // Tag is a word that people put on what they want to find or treat alike.

@@ -62,7 +62,7 @@ type Door struct {
 	calls  map[string]int
 	hidden *hidden // nil while everything may be seen
 	denied []string
-	unfit  bool // whether no datastore is compatible with a storage policy
+	unfit  map[string]bool // the datastores that are compatible with no storage policy, by their references; "" means all
 }
 
 // Door opens a way to the vCenter.
@@ -115,23 +115,6 @@ func (d *Door) Shut() (open func()) {
 	return func() { d.Judge(before) }
 }
 
-// Unfit has vCenter say that no datastore is compatible with a storage policy, until fit is called. All are for the simulator.
-func (d *Door) Unfit() (fit func()) {
-	set := func(unfit bool) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.unfit = unfit
-	}
-	set(true)
-	return func() { set(false) }
-}
-
-func (d *Door) isUnfit() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.unfit
-}
-
 // Calls are how many calls of each method came.
 func (d *Door) Calls() map[string]int {
 	d.mu.Lock()
@@ -170,8 +153,8 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 	case verdict == Refuse:
 		refuse(w, "ManagedEntity", "-")
-	case method == "PbmCheckCompatibility" && d.isUnfit():
-		answerSOAP(w, http.StatusOK, `<PbmCheckCompatibilityResponse xmlns="urn:pbm"/>`)
+	case verdict == Pass && method == "PbmCheckCompatibility" && d.someUnfit():
+		d.tellFit(w, body)
 	case verdict == Lose && !Effects(method):
 		d.hand(httptest.NewRecorder(), r, body, method, verdict)
 		hangUp(w)

@@ -263,8 +263,8 @@ type Machine struct {
 	Running  bool
 	// Extra is its extra configuration.
 	Extra map[string]string
-	// Datastore is where its files are, and Pool the resource pool that it runs in.
-	Datastore, Pool string
+	// Datastore is where its files are, and Pool and Host are the resource pool and the host that it runs in.
+	Datastore, Pool, Host string
 	// Disks are the sizes of its disks; Networks the port groups of its interfaces, and MACs their addresses.
 	Disks    []int64
 	Networks []string
@@ -296,6 +296,11 @@ func (v *VCenter) Machines(ctx context.Context) (map[string]Machine, error) {
 		if pool := all[i].ResourcePool; pool != nil {
 			if runs, is := v.model.Map().Get(*pool).(mo.Entity); is {
 				m.Pool = runs.Entity().Name
+			}
+		}
+		if host := all[i].Runtime.Host; host != nil {
+			if on, is := v.model.Map().Get(*host).(mo.Entity); is {
+				m.Host = on.Entity().Name
 			}
 		}
 		found[all[i].Config.InstanceUuid] = m

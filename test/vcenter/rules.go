@@ -15,23 +15,9 @@ import (
 // Rules are the rules of the cluster by their names, each with the instance UUIDs of the virtual machines that it keeps on
 // different hosts, in order. Two rules of one name are an error.
 func (v *VCenter) Rules(ctx context.Context) (map[string][]string, error) {
-	v.gate.Lock()
-	defer v.gate.Unlock()
-	at, err := v.find(ctx, Datacenter+"/host/"+Cluster)
+	config, uuids, err := v.clusterConfig(ctx)
 	if err != nil {
 		return nil, err
-	}
-	config, err := object.NewClusterComputeResource(v.Admin.Client, at).Configuration(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all, err := v.all(ctx)
-	if err != nil {
-		return nil, err
-	}
-	uuids := map[types.ManagedObjectReference]string{}
-	for i := range all {
-		uuids[all[i].Self] = all[i].Config.InstanceUuid
 	}
 	found := map[string][]string{}
 	for _, rule := range config.Rule {

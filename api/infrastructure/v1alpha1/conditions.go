@@ -71,6 +71,9 @@ const (
 	NoEndpointReason = "NoEndpoint"
 	// EndpointFullReason says that the endpoints that fit have no room; the machine waits for it.
 	EndpointFullReason = "EndpointFull"
+	// NoStorageReason says that no datastore can be chosen by the storage policy; the message says what each of them lacks. It is
+	// looked for again every half minute.
+	NoStorageReason = "NoStorage"
 
 	// AddressesClaimedReason says that all addresses are allocated.
 	AddressesClaimedReason = "Claimed"

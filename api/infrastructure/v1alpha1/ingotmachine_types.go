@@ -236,8 +236,8 @@ type MachinePlacement struct {
 	// +kubebuilder:validation:MaxLength=256
 	FailureDomain string `json:"failureDomain,omitempty"`
 
-	// vsphere is where inside the vCenter the machine was put, when it was put into a failure domain there. Unset means where
-	// spec.platform.vsphere and spec.networks say.
+	// vsphere is where inside the vCenter the machine was put, when it was put into a failure domain there or its datastore was
+	// chosen by a storage policy. Unset means where spec.platform.vsphere and spec.networks say.
 	// +optional
 	VSphere VSpherePlacement `json:"vsphere,omitempty,omitzero"`
 }
@@ -255,6 +255,16 @@ type VSpherePlacement struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=120
 	Datastore string `json:"datastore,omitempty"`
+
+	// storagePolicy is the name of the storage policy. Unset means what spec.platform.vsphere says.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=80
+	StoragePolicy string `json:"storagePolicy,omitempty"`
+
+	// hostGroup is the group of hosts that the machine is bound to.
+	// +optional
+	HostGroup ingotv1.VSphereHostGroup `json:"hostGroup,omitempty,omitzero"`
 
 	// networks are the networks or port groups, in the order of spec.networks.
 	// +required

@@ -31,6 +31,7 @@ const (
 )
 
 // VSphereMachine places a machine in a vCenter.
+// +kubebuilder:validation:XValidation:rule="has(self.datastore) || has(self.storagePolicy)",message="datastore or storagePolicy must be set: name the datastore, or the policy that one is chosen by"
 // +kubebuilder:validation:XValidation:rule="!(has(self.pciDevices) || has(self.virtualGPUs)) || !has(self.reservations) || !has(self.reservations.memory)",message="reservations.memory must be unset with pciDevices or virtualGPUs, for which all memory is reserved: remove it"
 // +kubebuilder:validation:XValidation:rule="has(self.endpointName) != has(self.endpointSelector)",message="exactly one of endpointName and endpointSelector must be set"
 type VSphereMachine struct {
@@ -43,7 +44,7 @@ type VSphereMachine struct {
 	EndpointName string `json:"endpointName,omitempty"`
 
 	// endpointSelector selects PlatformEndpoints by their labels, as platform.libvirt.endpointSelector does. All of them must
-	// have the datacenter, datastore and networks of the machine.
+	// have the datacenter, datastore or storage policy, and networks of the machine.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator == 'In' || e.operator == 'NotIn' ? has(e.values) && e.values.size() > 0 : (e.operator == 'Exists' || e.operator == 'DoesNotExist') && (!has(e.values) || e.values.size() == 0))",message="endpointSelector has the operators In and NotIn with values, and Exists and DoesNotExist without"
 	EndpointSelector *metav1.LabelSelector `json:"endpointSelector,omitempty"`
@@ -56,8 +57,9 @@ type VSphereMachine struct {
 	Datacenter string `json:"datacenter,omitempty"`
 
 	// datastore is the name of the datastore for the copy of the image and the machine's disks. A failure domain may name
-	// another.
-	// +required
+	// another. Unset means one that storagePolicy allows: Ingot chooses it before anything is made, and writes it to
+	// spec.placement.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=120
 	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="datastore must be the name of a datastore, without a slash"
@@ -121,8 +123,10 @@ type VSphereMachine struct {
 	Tags []VSphereTag `json:"tags,omitempty"`
 
 	// storagePolicy is the name of the storage policy for everything of the machine that lies on the datastore: its folder,
-	// the root disk and disks. vCenter must say that the datastore is compatible with it, or the machine is refused. Unset
-	// means the policy that the datastore has by default.
+	// the root disk and disks. vCenter must say that the datastore is compatible with it, or the machine is refused. A failure
+	// domain may name another. Without a datastore, the machine gets the one with the most free space among those that are
+	// compatible and that all working hosts behind resourcePool have mounted. Unset means the policy that the datastore has by
+	// default.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=80

@@ -141,7 +141,7 @@ type VSphereEndpoint struct {
 
 // VSphereFailureDomain is a place inside a vCenter. What it names takes the place of what machines name; all else is as they
 // say.
-// +kubebuilder:validation:XValidation:rule="has(self.resourcePool) || has(self.datastore) || has(self.networks)",message="a failure domain must name at least one of resourcePool, datastore and networks: nothing else tells it from another"
+// +kubebuilder:validation:XValidation:rule="has(self.resourcePool) || has(self.datastore) || has(self.storagePolicy) || has(self.hostGroup) || has(self.networks)",message="a failure domain must name at least one of resourcePool, datastore, storagePolicy, hostGroup and networks: nothing else tells it from another"
 type VSphereFailureDomain struct {
 	// name is the name of the failure domain, as in IngotCluster.spec.failureDomains and Machine.spec.failureDomain.
 	// +required
@@ -164,6 +164,17 @@ type VSphereFailureDomain struct {
 	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="datastore must be the name of a datastore, without a slash"
 	Datastore string `json:"datastore,omitempty"`
 
+	// storagePolicy takes the place of the machine's spec.platform.vsphere.storagePolicy. Where neither the machine nor the
+	// failure domain names a datastore, one is chosen by it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=80
+	StoragePolicy string `json:"storagePolicy,omitempty"`
+
+	// hostGroup binds the machines to a group of the hosts of the compute cluster, which needs DRS. Unset means any of its hosts.
+	// +optional
+	HostGroup VSphereHostGroup `json:"hostGroup,omitempty,omitzero"`
+
 	// networks say which port groups are meant by names in the machine's spec.networks. A network that is not listed has the
 	// name that the machine says.
 	// +optional
@@ -173,6 +184,33 @@ type VSphereFailureDomain struct {
 	// +kubebuilder:validation:MaxItems=32
 	Networks []VSphereNetwork `json:"networks,omitempty"`
 }
+
+// VSphereHostGroup binds machines to a group of hosts by a rule of DRS. It needs the privilege Host.Inventory.EditCluster on the
+// compute cluster.
+type VSphereHostGroup struct {
+	// name is the name of a host group in the compute cluster. It must exist; Ingot never changes it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=80
+	Name string `json:"name,omitempty"`
+
+	// affinity says whether the machines may ever run on other hosts.
+	// +required
+	Affinity HostAffinity `json:"affinity,omitempty"`
+}
+
+// HostAffinity says how machines are bound to hosts.
+// +kubebuilder:validation:Enum=Required;Preferred
+type HostAffinity string
+
+const (
+	// HostAffinityRequired never runs machines on other hosts: they must run on hosts of the group. A machine whose hosts are
+	// full or gone does not run.
+	HostAffinityRequired HostAffinity = "Required"
+	// HostAffinityPreferred has DRS run machines on other hosts while those of the group are full or gone: they should run on
+	// hosts of the group.
+	HostAffinityPreferred HostAffinity = "Preferred"
+)
 
 // VSphereNetwork says what the name of a network means in a failure domain.
 type VSphereNetwork struct {

@@ -61,6 +61,9 @@ func guard(inner Session, g *gate) Session {
 	if separator, can := platform.As[platform.Separator](inner); can {
 		outer = &separatorGate{wrapped: wrapped{outer}, separator: separator, call: g.call}
 	}
+	if chooser, can := platform.As[platform.StorageChooser](inner); can {
+		outer = &storageGate{wrapped: wrapped{outer}, chooser: chooser, call: g.call}
+	}
 	if reader, can := platform.As[platform.ConsoleReader](inner); can {
 		outer = &consoleGate{wrapped: wrapped{outer}, reader: reader, call: g.call}
 	}

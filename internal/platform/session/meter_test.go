@@ -68,6 +68,10 @@ func (a able) KeepApart(context.Context, platform.Identity, []platform.Identity)
 	return a.take("KeepApart")
 }
 
+func (a able) ChooseStorage(context.Context, platform.StorageWish) (string, error) {
+	return "fast", a.take("ChooseStorage")
+}
+
 func (a able) ReadConsole(context.Context, platform.Identity, int64) ([]byte, error) {
 	return []byte("log"), a.take("ReadConsole")
 }
@@ -149,6 +153,9 @@ func TestEveryCallIsMeasured(t *testing.T) {
 		"ReleaseImage":   func() (string, error) { return "", opened.ReleaseImage(ctx, platform.ImageIdentity{}) },
 		"ScrubBootstrap": func() (string, error) { return "", as[platform.BootstrapScrubber](t, opened).ScrubBootstrap(ctx, id) },
 		"KeepApart":      func() (string, error) { return "", as[platform.Separator](t, opened).KeepApart(ctx, id, nil) },
+		"ChooseStorage": func() (string, error) {
+			return as[platform.StorageChooser](t, opened).ChooseStorage(ctx, platform.StorageWish{})
+		},
 		"ReadConsole": func() (string, error) {
 			log, err := as[platform.ConsoleReader](t, opened).ReadConsole(ctx, id, 1)
 			return string(log), err
@@ -164,7 +171,7 @@ func TestEveryCallIsMeasured(t *testing.T) {
 	} {
 		wanted := map[string]string{
 			"Check": "1", "Ensure": "made", "Observe": "Exists", "Release": "released", "EnsureImage": "x",
-			"ReadConsole": "log", "List": "one", "Capacity": "4",
+			"ChooseStorage": "fast", "ReadConsole": "log", "List": "one", "Capacity": "4",
 		}[verb]
 		if _, err := call(); !errors.Is(err, platform.ErrForeign) {
 			t.Errorf("%s: the error of the platform is lost: %v", verb, err)
@@ -194,6 +201,9 @@ func TestAMeterAddsNoCapability(t *testing.T) {
 	}
 	if _, can := platform.As[platform.Separator](opened); can {
 		t.Error("it can keep apart")
+	}
+	if _, can := platform.As[platform.StorageChooser](opened); can {
+		t.Error("it can choose storage")
 	}
 	if _, can := platform.As[platform.ConsoleReader](opened); can {
 		t.Error("it can read the console")

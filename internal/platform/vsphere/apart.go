@@ -38,8 +38,9 @@ func (s *Session) KeepApart(ctx context.Context, id platform.Identity, others []
 	}
 	all, err := s.gathered(ctx, c, id, others)
 	if err == nil && len(all) >= leastApart {
-		err = s.changeRules(ctx, c, all, verify, func(n neighbours) (at cluster, change []rule, err error) {
-			return n.join(id, others)
+		err = s.changeRules(ctx, c, func() []ref { return all }, verify, func(n neighbours) (cluster, ruleChange, error) {
+			at, rules, err := n.join(id, others)
+			return at, ruleChange{rules: rules}, err
 		})
 	}
 	if errors.Is(err, errNoAccess) {
@@ -69,21 +70,23 @@ func (s *Session) gathered(ctx context.Context, c *client, id platform.Identity,
 	return all, nil
 }
 
-// leaveGroup takes a virtual machine that is about to be destroyed out of the rule of its group. vCenter would do so itself, and
-// leave a rule that keeps nothing apart. Where the rule cannot be changed that is left to vCenter: a machine that is to go is not
-// held up by a rule. Only while vCenter does not answer, or somebody else is changing the rules, is it tried again.
-func (s *Session) leaveGroup(ctx context.Context, c *client, m vm) error {
-	if m.mark.group == "" {
+// leaveGroups takes a virtual machine that is about to be destroyed out of the rule that keeps its group apart, and out of the
+// group that is bound to hosts. vCenter would do so itself, and leave a rule that keeps nothing apart and a group that is empty.
+// Where they cannot be changed that is left to vCenter: a machine that is to go is not held up by a rule. Only while vCenter
+// does not answer, or somebody else is changing the rules, is it tried again.
+func (s *Session) leaveGroups(ctx context.Context, c *client, m vm) error {
+	if m.mark.group == "" && m.mark.hostGroup == "" {
 		return nil
 	}
-	err := s.changeRules(ctx, c, []ref{m.ref}, trust, func(n neighbours) (at cluster, change []rule, err error) {
+	err := s.changeRules(ctx, c, func() []ref { return []ref{m.ref} }, trust, func(n neighbours) (at cluster, next ruleChange, err error) {
 		at = n.clusters[n.in[m.ref]]
+		next = at.unbound(m.mark.hostGroup, m.ref)
 		for _, r := range at.ofGroup(m.mark.group) {
 			if slices.Contains(r.vms, m.ref) {
-				change = append(change, r.without(m.ref))
+				next.rules = append(next.rules, r.without(m.ref))
 			}
 		}
-		return at, change, nil
+		return at, next, nil
 	})
 	switch {
 	case err == nil, errors.Is(err, errNoAccess):
@@ -91,7 +94,7 @@ func (s *Session) leaveGroup(ctx context.Context, c *client, m vm) error {
 	case errors.Is(err, platform.ErrUnreachable), errors.Is(err, errBusy):
 		return err
 	}
-	s.config.Log.Info("A rule is left as it is", "virtualMachine", m.name, "rule", ruleName(m.mark.group), "reason", err.Error())
+	s.config.Log.Info("Rules and groups are left as they are", "virtualMachine", m.name, "reason", err.Error())
 	return nil
 }
 
@@ -103,17 +106,21 @@ const (
 	verify faith = true
 )
 
-// changeRules reads virtual machines and their clusters and has the rules changed, until nothing is left to change. Two
+// changeRules reads virtual machines and their clusters and has rules and groups changed, until nothing is left to change. Two
 // managers may do so at the same time, each with what it has read: whoever is overwritten, or finds a rule made or gone, reads
-// again.
-func (s *Session) changeRules(ctx context.Context, c *client, vms []ref, how faith, plan func(neighbours) (cluster, []rule, error)) error {
+// again. Which virtual machines it is about is asked when nobody else of this session is at it; none means that all is done.
+func (s *Session) changeRules(ctx context.Context, c *client, of func() []ref, how faith, plan func(neighbours) (cluster, ruleChange, error)) error {
 	unlock, err := s.locks.Lock(ctx, "rules")
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	vms := of()
+	if len(vms) == 0 {
+		return nil
+	}
 	var failed error
-	for try := range ruleTries {
+	for try, steps := 0, 0; try < ruleTries && steps < 2*ruleTries; steps++ {
 		if failed != nil {
 			s.pause(ctx, time.Duration(try)*ruleRest)
 		}
@@ -121,23 +128,26 @@ func (s *Session) changeRules(ctx context.Context, c *client, vms []ref, how fai
 		if err != nil {
 			return err
 		}
-		at, change, err := plan(n)
-		if err != nil || len(change) == 0 {
+		at, next, err := plan(n)
+		if err != nil || next.none() {
 			return err
 		}
-		task, err := c.changeRules(ctx, at.ref, change)
+		task, err := c.changeRules(ctx, at.ref, next)
 		if err == nil {
 			err = s.await(ctx, c, task)
 		}
-		if err == nil && how == trust || errors.Is(err, platform.ErrUnreachable) || errors.Is(err, errNoAccess) {
+		switch {
+		case err == nil && how == trust && !next.more, errors.Is(err, platform.ErrUnreachable), errors.Is(err, errNoAccess):
 			return err
+		case err != nil || !next.more:
+			try++
 		}
 		failed = err
 	}
 	if failed != nil {
-		return fmt.Errorf("changing the rules that keep virtual machines apart: %w", failed)
+		return fmt.Errorf("changing the rules of the cluster: %w", failed)
 	}
-	return fmt.Errorf("%w: somebody else keeps changing the rules that keep virtual machines apart", errBusy)
+	return fmt.Errorf("%w: somebody else keeps changing the rules of the cluster", errBusy)
 }
 
 // join is what makes a machine and others of its group be kept apart, in the cluster that it runs in.

@@ -89,3 +89,71 @@ func TestJoin(t *testing.T) {
 		})
 	}
 }
+
+// The group is made before the rule that names it, and goes after it. What is somebody's is left as it is, and whoever cannot
+// be bound is told so.
+func TestBinding(t *testing.T) {
+	wanted := binding{vms: "ours", hosts: "rack", must: true}
+	at := func(names ...string) (refs []ref) {
+		for _, name := range names {
+			refs = append(refs, ref{kindVM, name})
+		}
+		return refs
+	}
+	ours := func(names ...string) []vmGroup { return []vmGroup{{name: "ours", vms: at(names...), made: true}} }
+	bound := rule{key: 7, name: "ours", bound: wanted}
+	for name, c := range map[string]struct {
+		in    cluster
+		binds ruleChange
+		frees ruleChange // of a
+		err   error
+	}{
+		"the first": {in: cluster{}, binds: ruleChange{groups: []vmGroup{{name: "ours", vms: at("a", "b")}}, more: true}},
+		"the rule is missing": {
+			in: cluster{vmGroups: ours("a", "b")}, binds: ruleChange{rules: []rule{{name: "ours", bound: wanted}}},
+			frees: ruleChange{groups: ours("b")},
+		},
+		"beside others": {
+			in: cluster{vmGroups: ours("x"), rules: []rule{bound}}, binds: ruleChange{groups: ours("x", "a", "b")},
+		},
+		"there already": {in: cluster{vmGroups: ours("b", "a"), rules: []rule{bound}}, frees: ruleChange{groups: ours("b")}},
+		"the last": {
+			in: cluster{vmGroups: ours("a"), rules: []rule{bound}}, binds: ruleChange{groups: ours("a", "b")},
+			frees: ruleChange{rules: []rule{{key: 7, name: "ours", bound: wanted, removed: true}}, more: true},
+		},
+		"the last, whose rule is gone": {
+			in: cluster{vmGroups: ours("a")}, binds: ruleChange{groups: ours("a", "b"), more: true},
+			frees: ruleChange{groups: []vmGroup{{name: "ours", made: true, removed: true, vms: []ref{}}}},
+		},
+		"the group was left empty": {
+			in: cluster{vmGroups: ours()}, binds: ruleChange{groups: ours("a", "b"), more: true},
+			frees: ruleChange{groups: []vmGroup{{name: "ours", made: true, removed: true}}},
+		},
+		"somebody's rule needs our group": {
+			in:    cluster{vmGroups: ours("a"), rules: []rule{{key: 8, name: "theirs", bound: binding{vms: "ours", hosts: "x"}}}},
+			binds: ruleChange{groups: ours("a", "b"), more: true}, frees: ruleChange{groups: []vmGroup{{name: "ours", made: true, vms: []ref{}}}},
+		},
+		"the rule is disabled": {
+			in: cluster{vmGroups: ours("a", "b"), rules: []rule{{key: 7, name: "ours", bound: wanted, off: true}}}, err: platform.ErrUnsupported,
+			frees: ruleChange{groups: ours("b")},
+		},
+		"the rule binds to other hosts": {
+			in: cluster{rules: []rule{{key: 7, name: "ours", bound: binding{vms: "ours", hosts: "other", must: true}}}}, err: platform.ErrForeign,
+		},
+		"the rule says should": {
+			in: cluster{rules: []rule{{key: 7, name: "ours", bound: binding{vms: "ours", hosts: "rack"}}}}, err: platform.ErrForeign,
+		},
+		"a rule of another kind": {in: cluster{rules: []rule{{key: 7, name: "ours", apart: true}}}, err: platform.ErrForeign},
+		"hosts have the name":    {in: cluster{hostGroups: map[string][]ref{"ours": nil}}, err: platform.ErrForeign},
+	} {
+		t.Run(name, func(t *testing.T) {
+			next, err := c.in.bound(wanted, at("a", "b"))
+			if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) || !reflect.DeepEqual(next, c.binds) {
+				t.Errorf("binding changes %+v, %v, want %+v, %v", next, err, c.binds, c.err)
+			}
+			if next := c.in.unbound("ours", ref{kindVM, "a"}); !reflect.DeepEqual(next, c.frees) {
+				t.Errorf("leaving changes %+v, want %+v", next, c.frees)
+			}
+		})
+	}
+}

@@ -11,6 +11,13 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
+const (
+	kindHost       = "HostSystem"
+	kindDatastore  = "Datastore"
+	connectedPath  = "runtime.connectionState"
+	maintainedPath = "runtime.inMaintenanceMode"
+)
+
 // backing is what an interface is connected to.
 type backing struct {
 	info types.BaseVirtualDeviceBackingInfo
@@ -78,8 +85,7 @@ func (c *client) mountedOn(ctx context.Context, datastore ref) (ref, error) {
 
 // working returns a host that is connected and not in maintenance.
 func (c *client) working(ctx context.Context, hosts []ref) (ref, error) {
-	const connected, maintained = "runtime.connectionState", "runtime.inMaintenanceMode"
-	content, err := c.retrieve(ctx, filter(hosts[0].kind, []string{connected, maintained}, hosts...))
+	content, err := c.retrieve(ctx, filter(hosts[0].kind, []string{connectedPath, maintainedPath}, hosts...))
 	if err != nil {
 		return ref{}, err
 	}
@@ -88,7 +94,7 @@ func (c *client) working(ctx context.Context, hosts []ref) (ref, error) {
 		if err != nil {
 			return ref{}, err
 		}
-		if values[connected] == types.HostSystemConnectionStateConnected && values[maintained] == false {
+		if hostWorks(values) {
 			return refOf(content[i].Obj), nil
 		}
 	}

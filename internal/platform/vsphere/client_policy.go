@@ -80,13 +80,26 @@ func (p policies) named(ctx context.Context, name string) (id string, err error)
 	}
 }
 
-// check asks whether a datastore is compatible with a storage policy. One that vCenter does not name is not.
+// check asks whether a datastore is compatible with a storage policy.
 func (p policies) check(ctx context.Context, id string, datastore ref) error {
-	hub := pbmtypes.PbmPlacementHub{HubType: datastore.kind, HubId: datastore.value}
+	unfit, err := p.unfit(ctx, id, datastore)
+	if err != nil {
+		return err
+	}
+	return unfit[datastore]
+}
+
+// unfit returns why datastores are not compatible with a storage policy, in one round trip; what it does not hold is. One that
+// vCenter does not name is not.
+func (p policies) unfit(ctx context.Context, id string, datastores ...ref) (map[ref]error, error) {
+	var hubs []pbmtypes.PbmPlacementHub
+	for _, datastore := range datastores {
+		hubs = append(hubs, pbmtypes.PbmPlacementHub{HubType: datastore.kind, HubId: datastore.value})
+	}
 	var results pbm.PlacementCompatibilityResult
 	err := p.of.do(ctx, "PbmCheckCompatibility", func(ctx context.Context) error {
 		res, err := methods.PbmCheckCompatibility(ctx, p.Client, &pbmtypes.PbmCheckCompatibility{
-			This: p.ServiceContent.PlacementSolver, HubsToSearch: []pbmtypes.PbmPlacementHub{hub}, Profile: pbmtypes.PbmProfileId{UniqueId: id},
+			This: p.ServiceContent.PlacementSolver, HubsToSearch: hubs, Profile: pbmtypes.PbmProfileId{UniqueId: id},
 		})
 		if err == nil {
 			results = res.Returnval
@@ -94,16 +107,21 @@ func (p policies) check(ctx context.Context, id string, datastore ref) error {
 		return err
 	})
 	if err != nil {
-		return unseen(err)
+		return nil, unseen(err)
 	}
-	i := slices.IndexFunc(results, func(r pbmtypes.PbmPlacementCompatibilityResult) bool { return r.Hub.HubId == hub.HubId })
-	switch {
-	case i < 0:
-		return errNotFit
-	case len(results[i].Error) > 0:
-		return fmt.Errorf("%w: %s", errNotFit, describe(results[i].Error[0].Fault, results[i].Error[0].LocalizedMessage))
+	unfit := map[ref]error{}
+	for _, datastore := range datastores {
+		unfit[datastore] = errNotFit
 	}
-	return nil
+	for _, r := range results {
+		at := ref{kind: r.Hub.HubType, value: r.Hub.HubId}
+		if len(r.Error) == 0 {
+			delete(unfit, at)
+		} else if _, asked := unfit[at]; asked {
+			unfit[at] = fmt.Errorf("%w: %s", errNotFit, describe(r.Error[0].Fault, r.Error[0].LocalizedMessage))
+		}
+	}
+	return unfit, nil
 }
 
 // profile is a storage policy in vCenter's words; empty for the datastore's own.

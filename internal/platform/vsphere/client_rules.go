@@ -16,13 +16,26 @@ const (
 	kindCluster = "ClusterComputeResource"
 )
 
-// cluster is what is read of a compute cluster: the hosts that DRS spreads virtual machines over, and its rules.
+// cluster is what is read of a compute cluster: the hosts that DRS spreads virtual machines over, its rules, and the groups of
+// virtual machines and of hosts that rules bind to each other.
 type cluster struct {
-	ref   ref
-	name  string
-	drs   bool
-	rules []rule
+	ref        ref
+	name       string
+	drs        bool
+	rules      []rule
+	vmGroups   []vmGroup
+	hostGroups map[string][]ref
 }
+
+// ruleChange is what is changed of a cluster in one task.
+type ruleChange struct {
+	rules  []rule
+	groups []vmGroup
+	// more is whether something is to be changed after it that needs it.
+	more bool
+}
+
+func (c ruleChange) none() bool { return len(c.rules) == 0 && len(c.groups) == 0 }
 
 // rule is one rule of DRS.
 type rule struct {
@@ -33,6 +46,9 @@ type rule struct {
 	off   bool
 	vms   []ref
 	info  types.ClusterAntiAffinityRuleSpec
+	// bound is how it binds virtual machines to hosts; zero for another rule. removed is whether it is to be removed.
+	bound   binding
+	removed bool
 }
 
 // neighbours are virtual machines with the clusters that they run in.
@@ -100,22 +116,35 @@ func parseCluster(at ref, values map[string]any) cluster {
 	for _, r := range config.Rule {
 		info := r.GetClusterRuleInfo()
 		read := rule{key: info.Key, name: info.Name, off: info.Enabled == nil || !*info.Enabled}
-		if spec, is := r.(*types.ClusterAntiAffinityRuleSpec); is {
+		switch spec := r.(type) {
+		case *types.ClusterAntiAffinityRuleSpec:
 			read.apart, read.info = true, *spec
-			for _, vm := range spec.Vm {
-				read.vms = append(read.vms, refOf(vm))
-			}
+			read.vms = refsOf(spec.Vm)
+		case *types.ClusterVmHostRuleInfo:
+			read.bound = bindingOf(spec)
 		}
 		c.rules = append(c.rules, read)
 	}
+	c.vmGroups, c.hostGroups = groupsOf(config.Group)
 	return c
 }
 
-// changeRules changes rules of a cluster in one task: a rule without a key is made, one without virtual machines removed.
-func (c *client) changeRules(ctx context.Context, at ref, changes []rule) (ref, error) {
+func refsOf(all []types.ManagedObjectReference) (refs []ref) {
+	for _, r := range all {
+		refs = append(refs, refOf(r))
+	}
+	return refs
+}
+
+// changeRules changes rules and groups of a cluster in one task: a rule without a key is made, and an anti-affinity rule without
+// virtual machines removed.
+func (c *client) changeRules(ctx context.Context, at ref, change ruleChange) (ref, error) {
 	spec := &types.ClusterConfigSpecEx{}
-	for _, r := range changes {
+	for _, r := range change.rules {
 		spec.RulesSpec = append(spec.RulesSpec, r.change())
+	}
+	for _, g := range change.groups {
+		spec.GroupSpec = append(spec.GroupSpec, g.change())
 	}
 	return c.task(ctx, "ReconfigureComputeResource_Task", func(ctx context.Context) (types.ManagedObjectReference, error) {
 		res, err := methods.ReconfigureComputeResource_Task(ctx, c.vim, &types.ReconfigureComputeResource_Task{This: at.vim(), Spec: spec, Modify: true})
@@ -134,6 +163,8 @@ func (r rule) change() types.ClusterRuleSpec {
 	}
 	operation := types.ArrayUpdateOperationEdit
 	switch {
+	case r.bound != binding{} && !r.removed:
+		return types.ClusterRuleSpec{ArrayUpdateSpec: types.ArrayUpdateSpec{Operation: types.ArrayUpdateOperationAdd}, Info: r.bound.rule(r.name)}
 	case len(r.vms) == 0:
 		return types.ClusterRuleSpec{ArrayUpdateSpec: types.ArrayUpdateSpec{Operation: types.ArrayUpdateOperationRemove, RemoveKey: r.key}}
 	case r.key == 0:

@@ -194,7 +194,7 @@ func machineOf(req platform.Request) *hardware {
 func extraOf(req platform.Request, properties map[string]string, unfinished bool) map[string]string {
 	m := mark{
 		machine: req.UUID, cluster: req.ManagementClusterID, storage: req.Storage, bootstrap: slices.Sorted(maps.Keys(properties)),
-		group: req.Group, unfinished: unfinished,
+		group: req.Group, hostGroup: vmGroupName(req.ManagementClusterID, req.HostGroup), unfinished: unfinished,
 	}
 	if !req.FullClone {
 		m.image = req.ImageSHA256

@@ -17,3 +17,6 @@ type Needed struct {
 	Privilege, On, For string
 	Optional           bool
 }
+
+// VMGroupName is the name of our group of virtual machines and of our rule.
+var VMGroupName = vmGroupName

@@ -43,6 +43,9 @@ func (s *Session) finish(ctx context.Context, c *client, req platform.Request, v
 		if err := s.tag(ctx, c, req.Tags, m.ref); err != nil {
 			return err
 		}
+		if err := s.bind(ctx, c, req, m.ref); err != nil {
+			return err
+		}
 		next.what = starting
 		next.task, err = c.powerOn(ctx, m.ref)
 	}

@@ -31,7 +31,7 @@ func checkFurther(req platform.Request) error {
 // further finds what a machine is made with that not every machine asks for. It refuses what vCenter does not have, and asks it
 // nothing for a machine that asks for nothing. Of many machines that ask for the same only one has vCenter asked.
 func (s *Session) further(ctx context.Context, c *client, req platform.Request, o *order) (err error) {
-	if req.StoragePolicy == "" && len(o.machine.devices) == 0 && req.HardwareVersion <= o.from.version && len(req.Tags) == 0 {
+	if req.StoragePolicy == "" && req.HostGroup.Name == "" && len(o.machine.devices) == 0 && req.HardwareVersion <= o.from.version && len(req.Tags) == 0 {
 		return nil
 	}
 	unlock, err := s.locks.Lock(ctx, "further")
@@ -48,7 +48,10 @@ func (s *Session) further(ctx context.Context, c *client, req platform.Request, 
 	if o.unfinished, err = s.upgrades(ctx, c, req.HardwareVersion, *o); err != nil {
 		return err
 	}
-	o.unfinished = o.unfinished || len(req.Tags) > 0
+	if o.host, err = s.hostInGroup(ctx, c, req, *o); err != nil {
+		return err
+	}
+	o.unfinished = o.unfinished || len(req.Tags) > 0 || req.HostGroup.Name != ""
 	_, err = s.tagIDs(ctx, c, req.Tags)
 	return err
 }
@@ -64,18 +67,14 @@ func (s *Session) policy(ctx context.Context, c *client, req platform.Request, d
 	}
 	found, err := c.policy(ctx, req.StoragePolicy, datastore)
 	switch {
-	case errors.Is(err, errAmbiguous):
-		return "", fmt.Errorf("%w: spec.platform.vsphere.storagePolicy: %w: rename all but one", platform.ErrInvalid, err)
-	case errors.Is(err, errNotFound):
-		return "", fmt.Errorf("%w: spec.platform.vsphere.storagePolicy: there is no storage policy %s that the session sees: make it, or give the user StorageProfile.View",
-			platform.ErrInvalid, req.StoragePolicy)
 	case errors.Is(err, errNotFit):
-		return "", fmt.Errorf("%w: spec.platform.vsphere.storagePolicy: the datastore %s is not compatible with %s: %w: choose another datastore or policy",
-			platform.ErrUnsupported, req.Storage, req.StoragePolicy, err)
-	case err == nil:
-		s.known.putPolicy(wanted, found, s.config.Clock.Now())
+		return "", fmt.Errorf("%w: %s: the datastore %s is not compatible with %s: %w: choose another datastore or policy",
+			platform.ErrUnsupported, policyField, req.Storage, req.StoragePolicy, err)
+	case err != nil:
+		return "", policyRefused(req.StoragePolicy, err)
 	}
-	return found, err
+	s.known.putPolicy(wanted, found, s.config.Clock.Now())
+	return found, nil
 }
 
 // upgrades tells whether a machine needs other hardware than the image has. It refuses what not all hosts offer.

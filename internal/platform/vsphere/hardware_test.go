@@ -204,6 +204,18 @@ func TestHardwareVersion(t *testing.T) {
 	l.refuses(t, p, req, platform.ErrUnsupported, "spec.platform.vsphere.hardwareVersion 98")
 }
 
+// diesMaking has a manager that dies after n steps make a machine, and tells whether it died.
+func (l *lab) diesMaking(t *testing.T, req platform.Request, n int, lost bool) (died bool) {
+	t.Helper()
+	session, fired := l.Faulty(t, n, lost)
+	until(t, "the manager dies, or the machine runs", func() bool {
+		o, err := session.Ensure(t.Context(), req)
+		died = fired()
+		return died && err != nil || o.Started
+	})
+	return died
+}
+
 // A machine that takes more than a clone can be left by a crash between any two of its steps. The next manager finishes it as
 // it is, and whoever stops it after that has stopped it.
 func TestUnfinishedInterrupted(t *testing.T) {
@@ -216,12 +228,7 @@ func TestUnfinishedInterrupted(t *testing.T) {
 			t.Run(fmt.Sprintf("after %d steps, the answer lost: %t", n, lost), func(t *testing.T) {
 				req := image
 				req.UUID = uuid.NewString()
-				session, fired := l.Faulty(t, n, lost)
-				until(t, "the manager dies, or the machine runs", func() bool {
-					o, err := session.Ensure(t.Context(), req)
-					more = fired()
-					return more && err != nil || o.Started
-				})
+				more = l.diesMaking(t, req, n, lost)
 				successor := l.Session(t)
 				seen, err := successor.Observe(t.Context(), req.Identity)
 				if found := l.clones(t, req); len(found) == 1 && found[0].Extra["ingot.unfinished"] != "" && seen.Started {

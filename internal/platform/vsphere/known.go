@@ -23,6 +23,8 @@ type known struct {
 	versions map[ref][]int32 // hardware versions that all hosts offer, by resource pool
 	devices  map[ref]map[deviceKind]bool
 	tags     map[platform.Tag]tagFound
+	choices  map[platform.StorageWish]choiceFound
+	grouped  map[hostsKey]hostsFound
 }
 
 const (
@@ -32,6 +34,9 @@ const (
 	// missingAge is how long a tag that was not found is believed not to be there: looking for it is many calls, and many
 	// machines may look for the same.
 	missingAge = 10 * time.Second
+	// choiceAge is how long a datastore that was chosen by a policy is chosen again without asking, and hosts of a group are
+	// believed to work: nothing tells of room that was taken meanwhile, or of a host that was taken out.
+	choiceAge = time.Minute
 )
 
 // policyFound is the identifier of a storage policy, and when it was found that the datastore is compatible with it.
@@ -39,6 +44,26 @@ type policyFound struct {
 	id   string
 	read time.Time
 }
+
+// choiceFound is the storage that was chosen for a wish, or why there is none, and when that was.
+type choiceFound struct {
+	storage string
+	refused error
+	read    time.Time
+}
+
+// hostsKey is a resource pool, a datastore and the name of a group of hosts, and hostsFound are the hosts of the group on which
+// something can be made there, and when that was read.
+type (
+	hostsKey struct {
+		pool, datastore ref
+		group           string
+	}
+	hostsFound struct {
+		hosts []ref
+		read  time.Time
+	}
+)
 
 // tagFound are the identifiers of the tags that have a name in a category, how many categories have that name, and when that
 // was read.
@@ -60,6 +85,7 @@ func (k *known) forget() {
 	defer k.mu.Unlock()
 	k.places, k.backings, k.sources, k.vms = nil, nil, nil, nil
 	k.policies, k.versions, k.devices = nil, nil, nil
+	k.choices, k.grouped = nil, nil
 }
 
 func (k *known) forgetTags() {
@@ -113,6 +139,28 @@ func (k *known) tag(t platform.Tag, now time.Time) (found tagFound, ok bool) {
 }
 
 func (k *known) putTag(t platform.Tag, found tagFound) { remember(k, &k.tags, t, found) }
+
+func (k *known) choice(wish platform.StorageWish, now time.Time) (found choiceFound, ok bool) {
+	found, ok = recall(k, &k.choices, wish)
+	age := choiceAge
+	if found.refused != nil {
+		age = missingAge
+	}
+	return found, ok && now.Sub(found.read) < age
+}
+
+func (k *known) putChoice(wish platform.StorageWish, found choiceFound) {
+	remember(k, &k.choices, wish, found)
+}
+
+func (k *known) hostsIn(of hostsKey, now time.Time) (hosts []ref, ok bool) {
+	found, ok := recall(k, &k.grouped, of)
+	return found.hosts, ok && now.Sub(found.read) < choiceAge
+}
+
+func (k *known) putHosts(of hostsKey, hosts []ref, now time.Time) {
+	remember(k, &k.grouped, of, hostsFound{hosts, now})
+}
 
 // offers tells whether all hosts behind a resource pool are known to offer a hardware version.
 func (k *known) offers(pool ref, version int32) bool {

@@ -68,6 +68,14 @@ func open(t *testing.T, c vsphere.Config, events func(platform.Event)) *vsphere.
 	return s
 }
 
+// fresh is a session that is connected and has asked nothing yet.
+func fresh(t *testing.T, d *vcenter.Door) *vsphere.Session {
+	t.Helper()
+	s := open(t, config(t, d), func(platform.Event) {})
+	until(t, "the session is connected", func() bool { _, err := s.Check(t.Context()); return err == nil })
+	return s
+}
+
 // Session implements platformtest.Lab.
 func (l *lab) Session(t *testing.T) platform.Platform {
 	t.Helper()

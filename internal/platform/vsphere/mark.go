@@ -24,6 +24,7 @@ const (
 	unfinishedKey = "ingot.unfinished"        // on a machine that was not started yet: more than its clone is to be done before
 	copyKey       = "ingot.copyOf"            // on a copy of an image: the digest and the storage
 	groupKey      = "ingot.group"             // the group of virtual machines that are kept on different hosts; see apart.go
+	hostGroupKey  = "ingot.hostGroup"         // the group of virtual machines that are bound to hosts; see bind.go
 	importKey     = "ingot.importOf"          // on an import that is not a copy yet: its own uuid, the digest and the storage
 
 	// digestKey is on templates that people name in NodeImages: the digest of the artefact that they were made from.
@@ -41,11 +42,12 @@ type mark struct {
 	unfinished       bool
 	copyOf, importOf string
 	group            string
+	hostGroup        string
 }
 
 // markKeys are all keys of a mark.
 func markKeys() []string {
-	return []string{machineKey, clusterKey, storageKey, imageKey, addressesKey, disksKey, bootstrapKey, unfinishedKey, copyKey, importKey, groupKey}
+	return []string{machineKey, clusterKey, storageKey, imageKey, addressesKey, disksKey, bootstrapKey, unfinishedKey, copyKey, importKey, groupKey, hostGroupKey}
 }
 
 // owns returns whether the mark is the owner token of id.
@@ -61,7 +63,7 @@ func (m mark) extra() map[string]string {
 	}
 	return map[string]string{
 		unfinishedKey: unfinished,
-		machineKey:    m.machine, clusterKey: m.cluster, storageKey: m.storage, imageKey: m.image, copyKey: m.copyOf, groupKey: m.group,
+		machineKey:    m.machine, clusterKey: m.cluster, storageKey: m.storage, imageKey: m.image, copyKey: m.copyOf, groupKey: m.group, hostGroupKey: m.hostGroup,
 		addressesKey: strings.Join(m.addresses, ","), disksKey: strings.Join(m.disks, ","), bootstrapKey: strings.Join(m.bootstrap, ","),
 	}
 }
@@ -73,6 +75,7 @@ func readMark(extra map[string]string) mark {
 	return mark{
 		machine: extra[machineKey], cluster: extra[clusterKey], storage: extra[storageKey], image: extra[imageKey], copyOf: extra[copyKey], importOf: extra[importKey],
 		group:     extra[groupKey],
+		hostGroup: extra[hostGroupKey],
 		addresses: list(addressesKey), disks: list(disksKey), bootstrap: list(bootstrapKey),
 		unfinished: extra[unfinishedKey] != "",
 	}

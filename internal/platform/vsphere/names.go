@@ -87,14 +87,25 @@ func whereOf(storage, folder, pool string) (where, error) {
 	if !ok || datacenter == "" || datastore == "" {
 		return where{}, fmt.Errorf("%w: storage %q is not DATACENTER/DATASTORE", platform.ErrInvalid, storage)
 	}
-	w := where{datacenter: datacenter, datastore: datacenter + "/datastore/" + datastore, folder: datacenter + "/vm", pool: datacenter + "/host"}
+	return whereIn(datacenter, folder, pool).on(datastore), nil
+}
+
+// whereIn are the places of a datacenter, without a datastore.
+func whereIn(datacenter, folder, pool string) where {
+	w := where{datacenter: datacenter, folder: datacenter + "/vm", pool: datacenter + "/host"}
 	if folder = strings.Trim(folder, "/"); folder != "" {
 		w.folder += "/" + folder
 	}
 	if pool != "" {
 		w.pool += "/" + strings.Trim(pool, "/")
 	}
-	return w, nil
+	return w
+}
+
+// on are the places with a datastore.
+func (w where) on(datastore string) where {
+	w.datastore = w.datacenter + "/datastore/" + datastore
+	return w
 }
 
 // network is the path of a network.

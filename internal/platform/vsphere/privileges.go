@@ -21,6 +21,8 @@ const (
 	onPool      thing = "resource pool"
 	onDatastore thing = "datastore"
 	onNetwork   thing = "network"
+	// onCluster is the compute cluster of a resource pool.
+	onCluster thing = "compute cluster"
 	// onImages is the folder that templates and Ingot's copies of them are in.
 	onImages thing = "folder of templates"
 	// onImports is the folder that OVAs and VMDKs are imported to, which is a folder of templates too.
@@ -64,6 +66,7 @@ func needs() []need {
 		{"Resource.AssignVMToPool", onPool, "making machines", false},
 		{"Datastore.AllocateSpace", onDatastore, "the disks", false},
 		{"Network.Assign", onNetwork, "the network interfaces", false},
+		{"Host.Inventory.EditCluster", onCluster, "failure domains with a hostGroup", true},
 		{"VirtualMachine.Provisioning.DeployTemplate", onImages, "making machines and copies of templates", false},
 		{"VirtualMachine.Inventory.CreateFromExisting", onImages, "copying templates to datastores", false},
 		{"VirtualMachine.Config.AdvancedConfig", onImages, "the mark of a copy", false},
@@ -177,16 +180,25 @@ func sitesOf(used platform.Uses) []site {
 	imports := slices.ContainsFunc(used.Sources, func(source string) bool { return !strings.HasPrefix(source, templateScheme) })
 	var all []site
 	for _, p := range used.Places {
-		at, err := whereOf(p.Storage, p.Folder, p.ResourcePool)
-		if err != nil {
+		datacenter, datastore, _ := strings.Cut(p.Storage, "/")
+		if datacenter == "" {
 			continue // machines that say so are refused
 		}
-		all = append(all, site{on: onFolder, path: at.folder}, site{on: onDatastore, path: at.datastore})
-		if root, err := whereOf(p.Storage, "", ""); err == nil && imports {
-			all = append(all, site{on: onImages, path: root.folder}, site{on: onImports, path: root.folder})
+		at := whereIn(datacenter, p.Folder, p.ResourcePool)
+		all = append(all, site{on: onFolder, path: at.folder})
+		if datastore != "" { // or a storage policy chooses it, once there is a machine
+			all = append(all, site{on: onDatastore, path: at.on(datastore).datastore})
+		}
+		if imports {
+			root := whereIn(datacenter, "", "").folder
+			all = append(all, site{on: onImages, path: root}, site{on: onImports, path: root})
 		}
 		if p.ResourcePool != "" {
 			all = append(all, site{on: onPool, path: at.pool})
+		}
+		if p.HostGroup != "" {
+			path, _, _ := strings.Cut(at.pool, "/Resources")
+			all = append(all, site{on: onCluster, path: path})
 		}
 		for _, name := range p.Networks {
 			all = append(all, site{on: onNetwork, path: at.network(name)})

@@ -32,7 +32,7 @@ func newGranting(t *testing.T) *granting {
 	g := &granting{T: t, door: d, s: open(t, config(t, d), func(platform.Event) {})}
 	l.request(t, g.s)
 	g.used.Sources = []string{"https://example.org/disk.ova"}
-	g.used.Places = []platform.Place{{Storage: l.Storage(), ResourcePool: vcenter.Cluster, Networks: []string{vcenter.Network}}}
+	g.used.Places = []platform.Place{{Storage: l.Storage(), ResourcePool: vcenter.Cluster, Networks: []string{vcenter.Network}, HostGroup: "rack"}}
 	until(t, "the copy is told of", func() bool { return len(g.ask().Unasked) == 0 })
 	return g
 }
@@ -100,6 +100,22 @@ func TestPrivilegesThatCannotBeAsked(t *testing.T) {
 	})
 	if told, err := g.s.Privileges(t.Context(), g.used); !errors.Is(err, platform.ErrUnreachable) || len(told.Missing) > 0 {
 		t.Errorf("without an answer told is %+v, %v", told, err)
+	}
+}
+
+// Where a policy chooses the datastore, none is asked about before one was chosen, and everything else is.
+func TestPrivilegesWithoutADatastore(t *testing.T) {
+	g := newGranting(t)
+	defer g.door.Deny("Datastore.AllocateSpace", "Network.Assign", "Resource.AssignVMToPool", "VirtualMachine.Interact.PowerOn")()
+	g.used.Places[0].Storage = vcenter.Datacenter + "/"
+	told := g.ask()
+	var missing []string
+	for _, m := range told.Missing {
+		missing = append(missing, m.Privilege)
+	}
+	slices.Sort(missing)
+	if want := []string{"Network.Assign", "Resource.AssignVMToPool", "VirtualMachine.Interact.PowerOn"}; !slices.Equal(missing, want) || len(told.Unasked) > 0 {
+		t.Errorf("told is %+v, want that %v are missing", told, want)
 	}
 }
 

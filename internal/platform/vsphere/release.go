@@ -71,7 +71,7 @@ func (s *Session) dispose(ctx context.Context, c *client, m vm) (next work, err 
 		return next, err
 	}
 	next.what, next.destroys = "being destroyed", true
-	if err := s.leaveGroup(ctx, c, m); err != nil {
+	if err := s.leaveGroups(ctx, c, m); err != nil {
 		return next, err
 	}
 	next.task, err = c.destroy(ctx, m.ref)

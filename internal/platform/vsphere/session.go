@@ -76,6 +76,7 @@ type Session struct {
 	locks      locks.Keyed
 	imports    copying.Jobs
 	works      works
+	binding    bindings
 	known      known
 	mirror     mirror
 	departures departures
@@ -96,6 +97,7 @@ var (
 	_ platform.BootstrapScrubber = (*Session)(nil)
 	_ platform.PowerCycler       = (*Session)(nil)
 	_ platform.Separator         = (*Session)(nil)
+	_ platform.StorageChooser    = (*Session)(nil)
 	_ platform.Inventory         = (*Session)(nil)
 	_ platform.CapacityReporter  = (*Session)(nil)
 	_ platform.PrivilegeReporter = (*Session)(nil)

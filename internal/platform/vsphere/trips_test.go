@@ -28,7 +28,9 @@ type trips struct {
 func newTrips(t *testing.T, l *lab) *trips {
 	t.Helper()
 	c := &trips{lab: l, door: l.door(t), events: make(chan platform.Event, 10_000)}
-	c.session = open(t, config(t, c.door), func(e platform.Event) { c.events <- e })
+	s := open(t, config(t, c.door), func(e platform.Event) { c.events <- e })
+	until(t, "the session is connected", func() bool { _, err := s.Check(t.Context()); return err == nil })
+	c.session = s
 	return c
 }
 
