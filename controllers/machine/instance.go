@@ -109,7 +109,7 @@ func (r *Reconciler) turn(_ context.Context, w *world) flow.Outcome {
 
 // patience is how long a machine waits for its turn before it says so, and then for its instance to be made where an event tells
 // when it is through. Most need less, and each write is paid once for every machine.
-const patience = time.Minute
+const patience = 30 * time.Second
 
 // look ensures an instance that does not run yet, and only observes one that does.
 func (r *Reconciler) look(ctx context.Context, w *world) (platform.Observation, error) {

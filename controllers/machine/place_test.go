@@ -208,11 +208,11 @@ func waitsForItsTurn(s *story) {
 	if queued(second) || queued(third) {
 		s.Error("a wait of seconds was written down")
 	}
-	s.clock.SetTime(s.clock.Now().Add(45 * time.Second))
+	s.clock.SetTime(s.clock.Now().Add(25 * time.Second))
 	if queued(second) {
-		s.Error("a wait of less than a minute was written down")
+		s.Error("a wait of less than half a minute was written down")
 	}
-	s.clock.SetTime(s.clock.Now().Add(15 * time.Second))
+	s.clock.SetTime(s.clock.Now().Add(5 * time.Second))
 	if !queued(second) || !queued(third) || len(s.platform.Instances()) != 1 {
 		s.Errorf("the others do not wait for their turn: %d instances", len(s.platform.Instances()))
 	}
