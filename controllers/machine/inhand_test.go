@@ -77,9 +77,9 @@ func readsOnce(s *story) {
 	if reason := s.reason(infrav1.InstanceReadyCondition); reason != "" {
 		s.Errorf("after no time at all it is told that the instance is made: %s", reason)
 	}
-	s.step(55 * time.Second)
+	s.step(25 * time.Second)
 	if reason := s.reason(infrav1.InstanceReadyCondition); reason != "" {
-		s.Errorf("after less than a minute it is told that the instance is made: %s", reason)
+		s.Errorf("after less than half a minute it is told that the instance is made: %s", reason)
 	}
 	s.step(6 * time.Second)
 	s.expect(infrav1.InstanceReadyCondition, metav1.ConditionFalse, infrav1.InstanceCreatingReason)
