@@ -58,7 +58,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, opt
 		For(&infrav1.IngotMachine{}).
 		WithEventFilter(predicates.ResourceHasFilterLabel(mgr.GetScheme(), log, r.WatchFilterValue)).
 		Watches(&clusterv1.Machine{}, handler.EnqueueRequestsFromMapFunc(
-			util.MachineToInfrastructureMapFunc(infrav1.GroupVersion.WithKind("IngotMachine")))).
+			util.MachineToInfrastructureMapFunc(infrav1.GroupVersion.WithKind("IngotMachine"))), builder.WithPredicates(unlessLeaving())).
 		Watches(&clusterv1.Cluster{}, handler.EnqueueRequestsFromMapFunc(clusterToUs),
 			builder.WithPredicates(predicates.ClusterPausedTransitionsOrInfrastructureProvisioned(mgr.GetScheme(), log))).
 		Watches(&ingotv1.NodeImage{}, handler.EnqueueRequestsFromMapFunc(r.unprovisioned)).
@@ -100,6 +100,12 @@ func indexedEndpoint(m *infrav1.IngotMachine) string {
 		return name
 	}
 	return unplaced
+}
+
+// unlessLeaving keeps back what is told of a Machine on its way out. Cluster API drains its Node and says so many times, and then
+// deletes our object, which is told by that object itself; each pass before asks the platform how the instance is.
+func unlessLeaving() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return e.ObjectNew.GetDeletionTimestamp().IsZero() }}
 }
 
 // replicaTurns lets through what a machine can act on: a replica's readiness or its end, not its progress.

@@ -108,8 +108,21 @@ func copyImage(ctx context.Context, p platform.Platform, image platform.ImageReq
 // dropImage removes an image.
 func dropImage(t *testing.T, p platform.Platform, image platform.ImageRequest) {
 	t.Helper()
-	if err := p.ReleaseImage(within(t), image.ImageIdentity); err != nil {
-		t.Fatalf("removing the image: %v", err)
+	unlessUnreachable(t, "removing the image", func(ctx context.Context) error { return p.ReleaseImage(ctx, image.ImageIdentity) })
+}
+
+// unlessUnreachable does something, again while the endpoint does not answer. A session that was cut off may notice that only
+// after it has answered once more.
+func unlessUnreachable(t *testing.T, what string, do func(context.Context) error) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
+		err := do(within(t))
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, platform.ErrUnreachable) || time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
 	}
 }
 
@@ -178,15 +191,10 @@ func observe(t *testing.T, p platform.Platform, id platform.Identity) platform.O
 func awaitBack(t *testing.T, p platform.Platform) {
 	t.Helper()
 	nobody := platform.Identity{UUID: uuid.NewString(), ManagementClusterID: managementCluster, Storage: "no-such-storage"}
-	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
-		_, err := p.Observe(within(t), nobody)
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the session does not come back: %v", err)
-		}
-	}
+	unlessUnreachable(t, "the session does not come back", func(ctx context.Context) error {
+		_, err := p.Observe(ctx, nobody)
+		return err
+	})
 }
 
 // wantError fails unless err wraps want.
