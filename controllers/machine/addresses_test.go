@@ -589,16 +589,22 @@ func (s *story) expectDualStack() {
 	if !slices.Equal(got, want) {
 		s.Errorf("the instance was asked for with %q, want %q", got, want)
 	}
+	s.expectTold("192.0.2.11", "2001:db8::11", "192.0.2.12")
+	s.expectHeld("192.0.2.11", "192.0.2.12", "2001:db8::11")
+	if n := len(s.claims()); n != 3 {
+		s.Errorf("there are %d claims", n)
+	}
+}
+
+// expectTold checks what Cluster API is told of the machine's addresses, beside its name.
+func (s *story) expectTold(want ...string) {
+	s.Helper()
 	var told []string
 	for _, a := range s.now().Status.Addresses {
 		told = append(told, a.Address)
 	}
-	if want := []string{machineName, "192.0.2.11", "2001:db8::11", "192.0.2.12"}; !slices.Equal(told, want) {
+	if want = append([]string{machineName}, want...); !slices.Equal(told, want) {
 		s.Errorf("Cluster API is told %q, want %q", told, want)
-	}
-	s.expectHeld("192.0.2.11", "192.0.2.12", "2001:db8::11")
-	if n := len(s.claims()); n != 3 {
-		s.Errorf("there are %d claims", n)
 	}
 }
 
