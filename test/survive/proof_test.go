@@ -17,8 +17,8 @@ import (
 )
 
 // expectOne checks that there is one instance of the machine, that it was started once, and that all that is there belongs
-// to it.
-func (s *story) expectOne() {
+// to it: its own files, the copy of the image, and further files with these endings.
+func (s *story) expectOne(further ...string) {
 	s.Helper()
 	s.expect(infrav1.ReadyCondition, metav1.ConditionTrue, "Ready")
 	all := s.host.domains(s.T, s.name)
@@ -41,7 +41,7 @@ func (s *story) expectOne() {
 	if n := len(s.replicas()); n != 1 {
 		s.Errorf("there are %d replicas", n)
 	}
-	s.expectFiles("-console.log", "-disk-data.qcow2", "-nvram", "-root.qcow2", ".raw", ".raw.verified")
+	s.expectFiles(append(further, "-console.log", "-disk-data.qcow2", "-nvram", "-root.qcow2", ".raw", ".raw.verified")...)
 	if got := s.host.reservations(s.T, s.address); len(got) != 2 {
 		s.Errorf("address %s is reserved %d times, want now and later: %v", s.address, len(got), got)
 	}
