@@ -270,7 +270,8 @@ func (s *Session) logout(ctx context.Context, c *client) (heard bool) {
 	return c.logout(ctx)
 }
 
-// makeUp ends the sessions whose logout vCenter has not answered, now that it does. Those that it has ended itself are gone too.
+// makeUp ends the sessions whose logout vCenter has not answered, now that it answers. It is tried after each login, and again after
+// each answer of the stream. Those that vCenter has ended itself are gone too.
 func (s *Session) makeUp(ctx context.Context) {
 	for len(s.owed) > 0 && s.logout(ctx, s.owed[0]) {
 		s.owed = s.owed[1:]
@@ -293,6 +294,7 @@ func (s *Session) watch(ctx context.Context, c *client, changes *stream) error {
 		case c.currentLogin() != changes.login:
 			return fmt.Errorf("%w: vCenter has ended the session", platform.ErrUnreachable)
 		}
+		s.makeUp(ctx)
 		if s.tell(seen) {
 			s.pause(ctx, gather)
 		}

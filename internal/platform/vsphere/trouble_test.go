@@ -236,7 +236,7 @@ func TestSessionEnds(t *testing.T) {
 }
 
 // A vCenter that is too slow for its clients does not hear their logouts either. Each try would leave it one more session, for half
-// an hour, until it has no room for anybody: the first that it answers ends them all.
+// an hour, until it has no room for anybody: once it answers, they are all ended.
 func TestLogoutsThatWereNotHeardAreMadeUpFor(t *testing.T) {
 	l := newLab(t)
 	d := l.door(t)
