@@ -4,6 +4,7 @@
 package kairos_test
 
 import (
+	"maps"
 	"os"
 	"path"
 	"strings"
@@ -16,12 +17,12 @@ const (
 	address     = "127.0.1.1 harbour-node-1\n"
 )
 
-// kubeadmBundles are those of kubeadm.
-func kubeadmBundles(t *testing.T) map[string]string {
+// bundlesOf are those of a distribution.
+func bundlesOf(t *testing.T, distribution string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	for _, b := range bundles(t) {
-		if b.distribution == "kubeadm" {
+		if b.distribution == distribution {
 			all[b.name] = b.text
 		}
 	}
@@ -32,7 +33,7 @@ func kubeadmBundles(t *testing.T) map[string]string {
 // Kairos' own code makes of the bundle.
 func TestMachinesBecomeNodesOnce(t *testing.T) {
 	t.Parallel()
-	all := kubeadmBundles(t)
+	all := bundlesOf(t, "kubeadm")
 	for _, name := range []string{
 		"init", "init-full", "init-vip-default-interface", "control-plane", "control-plane-full", "worker", "worker-full",
 		"settings-init", "settings-control-plane", "settings-worker", "worker-self-update-allowed", "worker-cloud-config",
@@ -182,7 +183,7 @@ func TestKubeadmDoesNotRunWhereTheMachineIsNotWhatWasDescribed(t *testing.T) {
 	} {
 		t.Run(why, func(t *testing.T) {
 			t.Parallel()
-			m := newMachine(t, kubeadmBundles(t)[tc.bundle])
+			m := newMachine(t, bundlesOf(t, "kubeadm")[tc.bundle])
 			if tc.before != nil {
 				tc.before(m)
 			}
@@ -200,7 +201,7 @@ func TestKubeadmDoesNotRunWhereTheMachineIsNotWhatWasDescribed(t *testing.T) {
 // A control plane node whose disk cannot be mounted finds neither its etcd nor a trace of having joined. It must not begin a
 // cluster with the same name and the same authorities.
 func TestANodeThatLostItsDiskDoesNotBeginAnew(t *testing.T) {
-	m := newMachine(t, kubeadmBundles(t)["init"])
+	m := newMachine(t, bundlesOf(t, "kubeadm")["init"])
 	m.boot("active_mode")
 	m.must(prove)
 	m.write("/etc/kubernetes/kubelet.conf", "joined")
@@ -217,7 +218,7 @@ func TestANodeThatLostItsDiskDoesNotBeginAnew(t *testing.T) {
 // A recovery system and an installer read the same configuration.
 func TestNothingIsWrittenWhereKairosIsNotInstalled(t *testing.T) {
 	for _, mode := range []string{"recovery_mode", "autoreset_mode", "live_mode", "unknown"} {
-		m := newMachine(t, kubeadmBundles(t)["control-plane-full"])
+		m := newMachine(t, bundlesOf(t, "kubeadm")["control-plane-full"])
 		m.boot(mode)
 		if entries, err := os.ReadDir(m.root + "/etc/ingot"); err == nil {
 			t.Errorf("%s: %v was written", mode, entries)
@@ -231,26 +232,42 @@ func TestNothingIsWrittenWhereKairosIsNotInstalled(t *testing.T) {
 			}
 		}
 	}
-	m := newMachine(t, kubeadmBundles(t)["control-plane-full"])
+	m := newMachine(t, bundlesOf(t, "kubeadm")["control-plane-full"])
 	m.boot("passive_mode")
 	m.must(prove)
 }
 
-// Files arrive byte for byte, and what is added to a file is added once, whether the file outlives a boot or not.
+// Files arrive byte for byte, though yip executes templates when it saves what was delivered and when it writes a file. With
+// kubeadm, what is added to a file is added once, whether the file outlives a boot or not.
 func TestFilesOfUsersArriveAsTheyAre(t *testing.T) {
-	m := newMachine(t, kubeadmBundles(t)["worker-braces"])
-	for range 2 {
-		m.boot("active_mode")
-		m.stage("initramfs") // where the configuration arrived late, Kairos does it again
-		for file, want := range map[string]string{
-			"/etc/opt/braces.conf":   "a {{ .Values.node.hostname }} {{{b}}} {{- c -}}\n# $x %h\n",
-			"/etc/opt/template.conf": "host {{ .Values.node.hostname }}\n", // which yip could execute
-			"/etc/opt/key":           "\x00\xff{{{\n",
-			"/etc/services":          "ssh 22/tcp\na {{ b }}",
-		} {
-			if got := m.read(file); got != want {
-				t.Errorf("%s holds %q, want %q", file, got, want)
+	worker := map[string]string{
+		"/etc/opt/quotes.conf":                    "{{ `a {{ b }}` }} {{`{{`}} {{\"{{\"}} \"{{ printf \"%q\" `c` }}\" '{{ d }}' {{{{ e }}}} {{/* f */}}\ng {{",
+		unitFolder + "braces.service":             "[Service]\nExecStart=/usr/bin/echo {{.State.Running}}\n",
+		unitFolder + "braces.service.d/10-a.conf": "[Service]\nEnvironment=A={{b}}\n",
+		"/etc/opt/own.conf":                       "a TEMPLATE", // of cloudConfig, which is Kairos' own language
+	}
+	for distribution, more := range map[string]map[string]string{
+		"kubeadm": {"/etc/services": "ssh 22/tcp\na {{ b }}"},
+		"k3s":     worker,
+		"k0s":     worker,
+	} {
+		t.Run(distribution, func(t *testing.T) {
+			want := map[string]string{
+				"/etc/opt/braces.conf":   "a {{ .Values.node.hostname }} {{{b}}} {{- c -}}\n# $x %h\n",
+				"/etc/opt/template.conf": "host {{ .Values.node.hostname }}\n", // which yip could execute
+				"/etc/opt/key":           "\x00\xff{{{\n",
 			}
-		}
+			maps.Copy(want, more)
+			m := newMachine(t, bundlesOf(t, distribution)["worker-braces"])
+			for range 2 {
+				m.boot("active_mode")
+				m.stage("initramfs") // where the configuration arrived late, Kairos does it again
+				for file, want := range want {
+					if got := m.read(file); got != want {
+						t.Errorf("%s holds %q, want %q", file, got, want)
+					}
+				}
+			}
+		})
 	}
 }

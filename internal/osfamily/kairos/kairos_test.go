@@ -91,6 +91,19 @@ func portableCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilyte
 			{Name: "multipathd.service", Enabled: new(true), Dropins: []bootstrapv1.UnitDropin{{Name: "10-a.conf", Contents: "[Service]\nNice=5\n"}}},
 		}
 	})
+	add("worker-braces", "what holds templates arrives as it is, and only what the user writes in Kairos' own language is executed", "", func(in *osfamily.Input) {
+		in.Config.Files = []bootstrapv1.File{
+			{Path: "/etc/opt/braces.conf", Content: new("a {{ .Values.node.hostname }} {{{b}}} {{- c -}}\n# $x %h\n")},
+			{Path: "/etc/opt/template.conf", Content: new("host {{ .Values.node.hostname }}\n")},
+			{Path: "/etc/opt/quotes.conf", Content: new("{{ `a {{ b }}` }} {{`{{`}} {{\"{{\"}} \"{{ printf \"%q\" `c` }}\" '{{ d }}' {{{{ e }}}} {{/* f */}}\ng {{")},
+			{Path: "/etc/opt/key", ContentFrom: key("agent", "key")},
+		}
+		in.Config.Units = []bootstrapv1.Unit{{
+			Name: "braces.service", Contents: "[Service]\nExecStart=/usr/bin/echo {{.State.Running}}\n",
+			Dropins: []bootstrapv1.UnitDropin{{Name: "10-a.conf", Contents: "[Service]\nEnvironment=A={{b}}\n"}},
+		}}
+		in.Config.Kairos.CloudConfig = `stages: {initramfs: [{files: [{path: /etc/opt/own.conf, content: 'a {{ upper "template" }}'}]}]}`
+	})
 	add("a file that is written twice", "", configPath, func(in *osfamily.Input) {
 		in.Config.Sysctls = map[string]bootstrapv1.SysctlValue{"vm.swappiness": "1"}
 		in.Config.Kairos.CloudConfig = "stages: {boot: [{files: [{path: /etc/sysctl.d/99-z-ingot.conf, content: a}]}]}\n"

@@ -5,7 +5,6 @@ package kairos
 
 import (
 	"cmp"
-	"encoding/base64"
 	"maps"
 	"slices"
 	"strings"
@@ -119,7 +118,7 @@ func filesOf(node kubeadm.Node, role bootstrapv1.Role) (always, once []file) {
 		if f.Append {
 			f.Path = appendFolder + f.Path
 		}
-		written := sealed(newFile(f.Path, uint32(f.Mode), f.Data))
+		written := newFile(f.Path, uint32(f.Mode), f.Data)
 		if makesNode(f) {
 			once = append(once, written)
 		} else {
@@ -127,15 +126,6 @@ func filesOf(node kubeadm.Node, role bootstrapv1.Role) (always, once []file) {
 		}
 	}
 	return always, append(once, newFile(sumsPath, 0o600, []byte(sums(files))))
-}
-
-// sealed says a content that holds a template in base64. yip executes templates when it saves what the platform delivered as
-// well as when it writes a file, so what was escaped once would be executed in the end.
-func sealed(f file) file {
-	if f.Encoding == "" && strings.Contains(f.Content, "{{") {
-		f.Encoding, f.Content = "b64", base64.StdEncoding.EncodeToString([]byte(f.Content))
-	}
-	return f
 }
 
 // makesNode is whether kubeadm reads a file once, and takes it away or rules over it from then on.

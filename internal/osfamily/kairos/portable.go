@@ -181,12 +181,13 @@ func enabled(units []bootstrapv1.Unit) []string {
 	return names
 }
 
-// newFile says a content so that it arrives as it is: yip takes two braces for the begin of a template, also in what was
-// encoded, and YAML has no words for some bytes.
+// newFile says a content so that it arrives as it is. yip takes two braces for the begin of a template, and executes templates
+// when it saves what the platform delivered as well as when it writes a file. The first finds none in base64; the second looks
+// into what was encoded, so braces are escaped for it. YAML has no words for some bytes either.
 func newFile(name string, mode uint32, data []byte) file {
 	content := strings.ReplaceAll(string(data), "{{", `{{"{{"}}`)
 	f := file{Path: name, Permissions: mode, Content: content}
-	if !utf8.ValidString(content) || strings.ContainsFunc(content, unspeakable) {
+	if strings.Contains(content, "{{") || !utf8.ValidString(content) || strings.ContainsFunc(content, unspeakable) {
 		f.Encoding, f.Content = "b64", base64.StdEncoding.EncodeToString([]byte(content))
 	}
 	return f
