@@ -21,7 +21,7 @@ func Support(distribution bootstrapv1.KairosDistribution) portable.Support {
 	}
 	table[portable.RegistrySkipFallback] = portable.Refused("k3s knows it for all registries at once: write disable-default-registry-endpoint into /etc/rancher/k3s/config.yaml by spec.files")
 	table[portable.FileAppend] = portable.Refused("files are written anew at every boot: write the whole file")
-	table[portable.IdentityReport] = portable.Refused("Ingot renders no report for it: declare nodeIdentity.osImage in the NodeImage")
+	table[portable.IdentityReport] = portable.Refused("Ingot renders no report for it: have PRETTY_NAME of the image name spec.os.version of its NodeImage; nodeIdentity.osImage helps only where it names that version")
 	if distribution == bootstrapv1.KairosDistributionK3s {
 		return table
 	}
