@@ -62,11 +62,15 @@ network:
 	}
 	s.expectTold("192.0.2.11")
 	s.expectHeld("192.0.2.11")
-	// What the guest was told is blanked with the rest, and a manager that comes then still knows the address.
+	// What the guest was told of its network stays when the secret is blanked: it may be read at every boot. A manager that comes
+	// then knows the address.
 	s.join()
 	s.until("the machine is ready", func() bool { return s.reason(infrav1.ReadyCondition) == "Ready" })
 	s.restart()
-	s.until("the property is blank", func() bool { return s.virtualMachine(v).Extra["guestinfo.metadata"] == "" })
+	s.until("the secret is blank", func() bool { return s.virtualMachine(v).Extra["guestinfo.userdata"] == "" })
+	if got := string(property(t, s.virtualMachine(v).Extra["guestinfo.metadata"], false)); got != want {
+		s.Errorf("after the scrub the guest is told:\n%swant:\n%s", got, want)
+	}
 	s.expectTold("192.0.2.11")
 
 	s.givesBack(v, door, ipam)

@@ -47,4 +47,7 @@ type Channel struct {
 	// MetadataKey is the property of GuestInfo from which the guest reads its identity, its name and its network; empty for
 	// guests that read none.
 	MetadataKey string `json:",omitempty"`
+	// OnlyGateways is whether the guest takes its routes in MetadataKey from gateway4 and gateway6 alone, and refuses metadata that
+	// have no network. Talos does so on the platform vmware.
+	OnlyGateways bool `json:",omitempty"`
 }

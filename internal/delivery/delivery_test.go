@@ -102,6 +102,13 @@ func TestGuestInfo(t *testing.T) {
 		},
 		"data":     func(c *delivery.Channel, _ *delivery.Instance) { c.MetadataKey, c.Encoding = "", delivery.Base64 },
 		"one word": func(c *delivery.Channel, _ *delivery.Instance) { c.EncodingKey, c.Encoding = "", delivery.Base64 },
+		"only gateways": func(c *delivery.Channel, _ *delivery.Instance) {
+			c.EncodingKey, c.Encoding, c.OnlyGateways = "", delivery.Base64, true
+		},
+		"only gateways and no network": func(c *delivery.Channel, i *delivery.Instance) {
+			c.EncodingKey, c.Encoding, c.OnlyGateways = "", delivery.Base64, true
+			i.Interfaces = []delivery.Interface{{MAC: "02:00:00:00:00:00", DHCP: true}}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, i := channel, example()

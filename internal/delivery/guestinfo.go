@@ -30,12 +30,17 @@ func GuestInfoProperties(c Channel, i Instance) (map[string]string, error) {
 	if c.EncodingKey != "" {
 		properties[c.EncodingKey] = string(c.Encoding)
 	}
-	if c.MetadataKey == "" {
+	networked := i.static() || i.sized()
+	if c.MetadataKey == "" || c.OnlyGateways && !networked {
 		return properties, nil
 	}
 	meta := guestMetadata{metaData: metaData{InstanceID: i.UUID, LocalHostname: i.Name}}
-	if i.static() || i.sized() {
-		network := netplan(i)
+	if networked {
+		leave := leaveByRoute
+		if c.OnlyGateways {
+			leave = leaveByGateway
+		}
+		network := netplan(i, leave)
 		meta.Network = &network
 	}
 	text, err := yaml.Marshal(meta)

@@ -5,6 +5,7 @@ package delivery
 
 import (
 	"fmt"
+	"net/netip"
 
 	"sigs.k8s.io/yaml"
 )
@@ -27,6 +28,8 @@ type ethernet struct {
 	DHCP4     bool     `json:"dhcp4"`
 	Addresses []string `json:"addresses,omitempty"`
 	Routes    []route  `json:"routes,omitempty"`
+	Gateway4  string   `json:"gateway4,omitempty"`
+	Gateway6  string   `json:"gateway6,omitempty"`
 }
 
 type match struct {
@@ -48,23 +51,39 @@ func NoCloudFiles(i Instance) (FileSystem, error) {
 	if !i.static() {
 		return fs, nil
 	}
-	if fs.Files["network-config"], err = yaml.Marshal(netplan(i)); err != nil {
+	if fs.Files["network-config"], err = yaml.Marshal(netplan(i, leaveByRoute)); err != nil {
 		return FileSystem{}, fmt.Errorf("network-config: %w", err)
 	}
 	return fs, nil
 }
 
-func netplan(i Instance) networkConfig {
+// netplan says the network of a machine; leave says by which gateway an interface leaves it.
+func netplan(i Instance, leave func(e *ethernet, by netip.Addr)) networkConfig {
 	config := networkConfig{Version: 2, Ethernets: map[string]ethernet{}}
 	for n, nic := range i.Interfaces {
 		e := ethernet{Match: match{MAC: nic.MAC}, MTU: nic.MTU, DHCP4: nic.DHCP}
 		for _, a := range nic.Addresses {
 			e.Addresses = append(e.Addresses, a.Prefix.String())
 			if a.Gateway.IsValid() {
-				e.Routes = append(e.Routes, route{To: everywhere(a.Gateway).String(), Via: a.Gateway.String()})
+				leave(&e, a.Gateway)
 			}
 		}
 		config.Ethernets[linkID(n)] = e
 	}
 	return config
+}
+
+func leaveByRoute(e *ethernet, by netip.Addr) {
+	e.Routes = append(e.Routes, route{To: everywhere(by).String(), Via: by.String()})
+}
+
+// leaveByGateway uses the older words, which know one gateway for each interface and stack: the first.
+func leaveByGateway(e *ethernet, by netip.Addr) {
+	gateway := &e.Gateway4
+	if by.Is6() {
+		gateway = &e.Gateway6
+	}
+	if *gateway == "" {
+		*gateway = by.String()
+	}
 }

@@ -108,9 +108,9 @@ type Separator interface {
 // StorageChooser is the capability to choose where the disks of an instance lie by a policy of the storage.
 type StorageChooser interface {
 	// ChooseStorage returns the storage for an instance, as in Identity: the one with the most room among those that the policy
-	// allows and that every working host has behind the resource pool, or of the group that is required. It changes nothing, and another call may return another:
-	// whoever asks writes the answer down before anything is made. Of many that ask for the same within a minute, all get the
-	// same answer, and the endpoint is asked once.
+	// allows and that every working host has behind the resource pool, or of the group that is required. It changes nothing, and
+	// another call may return another: whoever asks writes the answer down before anything is made. Of many that ask for the
+	// same within a minute, all get the same answer, and the endpoint is asked once.
 	// Errors: ErrInvalid, ErrUnsupported, ErrCapacity, ErrUnreachable.
 	ChooseStorage(ctx context.Context, wish StorageWish) (storage string, err error)
 }

@@ -40,14 +40,15 @@ func (Family) Releases() []string {
 }
 
 // Channels implements osfamily.Family. An image of the platform nocloud looks for a file system that is called cidata or
-// CIDATA and takes its user-data; one of the platform vmware reads this key of guestinfo, as plain base64.
+// CIDATA and takes its user-data; one of the platform vmware reads this key of guestinfo, as plain base64. There it knows gateway4 and gateway6 and no
+// routes, and no metadata without a network (as of Talos 1.12: platform/vmware in its source).
 func (Family) Channels(format ingotv1.BootstrapFormat) []delivery.Channel {
 	if format != ingotv1.BootstrapFormatTalos {
 		return nil
 	}
 	return []delivery.Channel{
 		{Kind: delivery.NoCloud},
-		{Kind: delivery.GuestInfo, Key: "guestinfo.talos.config", Encoding: delivery.Base64, MetadataKey: "guestinfo.metadata"},
+		{Kind: delivery.GuestInfo, Key: "guestinfo.talos.config", Encoding: delivery.Base64, MetadataKey: "guestinfo.metadata", OnlyGateways: true},
 	}
 }
 

@@ -55,6 +55,17 @@ func (l *lab) expectBound(t *testing.T, to platform.HostGroup, members ...platfo
 	}
 }
 
+// boundToRack is a lab, a session through a door of its own, and a request for a machine that is bound.
+func boundToRack(t *testing.T) (l *lab, d *vcenter.Door, p *vsphere.Session, req platform.Request) {
+	t.Helper()
+	l = racks(t)
+	d = l.door(t)
+	p = fresh(t, d)
+	req = l.request(t, p)
+	req.HostGroup = rack
+	return l, d, p, req
+}
+
 // A machine that starts once outside of the hosts that it is bound to has its data where they must not be. It is bound before
 // its first start, made where it may run, and leaves nothing behind; what people have made is left alone.
 func TestBoundToHosts(t *testing.T) {
@@ -110,11 +121,7 @@ func TestRoundTripsOfBinding(t *testing.T) {
 
 // Every call on the way fails once in every way. There is one machine, which is bound, and nothing when it has gone.
 func TestBoundWhateverFails(t *testing.T) {
-	l := racks(t)
-	d := l.door(t)
-	p := fresh(t, d)
-	image := l.request(t, p)
-	image.HostGroup = rack
+	l, d, p, image := boundToRack(t)
 	for _, verdict := range []vcenter.Verdict{vcenter.Drop, vcenter.Lose, vcenter.Expire} {
 		for _, method := range []string{"RetrievePropertiesEx", "ReconfigureComputeResource_Task"} {
 			for skip := range 3 {
@@ -206,11 +213,7 @@ func TestBoundByTwoManagers(t *testing.T) {
 // Machines that are made at once are bound at once: the rules of a cluster can only be changed one after another, and a
 // hundred machines would wait for a hundred changes.
 func TestBoundTogether(t *testing.T) {
-	l := racks(t)
-	d := l.door(t)
-	p := fresh(t, d)
-	image := l.request(t, p)
-	image.HostGroup = rack
+	l, d, p, image := boundToRack(t)
 	const n = 6
 	var once sync.Once
 	d.Judge(func(method string) vcenter.Verdict {
@@ -257,11 +260,7 @@ func TestBoundIsRefused(t *testing.T) {
 
 // What is found out only when it is bound leaves the machine off, and it goes all the same. It is bound once the reason is gone.
 func TestBoundIsRefusedBeforeTheStart(t *testing.T) {
-	l := racks(t)
-	d := l.door(t)
-	p := fresh(t, d)
-	image := l.request(t, p)
-	image.HostGroup = rack
+	l, d, p, image := boundToRack(t)
 	name := vsphere.VMGroupName(image.ManagementClusterID, rack)
 	refuse := func(method string) func(string) vcenter.Verdict {
 		return func(m string) vcenter.Verdict {
@@ -329,10 +328,7 @@ func TestBoundIsRefusedBeforeTheStart(t *testing.T) {
 
 // Who is in our group beside our machines was put there by a person, and stays bound when ours have gone.
 func TestBoundBesideOthers(t *testing.T) {
-	l := racks(t)
-	p := fresh(t, l.door(t))
-	req := l.request(t, p)
-	req.HostGroup = rack
+	l, _, p, req := boundToRack(t)
 	other := platform.Request{Identity: platform.Identity{UUID: uuid.NewString(), ManagementClusterID: req.ManagementClusterID}}
 	l.PutForeign(t, other.UUID)
 	runs(t, p, req)
@@ -343,11 +339,7 @@ func TestBoundBesideOthers(t *testing.T) {
 
 // A machine that is bound and kept apart leaves both when it goes, in one change.
 func TestBoundAndApart(t *testing.T) {
-	l := racks(t)
-	d := l.door(t)
-	p := fresh(t, d)
-	req := l.request(t, p)
-	req.HostGroup = rack
+	l, d, p, req := boundToRack(t)
 	ids := l.members(t, p, req, 3)
 	check(t, p.KeepApart(t.Context(), ids[2], ids[:2]))
 	before := d.Calls()["ReconfigureComputeResource_Task"]

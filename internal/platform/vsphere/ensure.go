@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/rules"
@@ -193,7 +192,7 @@ func machineOf(req platform.Request) *hardware {
 // extraOf is the extra configuration of a machine: its mark, and what carries the bootstrap data.
 func extraOf(req platform.Request, properties map[string]string, unfinished bool) map[string]string {
 	m := mark{
-		machine: req.UUID, cluster: req.ManagementClusterID, storage: req.Storage, bootstrap: slices.Sorted(maps.Keys(properties)),
+		machine: req.UUID, cluster: req.ManagementClusterID, storage: req.Storage, bootstrap: secretProperties(req, properties),
 		group: req.Group, hostGroup: vmGroupName(req.ManagementClusterID, req.HostGroup), unfinished: unfinished,
 	}
 	if !req.FullClone {

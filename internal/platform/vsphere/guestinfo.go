@@ -60,6 +60,19 @@ func propertiesOf(req platform.Request) (map[string]string, error) {
 	return properties, nil
 }
 
+// secretProperties are those that hold the bootstrap data, and say how. What the guest reads of its own name and network is none of
+// them: it stays, because Talos reads it at every boot and forgets a static address that it does not find there any more.
+func secretProperties(req platform.Request, properties map[string]string) []string {
+	channel, _ := channelOf(req.Bootstrap)
+	var secret []string
+	for _, key := range []string{channel.Key, channel.EncodingKey} {
+		if _, carried := properties[key]; carried {
+			secret = append(secret, key)
+		}
+	}
+	return secret
+}
+
 func kinds(channels []delivery.Channel) []delivery.Kind {
 	var all []delivery.Kind
 	for _, c := range channels {
