@@ -74,6 +74,9 @@ func Scheme() (*runtime.Scheme, error) {
 // Run runs the manager against the management cluster that flags and environment name, until the context ends.
 func Run(ctx context.Context, options *Options) error {
 	ctrl.SetLogger(klog.Background())
+	if err := options.Validate(); err != nil {
+		return err
+	}
 	if err := setVerbosity(options.Verbosity); err != nil {
 		return err
 	}
