@@ -79,6 +79,31 @@ func TestMachinesBecomeNodesOnce(t *testing.T) {
 	}
 }
 
+// The token of a worker of k3s or k0s is in what was delivered as well, which Kairos saves for everybody to read and keeps for ever.
+func TestWorkersTokensAreForRootOnly(t *testing.T) {
+	t.Parallel()
+	for distribution, file := range map[string]string{"k3s": "/etc/rancher/k3s/ingot-token", "k0s": "/etc/k0s/ingot-token"} {
+		for name, config := range bundlesOf(t, distribution) {
+			t.Run(distribution+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				m := newMachine(t, config)
+				if mode := m.mode(path.Dir(userdata)); mode&0o055 == 0 {
+					t.Fatalf("yip saves into a folder with mode %04o, so this test proves nothing", mode)
+				}
+				m.boot("active_mode")
+				if token := strings.TrimSpace(m.read(file)); token == "" || !strings.Contains(m.read(userdata), token) {
+					t.Errorf("%s holds %q, which is not what was delivered", file, token)
+				}
+				for of, want := range map[string]os.FileMode{file: 0o600, path.Dir(userdata): 0o700} {
+					if mode := m.mode(of); mode != want {
+						t.Errorf("%s has mode %04o, want %04o", of, mode, want)
+					}
+				}
+			})
+		}
+	}
+}
+
 // checkReady checks what must be so at every boot.
 func checkReady(m *machine, name string) {
 	m.t.Helper()

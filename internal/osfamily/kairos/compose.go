@@ -43,8 +43,10 @@ func compose(config *document, in osfamily.Input) error {
 		path = k0sJoinFile
 		config.K0sWorker = &agent{Enabled: true, Args: k0sArgs(in)}
 	}
-	first := stage{Name: "Ingot: what the node joins with", Files: []file{{Path: path, Permissions: 0o600, Content: join + "\n"}}}
-	ours := []stage{first}
+	ours := []stage{
+		{Name: "Ingot: what was delivered is for root", Commands: []string{hideUserdata}},
+		{Name: "Ingot: what the node joins with", Files: []file{{Path: path, Permissions: 0o600, Content: join + "\n"}}},
+	}
 	if in.Config.SelfUpdate != bootstrapv1.SelfUpdateAllowed {
 		ours = append(ours, guardRail())
 	}

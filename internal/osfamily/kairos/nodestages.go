@@ -21,8 +21,10 @@ const (
 	// keptFolders are mounted from the disk beside those that the image itself keeps. A node that loses one of them with a boot is
 	// no node any more.
 	keptFolders = "/etc/cni /etc/kubernetes /opt /var/lib/cni /var/lib/containerd /var/lib/etcd /var/lib/kubelet /var/log"
-	// userdataFolder is where Kairos keeps what the platform delivered, for ever, and for everybody to read.
+	// userdataFolder is where Kairos keeps what the platform delivered, for ever, and for everybody to read. hideUserdata keeps it
+	// for root.
 	userdataFolder = "/oem/95_userdata"
+	hideUserdata   = "[ ! -e " + userdataFolder + " ] || chmod 0700 " + userdataFolder
 	// isInstalled is met where Kairos runs from its disk: not in an installer, and not in a recovery system, which keeps nothing.
 	isInstalled = "[ -e /run/cos/active_mode ] || [ -e /run/cos/passive_mode ]"
 	// isNew is met until kubeadm has made the node.
@@ -58,7 +60,7 @@ func composeNode(config document, node kubeadm.Node, role bootstrapv1.Role) docu
 func writeStages(node kubeadm.Node, role bootstrapv1.Role) []stage {
 	always, once := filesOf(node, role)
 	commands := []string{
-		"[ ! -e " + userdataFolder + " ] || chmod 0700 " + userdataFolder,
+		hideUserdata,
 		"mkdir -p " + strings.Join(foldersOf(slices.Concat(always, once)), " "),
 	}
 	if role != bootstrapv1.RoleWorker {
