@@ -6,6 +6,8 @@ package kairos
 import (
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
@@ -49,16 +51,31 @@ func checkAuthority(report *osfamily.Report, in osfamily.Input) {
 	}
 }
 
-// checkArgs covers what becomes a word of a command line in a unit of systemd, which replaces some characters. Labels and
-// taints hold none of them.
+// checkArgs covers what becomes a word of a command line in a unit of systemd. Labels and taints hold none of what does not survive
+// that way.
 func checkArgs(report *osfamily.Report, in osfamily.Input) {
-	const why = "must not contain %%, $ or `: systemd would read something else"
-	if strings.ContainsAny(in.Machine.ProviderID, "%$`") {
-		report.Errorf("Machine.spec.providerID", why)
-	}
-	for i, arg := range in.Config.Node.KubeletExtraArgs {
-		if strings.ContainsAny(arg.Value, "%$`") {
-			report.Errorf(fmt.Sprintf("spec.node.kubeletExtraArgs[%d]", i), why)
+	check := func(path, value string) {
+		if problem := wordProblem(value); problem != "" {
+			report.Errorf(path, "%s", problem)
 		}
 	}
+	check("Machine.spec.providerID", in.Machine.ProviderID)
+	for i, arg := range in.Config.Node.KubeletExtraArgs {
+		check(fmt.Sprintf("spec.node.kubeletExtraArgs[%d]", i), arg.Value)
+	}
+}
+
+// wordProblem is why a word does not reach a process as it is written. systemd replaces some characters, and yip executes
+// templates in the whole configuration when it saves what was delivered. Braces are not escaped here, as they are in files: a
+// template of the user's that is broken has yip save everything as it is, and the escape would stay.
+func wordProblem(word string) string {
+	switch {
+	case strings.ContainsAny(word, "%$`"):
+		return "must not contain %, $ or `, which systemd replaces: write the value without them"
+	case strings.Contains(word, "{{"):
+		return "must not contain {{, which begins a template that yip would execute: write the value without it"
+	case !utf8.ValidString(word) || strings.ContainsFunc(word, unicode.IsControl):
+		return "must not contain control characters: write the value without them"
+	}
+	return ""
 }

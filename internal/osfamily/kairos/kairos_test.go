@@ -182,6 +182,13 @@ func ownCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilytest.Ca
 	add("an argument that systemd changes", "", "spec.node.kubeletExtraArgs[0]", worker(), func(in *osfamily.Input) {
 		in.Config.Node.KubeletExtraArgs = []bootstrapv1.Arg{{Name: "root-dir", Value: "/var/lib/%n"}}
 	})
+	add("an argument that yip executes", "", "spec.node.kubeletExtraArgs[1]", worker(), func(in *osfamily.Input) {
+		in.Config.Node.KubeletExtraArgs = []bootstrapv1.Arg{{Name: "v", Value: "2"}, {Name: "root-dir", Value: "/var/lib/{{.Values.node.hostname}}"}}
+	})
+	add("an identity that yip executes", "", "Machine.spec.providerID", worker(), func(in *osfamily.Input) { in.Machine.ProviderID = "other://{{.Values.node.hostname}}" })
+	add("an argument with a control character", "", "spec.node.kubeletExtraArgs[0]", worker(), func(in *osfamily.Input) {
+		in.Config.Node.KubeletExtraArgs = []bootstrapv1.Arg{{Name: "root-dir", Value: "/var/lib/\x1b"}}
+	})
 	add("an identity that systemd changes", "", "Machine.spec.providerID", worker(), func(in *osfamily.Input) { in.Machine.ProviderID = "other://$HOME" })
 	return cases
 }
