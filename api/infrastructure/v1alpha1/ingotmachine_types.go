@@ -37,6 +37,7 @@ const BootAnnotation = "infrastructure.cluster.x-k8s.io/ingotmachine-boot"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || !has(self.disks) || self.disks.size() <= 14",message="disks can be at most 14 on vsphere: what hangs on one controller beside the root disk"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || !has(self.platform.vsphere.reservations) || !has(self.platform.vsphere.reservations.memory) || !quantity(string(self.platform.vsphere.reservations.memory)).isGreaterThan(quantity(string(self.resources.memory)))",message="platform.vsphere.reservations.memory must be at most resources.memory: lower it"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || self.platform.vsphere.cloneMode != 'Linked' || !has(self.rootDisk)",message="rootDisk must be unset when platform.vsphere.cloneMode is Linked, because the disk of a linked clone has the size of the image: remove it, or set cloneMode to Full"
+// +kubebuilder:validation:XValidation:rule="has(self.platform.vsphere) || self.networks.all(n, !n.name.contains('/'))",message="networks[].name must be the name of a network without a slash on libvirt, as virsh net-list shows it: paths are for vsphere"
 type IngotMachineSpec struct {
 	// providerID is the identity of the machine, ingot://<uuid>. Ingot chooses it in the first reconcile, before any
 	// call to a platform. The uuid becomes the UUID of the instance and of its SMBIOS system table. Do not set it.
@@ -335,11 +336,13 @@ type RootDisk struct {
 // MachineNetwork is one network interface.
 type MachineNetwork struct {
 	// name is the name of the network on the platform: a libvirt network, or a network or port group in the datacenter of
-	// vSphere.
+	// vSphere. There it may be a path below the datacenter's networks, FOLDER/NAME or SWITCH/NAME, where a slash in a name is
+	// written %2f. A name that more than one has is refused; NAME@REFERENCE, with vCenter's own reference to it, is always one's
+	// alone, for example nodes@dvportgroup-53.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="name must be the name of a network, as virsh net-list shows it or of a port group in the datacenter, without a slash"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="name must be the name of a network, as virsh net-list shows it, or on vsphere of a port group or a path to one below the datacenter's networks, for example prod/nodes, without a slash at its begin or end"
 	Name string `json:"name,omitempty"`
 
 	// mtu is the largest packet in bytes. Unset means what the network has.

@@ -218,14 +218,15 @@ type VSphereNetwork struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="name must be the name of a network as machines say it, without a slash"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="name must be the name of a network as machines say it, which has no slash at its begin or end"
 	Name string `json:"name,omitempty"`
 
-	// portGroup is the network or port group that it is in this failure domain.
+	// portGroup is the network or port group that it is in this failure domain, written as machines write theirs: its name, a
+	// path below the datacenter's networks as FOLDER/NAME or SWITCH/NAME, or with its reference as NAME@REFERENCE.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="portGroup must be the name of a network or port group in the datacenter, without a slash"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="portGroup must be the name of a network or port group in the datacenter, or a path below its networks, for example prod/nodes, without a slash at its begin or end"
 	PortGroup string `json:"portGroup,omitempty"`
 }
 

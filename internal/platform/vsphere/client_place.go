@@ -104,21 +104,21 @@ func (c *client) working(ctx context.Context, hosts []ref) (ref, error) {
 // backing returns what an interface in a network is connected to. The switch of a port group is read with it.
 func (c *client) backing(ctx context.Context, network ref, name string) (backing, error) {
 	switch network.kind {
-	case "Network":
+	case kindNetwork:
 		return backing{&types.VirtualEthernetCardNetworkBackingInfo{
 			VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: name},
 		}}, nil
-	case "OpaqueNetwork":
+	case kindOpaque:
 		content, err := c.retrieve(ctx, filter(network.kind, []string{"summary"}, network))
 		if err != nil {
 			return backing{}, err
 		}
 		return opaqueBacking(content)
-	case "DistributedVirtualPortgroup":
+	case kindPortGroup:
 		const toSwitch = "config.distributedVirtualSwitch"
 		spec := filter(network.kind, []string{"key"}, network)
 		spec.ObjectSet[0].SelectSet = []types.BaseSelectionSpec{&types.TraversalSpec{Type: network.kind, Path: toSwitch}}
-		spec.PropSet = append(spec.PropSet, types.PropertySpec{Type: "DistributedVirtualSwitch", PathSet: []string{"uuid"}})
+		spec.PropSet = append(spec.PropSet, types.PropertySpec{Type: kindSwitch, PathSet: []string{"uuid"}})
 		content, err := c.retrieve(ctx, spec)
 		if err != nil {
 			return backing{}, err

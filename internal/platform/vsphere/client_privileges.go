@@ -51,14 +51,14 @@ func (c *client) parents(ctx context.Context, of []ref) ([]site, error) {
 	for i := range spec.ObjectSet {
 		spec.ObjectSet[i].SelectSet = []types.BaseSelectionSpec{&types.TraversalSpec{Type: kindVM, Path: "parent"}}
 	}
-	spec.PropSet = append(spec.PropSet, types.PropertySpec{Type: "Folder", PathSet: []string{"name"}})
+	spec.PropSet = append(spec.PropSet, types.PropertySpec{Type: kindFolder, PathSet: []string{"name"}})
 	content, err := c.retrieve(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
 	var folders []site
 	for i := range content {
-		if content[i].Obj.Type != "Folder" {
+		if content[i].Obj.Type != kindFolder {
 			continue
 		}
 		values, err := properties(&content[i])

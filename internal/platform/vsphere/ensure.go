@@ -145,7 +145,7 @@ func (s *Session) order(ctx context.Context, c *client, req platform.Request, pr
 	}
 	m := machineOf(req)
 	for i, nic := range req.Interfaces {
-		if m.nics[i].backing, err = s.backing(ctx, c, i, at.network(nic.Network), nic.Network); err != nil {
+		if m.nics[i].backing, err = s.backing(ctx, c, i, at.network(nic.Network)); err != nil {
 			return order{}, err
 		}
 	}
@@ -243,17 +243,18 @@ func (s *Session) poolOf(ctx context.Context, c *client, at ref) (ref, error) {
 }
 
 // backing returns what an interface is connected to.
-func (s *Session) backing(ctx context.Context, c *client, index int, path, name string) (backing, error) {
+func (s *Session) backing(ctx context.Context, c *client, index int, path string) (backing, error) {
 	if found, ok := s.known.backing(path); ok {
 		return found, nil
 	}
-	network, err := s.locate(ctx, c, fmt.Sprintf("spec.networks[%d].name", index), path)
+	field := fmt.Sprintf("spec.networks[%d].name", index)
+	network, err := s.network(ctx, c, field, path)
 	if err != nil {
 		return backing{}, err
 	}
-	found, err := c.backing(ctx, network, name)
+	found, err := c.backing(ctx, network.ref, network.name)
 	if errors.Is(err, errNotFound) {
-		return backing{}, fmt.Errorf("%w: spec.networks[%d].name: %w", platform.ErrInvalid, index, err)
+		return backing{}, fmt.Errorf("%w: %s: %w", platform.ErrInvalid, field, err)
 	}
 	if err == nil {
 		s.known.putBacking(path, found)

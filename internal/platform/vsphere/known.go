@@ -25,14 +25,16 @@ type known struct {
 	tags     map[platform.Tag]tagFound
 	choices  map[platform.StorageWish]choiceFound
 	grouped  map[hostsKey]hostsFound
+	networks map[string]networkNode
+	trees    map[string]treeFound
 }
 
 const (
 	// policyAge is how long a datastore is believed to be compatible with a storage policy: nothing tells when it is not any
 	// more, and vCenter would not refuse it.
 	policyAge = 10 * time.Minute
-	// missingAge is how long a tag that was not found is believed not to be there: looking for it is many calls, and many
-	// machines may look for the same.
+	// missingAge is how long a tag that was not found is believed not to be there, and how long the networks of a datacenter are
+	// believed to be all: looking for one is much to read, and many machines may look for the same.
 	missingAge = 10 * time.Second
 	// choiceAge is how long a datastore that was chosen by a policy is chosen again without asking, and hosts of a group are
 	// believed to work: nothing tells of room that was taken meanwhile, or of a host that was taken out.
@@ -73,6 +75,12 @@ type tagFound struct {
 	read       time.Time
 }
 
+// treeFound are the networks of a datacenter, and when they were read.
+type treeFound struct {
+	tree networkTree
+	read time.Time
+}
+
 // fit is a storage policy by name, and a datastore that is compatible with it.
 type fit struct {
 	policy    string
@@ -86,6 +94,7 @@ func (k *known) forget() {
 	k.places, k.backings, k.sources, k.vms = nil, nil, nil, nil
 	k.policies, k.versions, k.devices = nil, nil, nil
 	k.choices, k.grouped = nil, nil
+	k.networks, k.trees = nil, nil
 }
 
 func (k *known) forgetTags() {
@@ -119,6 +128,19 @@ func drop[K comparable, V any](k *known, from *map[K]V, key K) {
 func (k *known) place(path string) (ref, bool) { return recall(k, &k.places, path) }
 
 func (k *known) putPlace(path string, r ref) { remember(k, &k.places, path, r) }
+
+func (k *known) network(path string) (networkNode, bool) { return recall(k, &k.networks, path) }
+
+func (k *known) putNetwork(path string, n networkNode) { remember(k, &k.networks, path, n) }
+
+func (k *known) networkTree(root string, now time.Time) (tree networkTree, ok bool) {
+	found, ok := recall(k, &k.trees, root)
+	return found.tree, ok && now.Sub(found.read) < missingAge
+}
+
+func (k *known) putNetworkTree(root string, tree networkTree, now time.Time) {
+	remember(k, &k.trees, root, treeFound{tree, now})
+}
 
 func (k *known) backing(path string) (backing, bool) { return recall(k, &k.backings, path) }
 

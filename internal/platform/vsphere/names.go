@@ -108,5 +108,5 @@ func (w where) on(datastore string) where {
 	return w
 }
 
-// network is the path of a network.
+// network is the path of a network, whose name may be a path itself.
 func (w where) network(name string) string { return w.datacenter + "/network/" + name }

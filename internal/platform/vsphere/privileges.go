@@ -143,11 +143,10 @@ func missing(at site, granted []string) []platform.MissingPrivilege {
 // sites finds everything that privileges are needed on. What is not seen cannot be asked about.
 func (s *Session) sites(ctx context.Context, c *client, used platform.Uses) (sites []site, unasked []string, err error) {
 	for _, wanted := range sitesOf(used) {
-		wanted.ref, err = s.locate(ctx, c, string(wanted.on), wanted.path)
-		if err == nil && wanted.on == onPool {
-			wanted.ref, err = s.poolOf(ctx, c, wanted.ref)
-		}
+		wanted.ref, err = s.siteAt(ctx, c, wanted)
 		switch {
+		case errors.Is(err, errAmbiguous):
+			unasked = append(unasked, fmt.Sprintf("%s: more than one has that name", wanted))
 		case errors.Is(err, platform.ErrInvalid):
 			unasked = append(unasked, fmt.Sprintf("%s: it does not exist, or the account lacks System.View there", wanted))
 		case err != nil:
@@ -173,6 +172,19 @@ func (s *Session) sites(ctx context.Context, c *client, used platform.Uses) (sit
 		unasked = append(unasked, string(onImages)+": the session sees no template that a NodeImage names, and no copy of one")
 	}
 	return sites, unasked, err
+}
+
+// siteAt finds what is at a site.
+func (s *Session) siteAt(ctx context.Context, c *client, at site) (ref, error) {
+	if at.on == onNetwork {
+		found, err := s.network(ctx, c, string(at.on), at.path)
+		return found.ref, err
+	}
+	found, err := s.locate(ctx, c, string(at.on), at.path)
+	if err == nil && at.on == onPool {
+		return s.poolOf(ctx, c, found)
+	}
+	return found, err
 }
 
 // sitesOf are the paths that places name, and those of imports if images are imported, each once, in a stable order.

@@ -195,6 +195,8 @@ func (l *lab) everything(t *testing.T, p platform.Platform) platform.Request {
 	_, err = l.Tag(t.Context(), "zone", "dmz")
 	check(t, err)
 	req := l.requestFrom(t, p, vcenter.Spec{HardwareVersion: "vmx-11"})
+	l.segment(t, "prod", "vds", "nodes")
+	req.Interfaces[0].Network = "prod/vds/nodes"
 	req.NameOnPlatform = "everything"
 	req.StoragePolicy, req.HardwareVersion = "gold", 13
 	req.VirtualGPUs = []string{"grid_a100-10c"}
