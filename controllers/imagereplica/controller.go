@@ -82,7 +82,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // keep has the copy made and looked after, until nobody has needed it for long enough. It returns when to look again.
 func (r *Reconciler) keep(ctx context.Context, replica *ingotv1.ImageReplica, endpoint *ingotv1.PlatformEndpoint, known *notes) (time.Duration, error) {
 	found := replica.DeepCopy()
-	wait := r.ensure(ctx, replica, known)
+	wait := r.ensure(ctx, replica, endpoint, known)
 	collectAt, err := r.judgeNeed(ctx, replica, endpoint)
 	if err != nil {
 		return 0, err

@@ -14,6 +14,7 @@ import (
 
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/flow"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/inventory"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
@@ -30,12 +31,12 @@ const (
 )
 
 // ensure has the artefact copied and reports how far the copy is. It returns when to look again.
-func (r *Reconciler) ensure(ctx context.Context, replica *ingotv1.ImageReplica, known *notes) time.Duration {
+func (r *Reconciler) ensure(ctx context.Context, replica *ingotv1.ImageReplica, endpoint *ingotv1.PlatformEndpoint, known *notes) time.Duration {
 	if wait, rests := known.rests(r.now()); rests {
 		return wait
 	}
 	heard := known.heard()
-	seen, err := r.ensureImage(ctx, replica)
+	seen, err := r.ensureImage(ctx, replica, endpoint)
 	switch {
 	case errors.Is(err, platform.ErrUnreachable) && conditions.IsTrue(replica, ingotv1.ImageReplicaReadyCondition):
 		// Nobody can tell, and nothing is concluded: the copy was verified when it was last seen.
@@ -61,20 +62,24 @@ func (r *Reconciler) ensure(ctx context.Context, replica *ingotv1.ImageReplica, 
 	}
 }
 
-func (r *Reconciler) ensureImage(ctx context.Context, replica *ingotv1.ImageReplica) (platform.ImageObservation, error) {
+func (r *Reconciler) ensureImage(ctx context.Context, replica *ingotv1.ImageReplica, endpoint *ingotv1.PlatformEndpoint) (platform.ImageObservation, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	p, err := r.Sessions.Platform(replica.Spec.EndpointName)
 	if err != nil {
 		return platform.ImageObservation{}, err
 	}
-	artefact := replica.Spec.Artefact
+	artefact, pools := replica.Spec.Artefact, []string(nil)
+	if endpoint != nil {
+		pools = inventory.ImagesAt(endpoint, replica.Spec.Storage).ResourcePools
+	}
 	return p.EnsureImage(ctx, platform.ImageRequest{
 		ImageIdentity: identity(replica),
 		Source:        artefact.Source,
 		Format:        string(artefact.Format),
 		Compression:   string(artefact.Compression),
 		SizeBytes:     artefact.SizeBytes,
+		ResourcePools: pools,
 	})
 }
 
@@ -137,5 +142,5 @@ func failed(replica *ingotv1.ImageReplica, err error) flow.Outcome {
 }
 
 func identity(replica *ingotv1.ImageReplica) platform.ImageIdentity {
-	return platform.ImageIdentity{SHA256: replica.Spec.Artefact.SHA256, Storage: replica.Spec.Storage}
+	return platform.ImageIdentity{SHA256: replica.Spec.Artefact.SHA256, Storage: replica.Spec.Storage, Folder: replica.Spec.Folder}
 }

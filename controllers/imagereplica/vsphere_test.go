@@ -34,6 +34,7 @@ func TestVSphereImport(t *testing.T) {
 		"an OVA becomes one template, which goes when no machine needs it": importsAndCollects,
 		"a file with other bytes than declared becomes none":               importsNothingElse,
 		"a manager that is killed half-way leaves it to the next":          importsAfterKill,
+		"a place that cannot be had is no reason to take another":          importsNowhereElse,
 	})
 }
 
@@ -66,11 +67,17 @@ func (s *story) logIn(v *vcenter.VCenter) *vcenter.Door {
 	keeps(0)(s.endpoint)
 	s.passes.Sessions = session.NewRegistry(registry.Opener(s.Context(), testr.New(s.T)))
 	s.Cleanup(s.passes.Sessions.Close)
+	s.apply(door)
+	return door
+}
+
+// apply makes the session as the endpoint says, as the reconciler of endpoints does when that has changed.
+func (s *story) apply(door *vcenter.Door) {
+	s.Helper()
 	credentials := map[string][]byte{"username": []byte(vcenter.User), "password": []byte(vcenter.Password), "ca.crt": door.CA()}
 	if _, err := s.passes.Sessions.Apply(s.endpoint, credentials); err != nil {
 		s.Fatal(err)
 	}
-	return door
 }
 
 // onVSphere has a machine need the replica.
@@ -222,6 +229,43 @@ func importsAfterKill(s *story) {
 	s.logIn(v)
 	s.run(clock.RealClock{})
 	s.ready(v)
+	s.delete(s.replica)
+	s.goes(v, before)
+}
+
+// importsNowhereElse: where an account may put images is said at the endpoint, and in the replica that was made by it. A pool that is
+// mistyped is repaired at the endpoint, and the replica goes on.
+func importsNowhereElse(s *story) {
+	file := ova.Package()
+	v := s.importing(file, ova.Whole(file))
+	if err := v.MakeFolder(s.Context(), "images"); err != nil {
+		s.Fatal(err)
+	}
+	door := s.logIn(v)
+	s.replica.Spec.Folder = "images"
+	s.endpoint.Spec.VSphere.Images = []ingotv1.VSphereImages{{Datacenter: vcenter.Datacenter, Folder: "later", ResourcePools: []string{"nowhere"}}}
+	before := s.inventory(v)
+	s.machine(s.onVSphere)
+	s.create(s.endpoint)
+	s.run(clock.RealClock{})
+	s.begin()
+	s.eventually("it is refused", s.is(ingotv1.ImageReplicaReadyCondition, ingotv1.ImageReplicaRefusedReason))
+	message := s.expect(metav1.ConditionFalse, ingotv1.ImageReplicaRefusedReason)
+	if !strings.Contains(message, "spec.vsphere.images[].resourcePools of the PlatformEndpoint: there is no /DC0/host/nowhere") {
+		s.Errorf("it says %q", message)
+	}
+	if made := s.imports(v); len(made) > 0 {
+		s.Errorf("made was %+v", made)
+	}
+	s.endpoint.Spec.VSphere.Images[0].ResourcePools = []string{vcenter.Cluster}
+	if err := apiServer.Update(s.Context(), s.endpoint); err != nil {
+		s.Fatal(err)
+	}
+	s.apply(door)
+	s.ready(v)
+	if folder := s.imports(v)[0].Folder; folder != "images" {
+		s.Errorf("it is in the folder %s", folder)
+	}
 	s.delete(s.replica)
 	s.goes(v, before)
 }

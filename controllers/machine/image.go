@@ -149,6 +149,9 @@ func (r *Reconciler) ensureReplica(ctx context.Context, w *world) (*ingotv1.Imag
 			Artefact:      artefact,
 		},
 	}
+	if artefact.Format != ingotv1.DiskFormatTemplate { // whose copy is next to it
+		replica.Spec.Folder = inventory.ImagesAt(w.endpoint, w.storage()).Folder
+	}
 	if r.WatchFilterValue != "" {
 		replica.Labels = map[string]string{clusterv1.WatchLabel: r.WatchFilterValue} // or nobody would look after it
 	}

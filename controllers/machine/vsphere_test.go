@@ -206,10 +206,22 @@ func TestVSphereImportedImage(t *testing.T) {
 	s := newStory(t)
 	v, _ := s.vCenter()
 	artefact := s.imported()
+	if err := v.MakeFolder(s.Context(), "images"); err != nil {
+		s.Fatal(err)
+	}
+	s.endpoint.Spec.VSphere.Images = []ingotv1.VSphereImages{{Datacenter: vcenter.Datacenter, Folder: "images", ResourcePools: []string{vcenter.Cluster}}}
 	s.begin()
 	s.until("the instance waits for its address", func() bool {
 		return strings.Contains(s.reason(infrav1.InstanceReadyCondition), infrav1.InstanceWaitingForAddressReason)
 	})
+	if replicas := s.replicas(); len(replicas) != 1 || replicas[0].Spec.Folder != "images" {
+		s.Errorf("the replicas are %+v, want one that keeps the folder of its copy", replicas)
+	}
+	for _, m := range s.virtualMachines(v) {
+		if strings.HasPrefix(m.Name, "ingot-image-") != (m.Folder == "images") {
+			s.Errorf("%s is in %s", m.Name, m.Folder)
+		}
+	}
 	made := s.virtualMachine(v)
 	if !made.Running || made.Extra["ingot.image"] != artefact.SHA256 || len(made.Disks) != 1 || made.Disks[0] != ova.Capacity {
 		s.Errorf("made was %+v", made)

@@ -6,6 +6,7 @@ package inventory
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -34,6 +35,17 @@ func placesOf(spec infrav1.IngotMachineSpec, domains []ingotv1.VSphereFailureDom
 	return places
 }
 
+// ImagesAt is where images are put on a storage of an endpoint; the zero value where the endpoint does not say.
+func ImagesAt(endpoint *ingotv1.PlatformEndpoint, storage string) ingotv1.VSphereImages {
+	datacenter, _, _ := strings.Cut(storage, "/")
+	for _, images := range endpoint.Spec.VSphere.Images {
+		if images.Datacenter == datacenter {
+			return images
+		}
+	}
+	return ingotv1.VSphereImages{}
+}
+
 // MayBeOn is whether machines of a spec may be put on an endpoint, as far as the spec says where.
 func MayBeOn(spec infrav1.IngotMachineSpec, endpoint *ingotv1.PlatformEndpoint) bool {
 	if (PlatformOf(spec) == ingotv1.ArtefactPlatformVSphere) != (endpoint.Spec.VSphere.Server != "") {
@@ -53,6 +65,9 @@ func UsesOf(
 	endpoint *ingotv1.PlatformEndpoint, machines []infrav1.IngotMachine, templates []infrav1.IngotMachineTemplate, images []ingotv1.NodeImage,
 ) platform.Uses {
 	var used platform.Uses
+	for _, images := range endpoint.Spec.VSphere.Images {
+		used.Images = append(used.Images, platform.ImagePlace{Datacenter: images.Datacenter, Folder: images.Folder, ResourcePools: images.ResourcePools})
+	}
 	for i := range machines {
 		if EndpointOf(&machines[i]) == endpoint.Name {
 			used.Places = append(used.Places, placesOf(machines[i].Spec, nil)...)

@@ -42,6 +42,7 @@ func TestUses(t *testing.T) {
 	image.Spec.Artefacts = []ingotv1.Artefact{
 		{Platform: ingotv1.ArtefactPlatformVSphere, Source: "template://b"}, {Platform: ingotv1.ArtefactPlatformLibvirt, Source: "https://disk"},
 	}
+	endpoint.Spec.VSphere.Images = []ingotv1.VSphereImages{{Datacenter: "DC0", Folder: "images", ResourcePools: []string{"pool"}}}
 	got := inventory.UsesOf(endpoint,
 		[]infrav1.IngotMachine{placed, {Spec: at("elsewhere", "", nil)}},
 		[]infrav1.IngotMachineTemplate{
@@ -58,10 +59,23 @@ func TestUses(t *testing.T) {
 		return platform.Place{Storage: "DC0/nfs", Folder: folder, ResourcePool: "rack", Networks: []string{"rack-net"}, HostGroup: "rack a"}
 	}
 	want := platform.Uses{
+		Images:  []platform.ImagePlace{{Datacenter: "DC0", Folder: "images", ResourcePools: []string{"pool"}}},
 		Places:  []platform.Place{inRack("named"), inRack("selected"), place("machines"), place("named"), place("selected")},
 		Sources: []string{"template://b"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("used is %+v, want %+v", got, want)
+	}
+}
+
+// Each datacenter of a vCenter has its own place for images, and one that names none has the platform's.
+func TestImagesAt(t *testing.T) {
+	t.Parallel()
+	endpoint := &ingotv1.PlatformEndpoint{}
+	endpoint.Spec.VSphere.Images = []ingotv1.VSphereImages{{Datacenter: "DC0", Folder: "a"}, {Datacenter: "DC1", Folder: "b"}}
+	for storage, want := range map[string]string{"DC0/vsan": "a", "DC1/vsan": "b", "DC2/vsan": "", "default": ""} {
+		if got := inventory.ImagesAt(endpoint, storage).Folder; got != want {
+			t.Errorf("images on %s are in %q, want %q", storage, got, want)
+		}
 	}
 }

@@ -155,6 +155,14 @@ type Uses struct {
 	// Sources are where the images come from that machines may be made from, as in ImageRequest. One that is not on the
 	// endpoint is no trouble.
 	Sources []string
+	// Images are where images are put, on platforms where that is chosen.
+	Images []ImagePlace
+}
+
+// ImagePlace is where in a datacenter images are put, as in ImageRequest.
+type ImagePlace struct {
+	Datacenter, Folder string
+	ResourcePools      []string
 }
 
 // Place is where inside an endpoint machines are put, as in Request.
@@ -415,6 +423,10 @@ type ImageIdentity struct {
 	SHA256 string
 	// Storage is where the copy is, named as in Identity.
 	Storage string
+	// Folder is where inside the endpoint the copy is made of a file, on platforms that have such places and can hide them from a
+	// session; empty means the platform's own. It is no part of what the copy is: one that is elsewhere is the copy, too. While the
+	// session does not see it, a copy that was not found is not gone. The same copy always has the same.
+	Folder string `json:",omitempty"`
 }
 
 // ImageRequest describes one copy.
@@ -429,6 +441,9 @@ type ImageRequest struct {
 	Compression string
 	// SizeBytes is the size of the file at its source.
 	SizeBytes int64
+	// ResourcePools are what the copy may be made in, on platforms that have such places: the first one is used that has the
+	// storage. None means the platform's own.
+	ResourcePools []string `json:",omitempty"`
 }
 
 // ImageObservation is how far a copy is.

@@ -137,6 +137,18 @@ func (v *VCenter) MakeFolder(ctx context.Context, name string) error {
 	return err
 }
 
+// MakeCluster makes a compute cluster without hosts.
+func (v *VCenter) MakeCluster(ctx context.Context, name string) error {
+	v.gate.Lock()
+	defer v.gate.Unlock()
+	folder, err := v.find(ctx, Datacenter+"/host")
+	if err != nil {
+		return err
+	}
+	_, err = object.NewFolder(v.Admin.Client, folder).CreateCluster(ctx, name, types.ClusterConfigSpecEx{})
+	return err
+}
+
 // Maintain puts all hosts into maintenance mode until end is called.
 func (v *VCenter) Maintain(ctx context.Context) (end func() error, err error) {
 	end = func() error {
@@ -263,8 +275,9 @@ type Machine struct {
 	Running  bool
 	// Extra is its extra configuration.
 	Extra map[string]string
-	// Datastore is where its files are, and Pool and Host are the resource pool and the host that it runs in.
-	Datastore, Pool, Host string
+	// Folder is the folder that it is in. Datastore is where its files are, and Pool and Host are the resource pool and the host that
+	// it runs in.
+	Folder, Datastore, Pool, Host string
 	// Disks are the sizes of its disks; Networks the port groups of its interfaces, and MACs their addresses.
 	Disks    []int64
 	Networks []string
@@ -293,6 +306,11 @@ func (v *VCenter) Machines(ctx context.Context) (map[string]Machine, error) {
 	found := map[string]Machine{}
 	for i := range all {
 		m := describe(&all[i])
+		if in := all[i].Parent; in != nil {
+			if folder, is := v.model.Map().Get(*in).(mo.Entity); is {
+				m.Folder = folder.Entity().Name
+			}
+		}
 		if pool := all[i].ResourcePool; pool != nil {
 			if runs, is := v.model.Map().Get(*pool).(mo.Entity); is {
 				m.Pool = runs.Entity().Name
@@ -333,7 +351,7 @@ func (v *VCenter) all(ctx context.Context) ([]mo.VirtualMachine, error) {
 		return nil, nil
 	}
 	var all []mo.VirtualMachine
-	err := v.Admin.Retrieve(ctx, refs, []string{"name", "config", "runtime", "snapshot", "resourcePool"}, &all)
+	err := v.Admin.Retrieve(ctx, refs, []string{"name", "parent", "config", "runtime", "snapshot", "resourcePool"}, &all)
 	return all, err
 }
 

@@ -32,6 +32,13 @@ type ImageReplicaSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	Storage string `json:"storage,omitempty"`
 
+	// folder is the folder of vSphere that the artefact is imported to, as spec.vsphere.images of the PlatformEndpoint said when
+	// the replica was made. Unset means the datacenter's own. While the session does not see it, the copy is not said to be gone.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Folder string `json:"folder,omitempty"`
+
 	// artefact is the file to copy, taken from the NodeImage when the replica was made.
 	// +required
 	Artefact Artefact `json:"artefact,omitempty,omitzero"`

@@ -137,6 +137,48 @@ type VSphereEndpoint struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	FailureDomains []VSphereFailureDomain `json:"failureDomains,omitempty"`
+
+	// images say where in a datacenter OVAs and VMDKs are imported to, and templates are copied. A datacenter that is not listed
+	// has them imported to its own folder, in the root pool of a cluster or host that has the datastore. A changed folder counts
+	// for images that are copied to a datastore from then on: each ImageReplica keeps the folder that it was made with.
+	// +optional
+	// +listType=map
+	// +listMapKey=datacenter
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Images []VSphereImages `json:"images,omitempty"`
+}
+
+// VSphereImages is where images are put in a datacenter.
+// +kubebuilder:validation:XValidation:rule="has(self.folder) || has(self.resourcePools)",message="images of a datacenter must name folder or resourcePools: nothing else is chosen here"
+type VSphereImages struct {
+	// datacenter is the name of the datacenter, as in spec.platform.vsphere.datacenter of machines.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=120
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/')",message="datacenter must be the name of a datacenter in the root folder of vCenter, without a slash"
+	Datacenter string `json:"datacenter,omitempty"`
+
+	// folder is the folder that OVAs and VMDKs are imported to, as a path below the datacenter's virtual machines. It must exist.
+	// Unset means the datacenter's own. Copies of templates are next to the template.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.endsWith('/') && !self.contains('//')",message="folder must be a path below the datacenter's virtual machines, for example kubernetes/images, without a slash at its begin or end"
+	Folder string `json:"folder,omitempty"`
+
+	// resourcePools are the clusters or hosts, or resource pools in them, in which images are imported and templates copied, as
+	// paths below the datacenter's hosts, for example cluster-1/Resources/kubernetes. The first one with a host that has the
+	// datastore is used: name one for each cluster whose datastores hold images. Nothing ever runs there. Unset means the root pool
+	// of whichever cluster or host has the datastore.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.all(p, !p.startsWith('/') && !p.endsWith('/') && !p.contains('//'))",message="resourcePools must be paths below the datacenter's hosts, for example cluster-1/Resources/kubernetes, without a slash at their begin or end"
+	ResourcePools []string `json:"resourcePools,omitempty"`
 }
 
 // VSphereFailureDomain is a place inside a vCenter. What it names takes the place of what machines name; all else is as they

@@ -37,6 +37,7 @@ var (
 	errNoTools   = errors.New("the guest runs no VMware Tools")
 	errNoAccess  = errors.New("no permission")
 	errAmbiguous = errors.New("the name is not of one alone")
+	errNoHost    = errors.New("none is connected and out of maintenance mode")
 	errNotFit    = errors.New("vCenter does not name the datastore as compatible")
 	errLogin     = errors.New("vCenter does not take the user name and the password")
 	errLoggedIn  = errors.New("the session has ended")

@@ -58,17 +58,17 @@ func (c *client) reference(ctx context.Context, of ref, path string) (ref, error
 	return ref{}, fmt.Errorf("%w: %s of %s", errNotFound, path, of.value)
 }
 
-// mountedOn returns a host that has a datastore mounted, and on which something can be made now.
-func (c *client) mountedOn(ctx context.Context, datastore ref) (ref, error) {
+// mountedOn returns the hosts that have a datastore mounted.
+func (c *client) mountedOn(ctx context.Context, datastore ref) ([]ref, error) {
 	content, err := c.retrieve(ctx, filter(datastore.kind, []string{"host"}, datastore))
 	if err != nil {
-		return ref{}, err
+		return nil, err
 	}
 	var hosts []ref
 	for i := range content {
 		values, err := properties(&content[i])
 		if err != nil {
-			return ref{}, err
+			return nil, err
 		}
 		mounts, _ := values["host"].(types.ArrayOfDatastoreHostMount)
 		for _, mount := range mounts.DatastoreHostMount {
@@ -78,9 +78,33 @@ func (c *client) mountedOn(ctx context.Context, datastore ref) (ref, error) {
 		}
 	}
 	if len(hosts) == 0 {
-		return ref{}, fmt.Errorf("%w: a host that has the datastore mounted", errNotFound)
+		return nil, fmt.Errorf("%w: a host that has the datastore mounted", errNotFound)
 	}
-	return c.working(ctx, hosts)
+	return hosts, nil
+}
+
+// hostsBehind returns the hosts that belong to the cluster or host of a resource pool.
+func (c *client) hostsBehind(ctx context.Context, pool ref) ([]ref, error) {
+	const hostPath = "host"
+	spec := filter(pool.kind, []string{ownerPath}, pool)
+	spec.ObjectSet[0].SelectSet = []types.BaseSelectionSpec{&types.TraversalSpec{Type: pool.kind, Path: ownerPath}}
+	spec.PropSet = append(spec.PropSet, types.PropertySpec{Type: "ComputeResource", PathSet: []string{hostPath}})
+	content, err := c.retrieve(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	var hosts []ref
+	for i := range content {
+		values, err := properties(&content[i])
+		if err != nil {
+			return nil, err
+		}
+		found, _ := values[hostPath].(types.ArrayOfManagedObjectReference)
+		for _, host := range found.ManagedObjectReference {
+			hosts = append(hosts, refOf(host))
+		}
+	}
+	return hosts, nil
 }
 
 // working returns a host that is connected and not in maintenance.
@@ -98,7 +122,7 @@ func (c *client) working(ctx context.Context, hosts []ref) (ref, error) {
 			return refOf(content[i].Obj), nil
 		}
 	}
-	return ref{}, fmt.Errorf("of the %d hosts that have the datastore mounted none is connected and out of maintenance mode: bring one back", len(hosts))
+	return ref{}, fmt.Errorf("of the %d hosts that have the datastore mounted %w: bring one back", len(hosts), errNoHost)
 }
 
 // backing returns what an interface in a network is connected to. The switch of a port group is read with it.

@@ -96,7 +96,7 @@ func progress(req platform.ImageRequest, percent int32) platform.ImageObservatio
 func (s *Session) store(ctx context.Context, c *client, req platform.ImageRequest) (platform.ImageObservation, error) {
 	var none platform.ImageObservation
 	of := subject{image: req.ImageIdentity}
-	at, err := whereOf(req.Storage, "", "")
+	at, err := whereOf(req.Storage, req.Folder, "")
 	if err != nil {
 		return none, err
 	}
@@ -185,7 +185,7 @@ func (s *Session) beginCopy(ctx context.Context, c *client, req platform.ImageRe
 	if err != nil {
 		return err
 	}
-	host, pool, err := s.hostOf(ctx, c, datastore)
+	host, pool, err := s.hostOf(ctx, c, req, datastore)
 	if err != nil {
 		return err
 	}
@@ -296,10 +296,10 @@ func (s *Session) releaseImage(ctx context.Context, c *client, id platform.Image
 	return s.await(ctx, c, task)
 }
 
-// seesImages returns an error when the session does not see the folder in which imports are made: then that no copy was found
-// proves nothing. A datacenter that is not there at all has none.
+// seesImages returns an error when the session does not see the folder in which this import was made, whichever is named for
+// others by now: then that no copy was found proves nothing. A datacenter that is not there at all has none.
 func (s *Session) seesImages(ctx context.Context, c *client, id platform.ImageIdentity) error {
-	at, err := whereOf(id.Storage, "", "")
+	at, err := whereOf(id.Storage, id.Folder, "")
 	if errors.Is(err, platform.ErrInvalid) {
 		return nil // such a storage never was one
 	}
@@ -313,7 +313,7 @@ func (s *Session) seesImages(ctx context.Context, c *client, id platform.ImageId
 		return nil
 	}
 	return errors.Join(err, fmt.Errorf("%w: the session does not see the folder /%s, where the copy may be, so that nobody can tell whether it is gone: "+
-		"give the user System.View and System.Read there", platform.ErrUnreachable, at.folder))
+		"give the user System.View and System.Read there, or make the folder again", platform.ErrUnreachable, at.folder))
 }
 
 func checkImageRequest(req platform.ImageRequest) error {

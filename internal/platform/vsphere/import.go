@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,6 +33,8 @@ const (
 	tidyBound = 30 * time.Second
 	// sessionBound is how long an import waits for a session that was lost.
 	sessionBound = 20 * time.Second
+	// poolsField is where whoever has an endpoint says in which pools images are made.
+	poolsField = "spec.vsphere.images[].resourcePools of the PlatformEndpoint"
 )
 
 // berth is where in vCenter the imports to a storage are made.
@@ -43,7 +47,7 @@ type berth struct {
 
 // beginImport takes an import that was finished and has the name of the copy already, or begins one.
 func (s *Session) beginImport(ctx context.Context, c *client, req platform.ImageRequest, at where, datastore ref) error {
-	folder, err := s.locate(ctx, c, "the storage", at.folder)
+	folder, err := s.locate(ctx, c, "spec.folder of the ImageReplica", at.folder)
 	if err != nil {
 		return err
 	}
@@ -55,7 +59,7 @@ func (s *Session) beginImport(ctx context.Context, c *client, req platform.Image
 	if holder != nil {
 		return s.take(ctx, c, req.ImageIdentity, *holder)
 	}
-	if to.host, to.pool, err = s.hostOf(ctx, c, datastore); err != nil {
+	if to.host, to.pool, err = s.hostOf(ctx, c, req, datastore); err != nil {
 		return err
 	}
 	free, err := c.freeBytes(ctx, datastore)
@@ -99,8 +103,15 @@ func (s *Session) take(ctx context.Context, c *client, id platform.ImageIdentity
 	switch {
 	case holder.mark.copyOf == copyMark(id) && holder.instanceUUID == imageUUID(id):
 		return nil // another manager was faster; the next look finds it
+	case holder.mark.copyOf == copyMark(id) && holder.mark.importOf == "":
+		return fmt.Errorf("%w: %s is the copy of %s and has not the instance UUID %s that copies of it have: something that the session does not see has it, "+
+			"or somebody has cloned it; let the user see the folders where other management clusters have their images, and remove it",
+			platform.ErrInvalid, holder.name, id.SHA256, imageUUID(id))
 	case !holder.imports(id):
 		return fmt.Errorf("%w: %s has the name of the copy of %s and is not one: rename it; nothing was changed", platform.ErrInvalid, holder.name, id.SHA256)
+	}
+	if made, err := c.find(ctx, imageUUID(id)); err != nil || len(made) > 0 {
+		return err // another manager was faster, in another folder
 	}
 	task, err := c.identify(ctx, holder.ref, imageUUID(id), map[string]string{copyKey: copyMark(id), digestKey: id.SHA256, importKey: ""})
 	if err != nil {
@@ -115,9 +126,16 @@ func (m *vm) imports(id platform.ImageIdentity) bool {
 	return m.instanceUUID != "" && m.mark.importOf == importMark(m.instanceUUID, id)
 }
 
-// hostOf returns a host that has a datastore mounted, and the resource pool in which things are made there.
-func (s *Session) hostOf(ctx context.Context, c *client, datastore ref) (host, pool ref, err error) {
-	if host, err = c.mountedOn(ctx, datastore); err != nil {
+// hostOf returns a host that has a datastore mounted, and the resource pool in which an image is made there.
+func (s *Session) hostOf(ctx context.Context, c *client, req platform.ImageRequest, datastore ref) (host, pool ref, err error) {
+	mounted, err := c.mountedOn(ctx, datastore)
+	if err != nil {
+		return host, pool, err
+	}
+	if len(req.ResourcePools) > 0 {
+		return s.hostInPools(ctx, c, req, mounted)
+	}
+	if host, err = c.working(ctx, mounted); err != nil {
 		return host, pool, err
 	}
 	compute, err := c.reference(ctx, host, "parent")
@@ -126,6 +144,36 @@ func (s *Session) hostOf(ctx context.Context, c *client, datastore ref) (host, p
 	}
 	pool, err = s.poolOf(ctx, c, compute)
 	return host, pool, err
+}
+
+// hostInPools returns the first of the pools that has one of some hosts which works, and that host.
+func (s *Session) hostInPools(ctx context.Context, c *client, req platform.ImageRequest, mounted []ref) (host, pool ref, err error) {
+	datacenter, _, _ := strings.Cut(req.Storage, "/")
+	var reasons []string
+	for _, path := range req.ResourcePools {
+		pool, err = s.locate(ctx, c, poolsField, whereIn(datacenter, "", path).pool)
+		if err == nil {
+			pool, err = s.poolOf(ctx, c, pool)
+		}
+		if err != nil {
+			return host, pool, err
+		}
+		behind, err := c.hostsBehind(ctx, pool)
+		if err != nil {
+			return host, pool, err
+		}
+		behind = slices.DeleteFunc(behind, func(h ref) bool { return !slices.Contains(mounted, h) })
+		if len(behind) == 0 {
+			reasons = append(reasons, path+": no host there has it mounted")
+			continue
+		}
+		if host, err = c.working(ctx, behind); err == nil || !errors.Is(err, errNoHost) {
+			return host, pool, err
+		}
+		reasons = append(reasons, path+": "+err.Error())
+	}
+	return ref{}, ref{}, fmt.Errorf("%w: %s: images cannot be put on %s in any of them: %s: name a pool of a cluster that has the datastore", platform.ErrInvalid,
+		poolsField, req.Storage, strings.Join(reasons, "; "))
 }
 
 // importImage makes one import. Whatever goes wrong, the lease is not completed, and what was made is removed.

@@ -27,6 +27,8 @@ const (
 	onImages thing = "folder of templates"
 	// onImports is the folder that OVAs and VMDKs are imported to, which is a folder of templates too.
 	onImports thing = "folder of imports"
+	// onImagePool is a resource pool in which images are imported and copied.
+	onImagePool thing = "resource pool of images"
 )
 
 // need is a privilege that the account needs.
@@ -64,6 +66,7 @@ func needs() []need {
 		{"Cryptographer.Migrate", onFolder, "spec.trustedBoot.virtualTPM", true},
 		{"Cryptographer.RegisterVM", onFolder, "spec.trustedBoot.virtualTPM", true},
 		{"Resource.AssignVMToPool", onPool, "making machines", false},
+		{"Resource.AssignVMToPool", onImagePool, "copies and imports of images", false},
 		{"Datastore.AllocateSpace", onDatastore, "the disks", false},
 		{"Network.Assign", onNetwork, "the network interfaces", false},
 		{"Host.Inventory.EditCluster", onCluster, "failure domains with a hostGroup", true},
@@ -181,10 +184,20 @@ func (s *Session) siteAt(ctx context.Context, c *client, at site) (ref, error) {
 		return found.ref, err
 	}
 	found, err := s.locate(ctx, c, string(at.on), at.path)
-	if err == nil && at.on == onPool {
+	if err == nil && (at.on == onPool || at.on == onImagePool) {
 		return s.poolOf(ctx, c, found)
 	}
 	return found, err
+}
+
+// imagesIn is where images are put in a datacenter.
+func imagesIn(all []platform.ImagePlace, datacenter string) platform.ImagePlace {
+	for _, place := range all {
+		if place.Datacenter == datacenter {
+			return place
+		}
+	}
+	return platform.ImagePlace{}
 }
 
 // sitesOf are the paths that places name, and those of imports if images are imported, each once, in a stable order.
@@ -201,9 +214,13 @@ func sitesOf(used platform.Uses) []site {
 		if datastore != "" { // or a storage policy chooses it, once there is a machine
 			all = append(all, site{on: onDatastore, path: at.on(datastore).datastore})
 		}
+		images := imagesIn(used.Images, datacenter)
 		if imports {
-			root := whereIn(datacenter, "", "").folder
-			all = append(all, site{on: onImages, path: root}, site{on: onImports, path: root})
+			folder := whereIn(datacenter, images.Folder, "").folder
+			all = append(all, site{on: onImages, path: folder}, site{on: onImports, path: folder})
+		}
+		for _, pool := range images.ResourcePools {
+			all = append(all, site{on: onImagePool, path: whereIn(datacenter, "", pool).pool})
 		}
 		if p.ResourcePool != "" {
 			all = append(all, site{on: onPool, path: at.pool})

@@ -32,6 +32,7 @@ func newGranting(t *testing.T) *granting {
 	g := &granting{T: t, door: d, s: open(t, config(t, d), func(platform.Event) {})}
 	l.request(t, g.s)
 	g.used.Sources = []string{"https://example.org/disk.ova"}
+	g.used.Images = []platform.ImagePlace{{Datacenter: vcenter.Datacenter, ResourcePools: []string{vcenter.Cluster}}}
 	g.used.Places = []platform.Place{{Storage: l.Storage(), ResourcePool: vcenter.Cluster, Networks: []string{vcenter.Network}, HostGroup: "rack"}}
 	until(t, "the copy is told of", func() bool { return len(g.ask().Unasked) == 0 })
 	return g
@@ -107,7 +108,7 @@ func TestPrivilegesThatCannotBeAsked(t *testing.T) {
 func TestPrivilegesWithoutADatastore(t *testing.T) {
 	g := newGranting(t)
 	defer g.door.Deny("Datastore.AllocateSpace", "Network.Assign", "Resource.AssignVMToPool", "VirtualMachine.Interact.PowerOn")()
-	g.used.Places[0].Storage = vcenter.Datacenter + "/"
+	g.used.Places[0].Storage, g.used.Images = vcenter.Datacenter+"/", nil
 	told := g.ask()
 	var missing []string
 	for _, m := range told.Missing {
@@ -162,6 +163,23 @@ func TestPrivilegesOfImports(t *testing.T) {
 	used.Sources = append(used.Sources, "https://example.org/disk.ova")
 	if got := told(); len(got.Missing) != 1 || got.Missing[0].On != "folder of imports "+vcenter.Datacenter+"/vm" || len(got.Unasked) != 0 {
 		t.Errorf("with an import told is %+v", got)
+	}
+	check(t, l.MakeFolder(t.Context(), "images"))
+	defer d.Deny("Resource.AssignVMToPool")()
+	used.Places[0].ResourcePool = ""
+	used.Images = []platform.ImagePlace{
+		{Datacenter: "elsewhere", Folder: "not/asked"},
+		{Datacenter: vcenter.Datacenter, Folder: "images", ResourcePools: []string{vcenter.Cluster + "/Resources/" + imagePool, "nowhere"}},
+	}
+	got := told()
+	var on []string
+	for _, missing := range got.Missing {
+		on = append(on, missing.Privilege+" on "+missing.On)
+	}
+	if want := []string{
+		"VApp.Import on folder of imports DC0/vm/images", "Resource.AssignVMToPool on resource pool of images DC0/host/DC0_C0/Resources/" + imagePool,
+	}; !slices.Equal(on, want) || len(got.Unasked) != 1 || !strings.Contains(got.Unasked[0], "resource pool of images DC0/host/nowhere: it does not exist") {
+		t.Errorf("with places for images told is %+v", got)
 	}
 }
 
