@@ -50,6 +50,9 @@ func (v Verdict) String() string {
 	return [...]string{"pass", "drop", "lose", "expire", "hang", "refuse"}[v]
 }
 
+// Witness is shown a call before it waits for anything. What it returns, unless it is nil, is shown the answer when that has gone out.
+type Witness func(method string, call []byte) (answered func(answer []byte))
+
 // Door is one way to a vCenter.
 type Door struct {
 	vcenter *VCenter
@@ -58,7 +61,7 @@ type Door struct {
 
 	mu     sync.Mutex
 	judge  func(method string) Verdict
-	saw    func(method string, body []byte)
+	saw    Witness
 	calls  map[string]int
 	hidden *hidden // nil while everything may be seen
 	denied []string
@@ -98,8 +101,8 @@ func (d *Door) Judge(judge func(method string) Verdict) {
 	d.mu.Unlock()
 }
 
-// Witness has every call shown that comes from now on, before it waits for anything.
-func (d *Door) Witness(saw func(method string, body []byte)) {
+// Show shows every call that comes from now on to a witness.
+func (d *Door) Show(saw Witness) {
 	d.mu.Lock()
 	d.saw = saw
 	d.mu.Unlock()
@@ -135,7 +138,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	inSOAP := methodOf(body)
 	method := cmp.Or(restMethod(r), inSOAP)
-	verdict := d.judged(method, body)
+	w, answered := d.shown(w, method, body)
+	defer answered()
+	verdict := d.judged(method)
 	if verdict == Expire && restMethod(r) != "" {
 		w.WriteHeader(http.StatusUnauthorized) // as for a session that has ended
 		return
@@ -197,16 +202,44 @@ func (d *Door) hand(w http.ResponseWriter, r *http.Request, body []byte, method 
 }
 
 // judged counts a call, and returns what is to be done with it.
-func (d *Door) judged(method string, body []byte) Verdict {
+func (d *Door) judged(method string) Verdict {
 	d.mu.Lock()
 	d.calls[method]++
-	judge, saw := d.judge, d.saw
+	judge := d.judge
 	d.mu.Unlock()
-	if saw != nil {
-		saw(method, body)
-	}
 	return judge(method)
 }
+
+// shown shows a call to the witness. The writer that it returns keeps what is answered, where the witness wants to see it.
+func (d *Door) shown(w http.ResponseWriter, method string, body []byte) (kept http.ResponseWriter, answered func()) {
+	d.mu.Lock()
+	saw := d.saw
+	d.mu.Unlock()
+	if saw == nil {
+		return w, func() {}
+	}
+	tell := saw(method, body)
+	if tell == nil {
+		return w, func() {}
+	}
+	k := &keeper{ResponseWriter: w}
+	return k, func() { tell(k.answer.Bytes()) }
+}
+
+// keeper keeps a copy of what is answered.
+type keeper struct {
+	http.ResponseWriter
+
+	answer bytes.Buffer
+}
+
+func (k *keeper) Write(p []byte) (int, error) {
+	k.answer.Write(p)
+	return k.ResponseWriter.Write(p)
+}
+
+// Unwrap lets the connection be hung up.
+func (k *keeper) Unwrap() http.ResponseWriter { return k.ResponseWriter }
 
 var thisPattern = regexp.MustCompile(`<_this[^>]*>([^<]+)<`)
 
@@ -306,10 +339,8 @@ func copyAnswer(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
 
 // hangUp ends the connection without an answer.
 func hangUp(w http.ResponseWriter) {
-	if hijacker, can := w.(http.Hijacker); can {
-		if connection, _, err := hijacker.Hijack(); err == nil {
-			_ = connection.Close()
-		}
+	if connection, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		_ = connection.Close()
 	}
 }
 

@@ -200,7 +200,7 @@ func (d *Door) progress(w http.ResponseWriter, r *http.Request, body []byte) {
 
 // upload hands a disk on, as long as its lease lives. It is judged as a call is.
 func (d *Door) upload(w http.ResponseWriter, r *http.Request) {
-	verdict := d.judged(Upload, nil)
+	verdict := d.judged(Upload)
 	parts := strings.Split(r.URL.Path, "/")
 	id := parts[max(len(parts)-2, 0)]
 	d.vcenter.leases.mu.Lock()

@@ -31,7 +31,7 @@ func main() {
 	beside := flag.Bool("vsphere", false, "Measure a simulated vCenter beside the platform that does nothing.")
 	rtt := flag.Duration("rtt", 0, "How much longer every answer of the simulated vCenter takes.")
 	serve := flag.Bool("vcenter", false, "Be the simulated vCenter of another process.")
-	inFlight := flag.Int("in-flight", 0, "How many machines may be made at once (spec.budget.createsInFlight); 0 is the default of an endpoint.")
+	inFlight := flag.Int("in-flight", 8, "How many machines may be made at once (spec.budget.createsInFlight). 8 is what an endpoint has that says nothing.")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
@@ -42,7 +42,7 @@ func main() {
 	}
 	measured := func() error { return b.run(ctx, *sizes) }
 	if *serve {
-		measured = func() error { return serveVCenter(ctx, *rtt) }
+		measured = func() error { return serveVCenter(ctx, *rtt, *inFlight) }
 	}
 	if err := measured(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -55,7 +55,7 @@ func main() {
 type bench struct {
 	programs *components.Builder
 	rest     time.Duration
-	inFlight int             // 0 is the default of an endpoint
+	inFlight int
 	vcenters []time.Duration // round-trip times
 	manager  string          // the program of a manager of its own; empty where nobody needs it
 }
@@ -101,7 +101,7 @@ func (b bench) run(ctx context.Context, sizes string) (err error) {
 
 // measureVCenter measures a simulated vCenter.
 func (b bench) measureVCenter(ctx context.Context, n int, rtt time.Duration) (result, error) {
-	v, err := startVCenter(ctx, rtt)
+	v, err := startVCenter(ctx, rtt, b.inFlight)
 	if err != nil {
 		return result{}, err
 	}

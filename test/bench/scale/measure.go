@@ -25,7 +25,7 @@ type result struct {
 	n                       int
 	provisioned, ready      time.Duration // until all are
 	p50, p99                time.Duration // of one machine, from its creation until it is provisioned
-	own50, own99            time.Duration // of that, from Cluster API's word that it is to be made, without what the place took
+	own50, own99            time.Duration // of that, from Cluster API's word that it is to be made, without what it waited for the place
 	created, deleted        float64       // requests of our manager per machine
 	sharedLines             []string      // requests of our manager meanwhile that are one for all machines
 	createdLines, goneLines []string
@@ -126,7 +126,7 @@ func (e *experiment) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	took, own := seen.durations(now.took)
+	took, own := seen.durations(now.away)
 	r.provisioned, r.p50, r.p99 = seen.all.Sub(begin), quantile(took, 0.5), quantile(took, 0.99)
 	r.own50, r.own99 = quantile(own, 0.5), quantile(own, 0.99)
 	after, err := e.manager.used()

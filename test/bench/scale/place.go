@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,9 +37,8 @@ type looked struct {
 	calls map[string]int
 	// instances is how many machines there are.
 	instances int
-	// took is, by machine, how long the place took from being asked for it until its guest had an address. What is left out took
-	// no time.
-	took map[string]time.Duration
+	// away are, by machine, the times in which nothing could be done for it: the place was at work for it, or full.
+	away map[string][]span
 }
 
 // nothing is a place that does nothing: what it costs is Cluster API's share, and that of our own reconcilers.

@@ -62,11 +62,11 @@ func (p *progress) provisioned() (n int) {
 }
 
 // durations are, of each machine, how long it took, and how long of that was our own share: from Cluster API's word that it is to
-// be made until it was provisioned, without what the place took.
-func (p *progress) durations(away map[string]time.Duration) (took, own []time.Duration) {
+// be made until it was provisioned, without the times in which nothing could be done for it.
+func (p *progress) durations(away map[string][]span) (took, own []time.Duration) {
 	for _, w := range p.ways {
 		took = append(took, w.provisioned.Sub(w.created))
-		own = append(own, w.provisioned.Sub(w.wanted)-away[w.uuid])
+		own = append(own, span{w.wanted, w.provisioned}.without(away[w.uuid]))
 	}
 	return took, own
 }

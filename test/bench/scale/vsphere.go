@@ -11,8 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"regexp"
-	"sync"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,8 +38,9 @@ type told struct {
 	Sessions                int
 	// Machines are those that have virtual machines.
 	Machines map[string]seen
-	// Asked is when the clone of each machine was asked for, and Addressed when its guest had an address.
-	Asked, Addressed map[string]time.Time
+	// Away are the times that vCenter took for each machine, and Full those in which it had as many in hand as it may.
+	Away map[string][]span
+	Full []span
 }
 
 // seen is what is there of a machine.
@@ -50,7 +50,7 @@ type seen struct {
 }
 
 // serveVCenter is the process of the simulated vCenter. It ends when its input does.
-func serveVCenter(ctx context.Context, rtt time.Duration) error {
+func serveVCenter(ctx context.Context, rtt time.Duration, inFlight int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	v, err := vcenter.Start(ctx)
@@ -66,9 +66,9 @@ func serveVCenter(ctx context.Context, rtt time.Duration) error {
 	if err != nil {
 		return err
 	}
-	f := &followed{asked: map[string]time.Time{}, addressed: map[string]time.Time{}}
-	door.Witness(f.witness)
-	go f.follow(ctx, v)
+	f := follow(inFlight)
+	door.Show(f.witness)
+	go f.run(ctx, v)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func serveVCenter(ctx context.Context, rtt time.Duration) error {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		err = json.NewEncoder(w).Encode(told{Calls: door.Calls(), Sessions: sessions, Machines: f.machines, Asked: f.asked, Addressed: f.addressed})
+		err = json.NewEncoder(w).Encode(told{Calls: door.Calls(), Sessions: sessions, Machines: f.machines, Away: f.away, Full: f.full})
 		if err != nil {
 			say(err.Error())
 		}
@@ -94,54 +94,6 @@ func serveVCenter(ctx context.Context, rtt time.Duration) error {
 	return err
 }
 
-// followed are the machines in the simulated vCenter. They are looked at beside its API: who counts must not slow the counted.
-type followed struct {
-	mu               sync.Mutex
-	machines         map[string]seen
-	asked, addressed map[string]time.Time
-}
-
-var clonePattern = regexp.MustCompile(`<key>` + regexp.QuoteMeta(machineKey) + `</key><value[^>]*>([^<]+)<`)
-
-// witness notes when the clone of a machine is asked for, the first time.
-func (f *followed) witness(method string, body []byte) {
-	if method != "CloneVM_Task" {
-		return
-	}
-	if m := clonePattern.FindSubmatch(body); m != nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if _, again := f.asked[string(m[1])]; !again {
-			f.asked[string(m[1])] = time.Now()
-		}
-	}
-}
-
-// follow gives machines addresses until the context ends.
-func (f *followed) follow(ctx context.Context, v *vcenter.VCenter) {
-	for n := 0; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
-		now := map[string]seen{}
-		for id, m := range v.Census(machineKey) {
-			f.mu.Lock()
-			_, addressed := f.addressed[id]
-			f.mu.Unlock()
-			if m.Running && !addressed {
-				n++
-				at := time.Now()
-				if addressed = v.GiveAddress(ctx, id, address(n)) == nil; addressed {
-					f.mu.Lock()
-					f.addressed[id] = at
-					f.mu.Unlock()
-				}
-			}
-			now[id] = seen{Count: m.Count, Addressed: addressed}
-		}
-		f.mu.Lock()
-		f.machines = now
-		f.mu.Unlock()
-	}
-}
-
 // simulated is a simulated vCenter in a process of its own.
 type simulated struct {
 	told
@@ -152,8 +104,8 @@ type simulated struct {
 }
 
 // startVCenter starts this program as a simulated vCenter whose every answer takes so much longer.
-func startVCenter(ctx context.Context, rtt time.Duration) (*simulated, error) {
-	process, err := spawn(ctx, itself, "-vcenter", "-rtt", rtt.String())
+func startVCenter(ctx context.Context, rtt time.Duration, inFlight int) (*simulated, error) {
+	process, err := spawn(ctx, itself, "-vcenter", "-rtt", rtt.String(), "-in-flight", strconv.Itoa(inFlight))
 	if err != nil {
 		return nil, err
 	}
@@ -216,13 +168,7 @@ func (s *simulated) ask(ctx context.Context) (told, error) {
 func (s *simulated) look(ctx context.Context) (looked, error) {
 	now, err := s.ask(ctx)
 	delete(now.Calls, "WaitForUpdatesEx")
-	took := map[string]time.Duration{}
-	for id, addressed := range now.Addressed {
-		if asked, known := now.Asked[id]; known {
-			took[id] = addressed.Sub(asked)
-		}
-	}
-	return looked{calls: now.Calls, instances: len(now.Machines), took: took}, err
+	return looked{calls: now.Calls, instances: len(now.Machines), away: now.waits()}, err
 }
 
 func (s *simulated) boot(ctx context.Context, booted func(uuid string)) {

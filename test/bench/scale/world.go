@@ -68,9 +68,7 @@ func (p *plane) prepare(ctx context.Context, at place, inFlight int) error {
 	host, image := builder.PlatformEndpoint(endpoint), builder.NodeImage(imageName)
 	machines := builder.IngotMachineTemplate(template, imageName, endpoint, func(t *infrav1.IngotMachineTemplate) { t.Namespace = namespace })
 	shared := at.describe(host, image, machines)
-	if inFlight > 0 {
-		host.Spec.Budget.CreatesInFlight = new(int32(inFlight))
-	}
+	host.Spec.Budget.CreatesInFlight = new(int32(inFlight))
 	objects := append(shared,
 		host, image, cluster,
 		&corev1.Secret{
