@@ -62,6 +62,7 @@ func Start(ctx context.Context) (*VCenter, error) {
 		return nil, fmt.Errorf("vCenter's inventory: %w", err)
 	}
 	v := &VCenter{model: model, asked: map[string]int{}, orders: map[string]types.VirtualMachineCloneSpec{}}
+	v.sift()
 	model.Service.RegisterEndpoints = true
 	model.Service.Listen = &url.URL{User: url.UserPassword(User, Password)}
 	v.server = model.Service.NewServer()
