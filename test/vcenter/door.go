@@ -50,9 +50,6 @@ func (v Verdict) String() string {
 	return [...]string{"pass", "drop", "lose", "expire", "hang", "refuse"}[v]
 }
 
-// Witness is shown a call before it waits for anything. What it returns, unless it is nil, is shown the answer when that has gone out.
-type Witness func(method string, call []byte) (answered func(answer []byte))
-
 // Door is one way to a vCenter.
 type Door struct {
 	vcenter *VCenter
@@ -61,7 +58,7 @@ type Door struct {
 
 	mu     sync.Mutex
 	judge  func(method string) Verdict
-	saw    Witness
+	saw    func(method string, call []byte) (answered func(answer []byte))
 	calls  map[string]int
 	hidden *hidden // nil while everything may be seen
 	denied []string
@@ -101,8 +98,17 @@ func (d *Door) Judge(judge func(method string) Verdict) {
 	d.mu.Unlock()
 }
 
-// Show shows every call that comes from now on to a witness.
-func (d *Door) Show(saw Witness) {
+// Witness has every call shown that comes from now on, before it waits for anything.
+func (d *Door) Witness(saw func(method string, call []byte)) {
+	d.WitnessAnswers(func(method string, call []byte) (answered func(answer []byte)) {
+		saw(method, call)
+		return nil
+	})
+}
+
+// WitnessAnswers has every call shown that comes from now on, before it waits for anything, and then its answer, when that has gone
+// out, to what the witness returned, unless that is nil.
+func (d *Door) WitnessAnswers(saw func(method string, call []byte) (answered func(answer []byte))) {
 	d.mu.Lock()
 	d.saw = saw
 	d.mu.Unlock()

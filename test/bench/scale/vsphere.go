@@ -67,7 +67,7 @@ func serveVCenter(ctx context.Context, rtt time.Duration, inFlight int) error {
 		return err
 	}
 	f := follow(inFlight)
-	door.Show(f.witness)
+	door.WitnessAnswers(f.witness)
 	go f.run(ctx, v)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
