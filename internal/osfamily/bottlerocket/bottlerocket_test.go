@@ -149,6 +149,32 @@ func portableCases(selectFamily func(*bootstrapv1.IngotConfigSpec)) []osfamilyte
 			{Host: "*", Mirrors: []bootstrapv1.RegistryMirror{{URL: "https://any.example.com"}}},
 		}
 	})
+	add("worker-awkward-password", "the host writes passwords between quotes as they are, so one with a quote is said in base64", "", func(in *osfamily.Input) {
+		in.Secrets = osfamily.Secrets{"registry": {"password": []byte(`correct "horse" \ battery`)}}
+		in.Config.Registries = []bootstrapv1.Registry{{Host: "registry.example.com", Credentials: login("robot")}}
+	})
+	add("worker-values", "values that the host takes as the kubelet does", "", func(in *osfamily.Input) {
+		in.Config.Node.Kubelet.EvictionHard = map[string]string{"memory.available": "1.5Gi", "nodefs.available": "99.9%", "imagefs.available": "129e6"}
+		in.Config.Node.Kubelet.SystemReserved = map[string]string{"cpu": "250m", "memory": ".5Gi"}
+	})
+	kubelet := func(why, path string, change func(*bootstrapv1.KubeletSettings)) {
+		add(why, "", path, func(in *osfamily.Input) { change(&in.Config.Node.Kubelet) })
+	}
+	kubelet("a threshold of all, which the host does not take", "spec.node.kubelet.evictionHard[nodefs.available]", func(k *bootstrapv1.KubeletSettings) {
+		k.EvictionHard = map[string]string{"nodefs.available": "100%"}
+	})
+	kubelet("a percentage in other digits", "spec.node.kubelet.evictionHard[nodefs.available]", func(k *bootstrapv1.KubeletSettings) {
+		k.EvictionHard = map[string]string{"nodefs.available": "0x1p3%"}
+	})
+	kubelet("a quantity with an exponent that the host does not take", "spec.node.kubelet.systemReserved[memory]", func(k *bootstrapv1.KubeletSettings) {
+		k.SystemReserved = map[string]string{"memory": "1E9"}
+	})
+	kubelet("another such quantity", "spec.node.kubelet.kubeReserved[ephemeral-storage]", func(k *bootstrapv1.KubeletSettings) {
+		k.KubeReserved = map[string]string{"ephemeral-storage": "1e+9"}
+	})
+	add("a time server by an IPv6 address, which the host takes for no address", "", "spec.ntp.servers[1]", func(in *osfamily.Input) {
+		in.Config.NTP.Servers = []string{"192.0.2.123", "2001:db8::123"}
+	})
 	add("worker-portable-and-settings", "portable settings join those of the user in the same groups", "", func(in *osfamily.Input) {
 		in.Config.Sysctls = map[string]bootstrapv1.SysctlValue{"vm.max_map_count": "262144"}
 		in.Config.KernelModules = []bootstrapv1.KernelModule{{Name: "nvme_tcp"}}
@@ -240,6 +266,12 @@ func TestSettingsAreRefused(t *testing.T) {
 		{"a value that the host does not know", "[settings.kernel]\nlockdown = \"half\"\n", `settings.kernel.lockdown is "half" and must be one of none, integrity, confidentiality`},
 		{"a bundle that is no base64", "[settings.pki.a]\ndata = \"-----BEGIN\"\n", "settings.pki.a.data is not base64"},
 		{"a percentage above all", "[settings.kubernetes]\nimage-gc-high-threshold-percent = 101\n", "between 0 and 100"},
+		{"a threshold of all", "[settings.kubernetes.eviction-soft]\n\"memory.available\" = \"100%\"\n", `settings.kubernetes.eviction-soft.memory.available is "100%", which`},
+		{"a time without a unit", "[settings.kubernetes.eviction-soft-grace-period]\n\"memory.available\" = \"30\"\n", "does not take for a duration"},
+		{"a time in the wrong order", "[settings.kubernetes]\nshutdown-grace-period = \"1s2m\"\n", "does not take for a duration"},
+		{"a size that is none", "[settings.kubernetes]\ncontainer-log-max-size = \"10MB\"\n", "does not take for a quantity"},
+		{"a time that is negative", "[settings.kubernetes]\neviction-max-pod-grace-period = -1\n", "must not be negative"},
+		{"a time server by an IPv6 address", "[settings.ntp]\ntime-servers = [\"fd00::1\"]\n", `settings.ntp.time-servers[0] is "fd00::1", which`},
 		{"a signal that the kubelet does not know", "[settings.kubernetes.eviction-hard]\n\"disk.available\" = \"1%\"\n", `has the key "disk.available"`},
 		{"a host that is no address", "[settings.network]\nhosts = [[\"a\", [\"b\"]]]\n", `settings.network.hosts[0] "a" is not an IP address`},
 		{"a host without names", "[settings.network]\nhosts = [[\"192.0.2.1\"]]\n", "must be an address and a list of names"},

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	bootstrapv1 "github.com/ingot-project/cluster-api-provider-ingot/api/bootstrap/v1alpha1"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/osfamily"
@@ -51,9 +53,30 @@ func checkPortable(report *osfamily.Report, s settings, in osfamily.Input) {
 	twice(portable.HTTPSProxy, config.Proxy.HTTPSProxy != "", proxied, "network")
 	checkKernel(report, s.Kernel, config)
 	checkRegistries(report, in)
+	checkValues(report, config)
 	for _, signal := range slices.Sorted(maps.Keys(kubelet.EvictionHard)) {
 		if strings.HasPrefix(signal, "containerfs.") {
 			report.Errorf(fmt.Sprintf("%s[%s]", portable.KubeletEvictionHard, signal), "Bottlerocket does not know this signal: use imagefs, which is the same file system there")
+		}
+	}
+}
+
+// checkValues refuses values that the kubelet would take, and that keep the host from booting.
+func checkValues(report *osfamily.Report, config bootstrapv1.IngotConfigSpec) {
+	kubelet := config.Node.Kubelet
+	all := func(setting portable.Setting, values map[string]string, taken func(string) bool, why string) {
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			if !taken(values[name]) {
+				report.Errorf(fmt.Sprintf("%s[%s]", setting, name), "is %q, %s", values[name], why)
+			}
+		}
+	}
+	all(portable.KubeletEvictionHard, kubelet.EvictionHard, isThreshold, noThreshold)
+	all(portable.KubeletSystemReserved, kubelet.SystemReserved, isQuantity, noQuantity)
+	all(portable.KubeletKubeReserved, kubelet.KubeReserved, isQuantity, noQuantity)
+	for i, server := range config.NTP.Servers {
+		if !isTimeServer(server) {
+			report.Errorf(fmt.Sprintf("%s[%d]", portable.NTPServers, i), "is %q, %s", server, noServer)
 		}
 	}
 }
@@ -161,7 +184,7 @@ func addRegistries(s *settings, in osfamily.Input) error {
 		if !read {
 			return fmt.Errorf("key %q of Secret %q was not read", ref.Key, ref.Name)
 		}
-		out.Credentials = append(out.Credentials, registryCredential{Registry: server, Username: credentials.Username, Password: string(password)})
+		out.Credentials = append(out.Credentials, credentialOf(server, credentials.Username, string(password)))
 		return nil
 	}
 	for _, registry := range in.Config.Registries {
@@ -185,6 +208,16 @@ func addRegistries(s *settings, in osfamily.Input) error {
 	}
 	s.ContainerRegistry = out
 	return nil
+}
+
+// credentialOf says a login so that it reaches containerd. The host writes user and password between quotes into containerd's
+// configuration as they are, so one with a quote would keep containerd from starting. Both together in base64 hold none.
+func credentialOf(server, username, password string) registryCredential {
+	awkward := func(r rune) bool { return r == '"' || r == '\\' || r == utf8.RuneError || unicode.IsControl(r) }
+	if strings.ContainsFunc(username+password, awkward) {
+		return registryCredential{Registry: server, Auth: base64.StdEncoding.EncodeToString([]byte(username + ":" + password))}
+	}
+	return registryCredential{Registry: server, Username: username, Password: password}
 }
 
 // addKernel adds to what the user's settings say of the kernel.

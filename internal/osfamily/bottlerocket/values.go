@@ -8,9 +8,49 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
+
+// Patterns of values that the kubelet takes and the host need not, as the source of upstream's models has them.
+const (
+	quantityPattern   = `^[+-]?[0-9.]+(e?[0-9]*|[EPTGMK]i?|[numk])$`
+	durationPattern   = `^(([0-9]+\.)?[0-9]+h)?(([0-9]+\.)?[0-9]+m)?(([0-9]+\.)?[0-9]+s)?(([0-9]+\.)?[0-9]+ms)?$`
+	percentagePattern = `^([0-9]+\.?[0-9]*|\.[0-9]+)$`
+)
+
+// What is wrong with values that do not match, and what to do.
+const (
+	noQuantity  = "which Bottlerocket does not take for a quantity, and does not boot with: write it like 500m, 512Mi or 129e6"
+	noThreshold = "which Bottlerocket does not take for a threshold, and does not boot with: write it like 200Mi, or as a percentage below 100%"
+	noDuration  = "which Bottlerocket does not take for a duration, and does not boot with: write it like 1h30m or 500ms"
+	noServer    = "which Bottlerocket does not take for the address of a server, and does not boot with: give the server a DNS name, or an IPv4 address"
+)
+
+func isQuantity(value string) bool { return regexp.MustCompile(quantityPattern).MatchString(value) }
+
+func isDuration(value string) bool {
+	return value != "" && regexp.MustCompile(durationPattern).MatchString(value)
+}
+
+// isThreshold is whether a value is a quantity, or a percentage that is not all.
+func isThreshold(value string) bool {
+	percentage, is := strings.CutSuffix(value, "%")
+	if !is {
+		return isQuantity(value)
+	}
+	number, err := strconv.ParseFloat(percentage, 32)
+	return err == nil && number < 100 && regexp.MustCompile(percentagePattern).MatchString(percentage)
+}
+
+// isTimeServer is whether the host takes a server. It reads URLs, with or without a scheme, and an IPv6 address without brackets is
+// none. With brackets chrony would not find it.
+func isTimeServer(server string) bool {
+	address, err := netip.ParseAddr(server)
+	return err != nil || address.Is4()
+}
 
 // problems finds values that the host would refuse, as far as upstream documents what it takes. Types are checked already.
 func (s *settings) problems() []string {
@@ -26,6 +66,11 @@ func (s *settings) problems() []string {
 	}
 	if s.Network != nil {
 		p.hosts(s.Network.Hosts)
+	}
+	if s.NTP != nil {
+		for i, server := range s.NTP.TimeServers {
+			p.fits(fmt.Sprintf("ntp.time-servers[%d]", i), server, isTimeServer, noServer)
+		}
 	}
 	if s.DNS != nil {
 		for i, server := range s.DNS.NameServers {
@@ -59,6 +104,25 @@ func (k *kubernetes) problems(p *problems) {
 	}
 	p.percent("kubernetes.image-gc-high-threshold-percent", k.ImageGCHighThresholdPercent)
 	p.percent("kubernetes.image-gc-low-threshold-percent", k.ImageGCLowThresholdPercent)
+	if k.EvictionMaxPodGracePeriod != nil && *k.EvictionMaxPodGracePeriod < 0 {
+		p.add("kubernetes.eviction-max-pod-grace-period", "is %d and must not be negative", *k.EvictionMaxPodGracePeriod)
+	}
+	for key, value := range map[string]string{
+		"container-log-monitor-interval": k.ContainerLogMonitorInterval, "cpu-manager-reconcile-period": k.CPUManagerReconcilePeriod,
+		"shutdown-grace-period": k.ShutdownGracePeriod, "shutdown-grace-period-for-critical-pods": k.ShutdownGracePeriodForCriticalPods,
+	} {
+		if value != "" {
+			p.fits("kubernetes."+key, value, isDuration, noDuration)
+		}
+	}
+	if k.ContainerLogMaxSize != "" {
+		p.fits("kubernetes.container-log-max-size", k.ContainerLogMaxSize, isQuantity, noQuantity)
+	}
+	p.allFit("kubernetes.eviction-hard", k.EvictionHard, isThreshold, noThreshold)
+	p.allFit("kubernetes.eviction-soft", k.EvictionSoft, isThreshold, noThreshold)
+	p.allFit("kubernetes.eviction-soft-grace-period", k.EvictionSoftGracePeriod, isDuration, noDuration)
+	p.allFit("kubernetes.kube-reserved", k.KubeReserved, isQuantity, noQuantity)
+	p.allFit("kubernetes.system-reserved", k.SystemReserved, isQuantity, noQuantity)
 	if k.NodeIP != "" {
 		p.address("kubernetes.node-ip", k.NodeIP)
 	}
@@ -101,6 +165,19 @@ func (p *problems) keys(key string, values map[string]string, known ...string) {
 		if !slices.Contains(known, name) {
 			p.add(key, "has the key %q, and may have %s", name, strings.Join(known, ", "))
 		}
+	}
+}
+
+// fits demands that a value is taken.
+func (p *problems) fits(key, value string, taken func(string) bool, why string) {
+	if !taken(value) {
+		p.add(key, "is %q, %s", value, why)
+	}
+}
+
+func (p *problems) allFit(key string, values map[string]string, taken func(string) bool, why string) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		p.fits(key+"."+name, values[name], taken, why)
 	}
 }
 
