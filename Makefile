@@ -21,6 +21,10 @@ quickstart: build ## Make a cluster on VMs of this machine and upgrade its worke
 test: packages ## Run unit tests, tests against a real API server, and tests against a real libvirtd (TESTS=./internal/...)
 	hack/test.sh $(TESTS)
 
+.PHONY: fuzz
+fuzz: ## Run every fuzzer of what people write for FUZZTIME, a minute unless said otherwise (TESTS=./internal/osfamily/kairos)
+	hack/fuzz.sh $(TESTS)
+
 .PHONY: test-survive-full
 test-survive-full: packages ## Kill the manager at every API write and every single platform call, reads included; takes more than an hour
 	go test ./test/survive -run TestCrashes -count=1 -timeout 4h -v -every-read
