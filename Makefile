@@ -53,7 +53,7 @@ node-image-check: build packages ## Say what an image lacks to run under Ingot (
 
 .PHONY: e2e
 e2e: build packages ## Run the end-to-end suite on VMs of this machine (LABELS=one to replace and lose a control plane, LABELS=three for three machines on KVM, LABELS=recovery to lose one midway; ARGS="-ginkgo.focus upgrade")
-	go test -tags e2e ./test/e2e -count=1 -timeout 4h -v -ginkgo.v -ginkgo.label-filter="$(or $(LABELS),!one && !three && !recovery)" $(ARGS)
+	go test -vet=off -tags e2e ./test/e2e -count=1 -timeout 4h -v -ginkgo.v -ginkgo.label-filter="$(or $(LABELS),!one && !three && !recovery)" $(ARGS)
 
 ##@ Figures
 
@@ -81,7 +81,7 @@ bench-render: ## Render for every family and role, and print renders per second 
 
 .PHONY: build
 build: ## Build bin/ingot-manager and bin/ingotctl
-	go build -o bin/ingot-manager . && go build -o bin/ingotctl ./cmd/ingotctl
+	go build -o bin/ingot-manager . && go build -tags kustomize_disable_go_plugin_support -o bin/ingotctl ./cmd/ingotctl
 
 .PHONY: run
 run: ## Run the manager with all roles from source against the cluster of KUBECONFIG
