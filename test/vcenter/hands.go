@@ -35,6 +35,8 @@ type Spec struct {
 	ReservedCPUMHz, CPULimitMHz int64
 	// HardwareVersion is the version of its hardware; empty means the newest that the hosts have.
 	HardwareVersion string
+	// FurtherControllers is how many SCSI controllers it has beside that of its disk, on which nothing hangs.
+	FurtherControllers int
 }
 
 // Make makes a virtual machine or template.
@@ -72,7 +74,7 @@ func (v *VCenter) Make(ctx context.Context, s Spec) error {
 	if err != nil {
 		return err
 	}
-	changes, err := append(devices, disk, card).ConfigSpec(types.VirtualDeviceConfigSpecOperationAdd)
+	changes, err := withControllers(append(devices, disk, card), s.FurtherControllers).ConfigSpec(types.VirtualDeviceConfigSpecOperationAdd)
 	if err != nil {
 		return err
 	}
@@ -103,6 +105,17 @@ func (v *VCenter) Make(ctx context.Context, s Spec) error {
 		return vm.MarkAsTemplate(ctx)
 	}
 	return wait(ctx)(vm.PowerOn(ctx))
+}
+
+// withControllers are devices with further SCSI controllers.
+func withControllers(devices object.VirtualDeviceList, further int) object.VirtualDeviceList {
+	for bus := range further {
+		devices = append(devices, &types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{
+			SharedBus: types.VirtualSCSISharingNoSharing, ScsiCtlrUnitNumber: 7,
+			VirtualController: types.VirtualController{BusNumber: int32(bus + 1), VirtualDevice: types.VirtualDevice{Key: devices.NewKey() - int32(bus)}},
+		}})
+	}
+	return devices
 }
 
 func wait(ctx context.Context) func(*object.Task, error) error {
@@ -278,8 +291,10 @@ type Machine struct {
 	// Folder is the folder that it is in. Datastore is where its files are, and Pool and Host are the resource pool and the host that
 	// it runs in.
 	Folder, Datastore, Pool, Host string
-	// Disks are the sizes of its disks; Networks the port groups of its interfaces, and MACs their addresses.
+	// Disks are the sizes of its disks, and Places where they hang: the kind of the controller, its bus number and the unit. Networks
+	// are the port groups of its interfaces, and MACs their addresses.
 	Disks    []int64
+	Places   []string
 	Networks []string
 	MACs     []string
 	// HardwareVersion is the version of its hardware as vCenter writes it.
@@ -376,6 +391,7 @@ func describe(vm *mo.VirtualMachine) Machine {
 			m.Devices = append(m.Devices, passedThrough(d))
 		case *types.VirtualDisk:
 			m.Disks = append(m.Disks, max(d.CapacityInBytes, d.CapacityInKB<<10))
+			m.Places = append(m.Places, placeOf(vm.Config.Hardware.Device, d))
 		case types.BaseVirtualEthernetCard:
 			card := d.GetVirtualEthernetCard()
 			m.MACs = append(m.MACs, card.MacAddress)
@@ -390,6 +406,15 @@ func describe(vm *mo.VirtualMachine) Machine {
 		}
 	}
 	return m
+}
+
+func placeOf(devices object.VirtualDeviceList, disk *types.VirtualDisk) string {
+	at := devices.FindByKey(disk.ControllerKey)
+	controller, is := at.(types.BaseVirtualController)
+	if !is || disk.UnitNumber == nil {
+		return "nowhere"
+	}
+	return fmt.Sprintf("%s %d:%d", devices.Type(at), controller.GetVirtualController().BusNumber, *disk.UnitNumber)
 }
 
 func passedThrough(d *types.VirtualPCIPassthrough) string {

@@ -34,7 +34,7 @@ const BootAnnotation = "infrastructure.cluster.x-k8s.io/ingotmachine-boot"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || !has(self.resources.cpuPolicy) || self.resources.cpuPolicy == 'Shared'",message="resources.cpuPolicy must be Shared on vsphere: this version dedicates no CPUs there"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || (!has(self.resources.hugePages) && !has(self.resources.numaPolicy))",message="resources.hugePages and resources.numaPolicy are the host's choice on vsphere: remove them"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || (quantity(string(self.resources.memory)).isInteger() && quantity(string(self.resources.memory)).asInteger() % 4194304 == 0)",message="resources.memory must be a multiple of 4Mi on vsphere: round it"
-// +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || !has(self.disks) || self.disks.size() <= 14",message="disks can be at most 14 on vsphere: what hangs on one controller beside the root disk"
+// +kubebuilder:validation:XValidation:rule="has(self.platform.vsphere) || !has(self.disks) || self.disks.size() <= 16",message="disks can be at most 16 on libvirt: what a guest there has places for"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || !has(self.platform.vsphere.reservations) || !has(self.platform.vsphere.reservations.memory) || !quantity(string(self.platform.vsphere.reservations.memory)).isGreaterThan(quantity(string(self.resources.memory)))",message="platform.vsphere.reservations.memory must be at most resources.memory: lower it"
 // +kubebuilder:validation:XValidation:rule="!has(self.platform.vsphere) || self.platform.vsphere.cloneMode != 'Linked' || !has(self.rootDisk)",message="rootDisk must be unset when platform.vsphere.cloneMode is Linked, because the disk of a linked clone has the size of the image: remove it, or set cloneMode to Full"
 // +kubebuilder:validation:XValidation:rule="has(self.platform.vsphere) || self.networks.all(n, !n.name.contains('/'))",message="networks[].name must be the name of a network without a slash on libvirt, as virsh net-list shows it: paths are for vsphere"
@@ -68,12 +68,13 @@ type IngotMachineSpec struct {
 	// +optional
 	RootDisk RootDisk `json:"rootDisk,omitempty,omitzero"`
 
-	// disks are further, empty disks, in order. They are made with the machine and go with it.
+	// disks are further, empty disks, in order. They are made with the machine and go with it. There can be 16 on libvirt, and 59 on
+	// vsphere: what hangs on four controllers beside the root disk.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:MaxItems=59
 	Disks []MachineDisk `json:"disks,omitempty"`
 
 	// networks are the network interfaces, in order. The first one is the interface of the Node's address.

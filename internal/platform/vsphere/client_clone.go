@@ -6,14 +6,10 @@ package vsphere
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"slices"
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
-
-	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 )
 
 // sectorUnit is what vCenter counts the size of disks in.
@@ -209,17 +205,16 @@ func (o order) devices() ([]types.BaseVirtualDeviceConfigSpec, error) {
 		root.CapacityInBytes, root.CapacityInKB = o.machine.rootBytes, inUnits(o.machine.rootBytes)
 		add(&root, types.VirtualDeviceConfigSpecOperationEdit)
 	}
-	units, controller, err := o.from.freeUnits()
+	places, controllers, err := o.from.diskPlaces(len(o.machine.disks))
 	if err != nil {
 		return nil, err
 	}
-	if len(o.machine.disks) > len(units) {
-		return nil, fmt.Errorf("%w: spec.disks has %d disks, and the controller of the template has room for %d",
-			platform.ErrUnsupported, len(o.machine.disks), len(units))
+	for _, controller := range controllers {
+		add(controller, types.VirtualDeviceConfigSpecOperationAdd)
 	}
 	for i, size := range o.machine.disks {
 		changes = append(changes, &types.VirtualDeviceConfigSpec{
-			Device: emptyDisk(firstDiskKey-int32(i), controller, units[i], size), Profile: profile(o.policy),
+			Device: emptyDisk(firstDiskKey-int32(i), places[i].controller, places[i].unit, size), Profile: profile(o.policy),
 			Operation: types.VirtualDeviceConfigSpecOperationAdd, FileOperation: types.VirtualDeviceConfigSpecFileOperationCreate,
 		})
 	}
@@ -233,46 +228,6 @@ func (o order) devices() ([]types.BaseVirtualDeviceConfigSpec, error) {
 		add(&types.VirtualTPM{VirtualDevice: types.VirtualDevice{Key: tpmKey}}, types.VirtualDeviceConfigSpecOperationAdd)
 	}
 	return changes, nil
-}
-
-// Keys of devices that are to be made are negative; vCenter gives them others.
-const (
-	firstDiskKey int32 = -100
-	firstNICKey  int32 = -200
-	tpmKey       int32 = -300
-	firstPCIKey  int32 = -400
-)
-
-// freeUnits are the places on the controller that the root disk hangs on.
-func (s *source) freeUnits() (units []int32, controller int32, err error) {
-	root := s.root()
-	if root == nil {
-		return nil, 0, fmt.Errorf("%w: template %s has no disk", platform.ErrInvalid, s.name)
-	}
-	controller = root.ControllerKey
-	taken := []int32{}
-	for _, device := range s.devices {
-		if d := device.GetVirtualDevice(); d.ControllerKey == controller && d.UnitNumber != nil {
-			taken = append(taken, *d.UnitNumber)
-		}
-	}
-	most := int32(15)
-	switch at := s.devices.FindByKey(controller).(type) {
-	case types.BaseVirtualSCSIController:
-		most = 16
-		taken = append(taken, at.GetVirtualSCSIController().ScsiCtlrUnitNumber)
-	case types.BaseVirtualSATAController:
-		most = 30
-	case *types.VirtualIDEController:
-		most = 2
-	default:
-	}
-	for unit := range most {
-		if !slices.Contains(taken, unit) {
-			units = append(units, unit)
-		}
-	}
-	return units, controller, nil
 }
 
 func inUnits(size int64) int64 { return (size + sectorUnit - 1) / sectorUnit }

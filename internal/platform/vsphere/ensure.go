@@ -16,8 +16,8 @@ import (
 const (
 	// memoryUnit is what the memory of a virtual machine is a multiple of.
 	memoryUnit = 4 << 20
-	// maxDisks bounds the further disks to what hangs on one controller beside the root disk.
-	maxDisks = 14
+	// maxDisks bounds the further disks to what hangs on all controllers beside the root disk.
+	maxDisks = maxControllers*unitsEach - 1
 )
 
 // Ensure implements platform.Platform.
