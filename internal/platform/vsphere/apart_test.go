@@ -61,7 +61,7 @@ func TestApart(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	check(t, l.AddRule(t.Context(), "by hand"))
 	req := l.request(t, p)
 	ids := l.members(t, p, req, 3)
@@ -120,7 +120,7 @@ func TestApartWhateverFails(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	req := l.request(t, p)
 	ids := l.members(t, p, req, 2)
 	for _, verdict := range []vcenter.Verdict{vcenter.Drop, vcenter.Lose, vcenter.Expire} {
@@ -156,7 +156,7 @@ func TestApartWhateverFails(t *testing.T) {
 func TestApartTwoManagers(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	managers := []*vsphere.Session{open(t, config(t, l.door(t)), func(platform.Event) {}), open(t, config(t, l.door(t)), func(platform.Event) {})}
+	managers := []*vsphere.Session{fresh(t, l.door(t)), fresh(t, l.door(t))}
 	ids := l.members(t, managers[0], l.request(t, managers[0]), 4)
 	var working sync.WaitGroup
 	for i, id := range ids {
@@ -184,7 +184,7 @@ func TestApartTwoManagers(t *testing.T) {
 func TestApartIsRefused(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	ids := l.members(t, p, l.request(t, p), 2)
 	refused := func(want error, says string) {
 		t.Helper()
@@ -218,7 +218,7 @@ func TestApartDisabled(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	ids := l.members(t, p, l.request(t, p), 3)
 	check(t, p.KeepApart(t.Context(), ids[1], ids[:1]))
 	check(t, l.DisableRule(t.Context(), groupRule))
@@ -239,7 +239,7 @@ func TestApartWithoutPrivilege(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	ids := l.members(t, p, l.request(t, p), 3)
 	refuse := func(method string) func(string) vcenter.Verdict {
 		return func(m string) vcenter.Verdict {
@@ -274,7 +274,7 @@ func TestApartWhoeverInterferes(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	ids := l.members(t, p, l.request(t, p), 2)
 	check(t, p.KeepApart(t.Context(), ids[1], ids[:1]))
 	before := d.Calls()["ReconfigureComputeResource_Task"]

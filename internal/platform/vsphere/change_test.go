@@ -39,7 +39,7 @@ func TestHiddenIsNotAbsent(t *testing.T) {
 	const folder = vcenter.Datacenter + "/vm"
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	req := l.request(t, p)
 	id := req.Identity
 	id.SeenIn = "/"
@@ -82,7 +82,7 @@ func TestRestartOfVCenter(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	req := l.request(t, p)
 	restart := func() {
 		up := d.Shut()
@@ -125,6 +125,7 @@ func TestRotation(t *testing.T) {
 	credentials := config(t, d).Credentials
 	before, err := registry.Apply(endpoint, credentials)
 	check(t, err)
+	vcenter.Connected(t, before)
 	req := l.request(t, before)
 	t.Cleanup(vcenter.SlowClones(3 * time.Second))
 	_, err = before.Ensure(t.Context(), req)

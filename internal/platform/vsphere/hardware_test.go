@@ -47,7 +47,7 @@ func (l *lab) refuses(t *testing.T, p platform.Platform, req platform.Request, w
 func TestReservations(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.request(t, p)
 	if m := l.made(t, p, req); m.ReservedCPUMHz != 0 || m.ReservedMemoryMB != 0 || m.CPULimitMHz != -1 {
 		t.Errorf("a machine that reserves nothing has %+v", m)
@@ -72,7 +72,7 @@ func TestReservations(t *testing.T) {
 func TestTemplateWithLimit(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.requestFrom(t, p, vcenter.Spec{ReservedCPUMHz: 700, CPULimitMHz: 900})
 	if m := l.made(t, p, req); m.ReservedCPUMHz != 0 || m.CPULimitMHz != -1 {
 		t.Errorf("got %+v", m)
@@ -84,7 +84,7 @@ func TestTemplateWithLimit(t *testing.T) {
 func TestNoRoomForReservation(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.request(t, p)
 	req.ReservedCPUMHz = 1 << 20
 	give := l.Full("CloneVM_Task")
@@ -98,7 +98,7 @@ func TestNoRoomForReservation(t *testing.T) {
 func TestFirmware(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.request(t, p)
 	req.SecureBoot, req.VirtualTPM = true, true
 	if m := l.made(t, p, req); m.Firmware != "efi" || !m.SecureBoot || !m.TPM {
@@ -119,7 +119,7 @@ func TestStoragePolicy(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	id, err := l.Policy(t.Context(), "gold")
 	check(t, err)
 	for _, full := range []bool{false, true} {
@@ -158,7 +158,7 @@ func TestStoragePolicy(t *testing.T) {
 	req.StoragePolicy = "silver"
 	l.refuses(t, p, req, platform.ErrInvalid, "spec.platform.vsphere.storagePolicy: the name is not of one alone: 2 storage policies are called silver: rename all but one")
 
-	p = open(t, config(t, d), func(platform.Event) {}) // it has not asked yet
+	p = fresh(t, d) // it has not asked yet
 	fit := d.Unfit()
 	req.StoragePolicy = "gold"
 	l.refuses(t, p, req, platform.ErrUnsupported, "is not compatible with gold")
@@ -183,7 +183,7 @@ func keptTo(profiles []types.BaseVirtualMachineProfileSpec, policy string) int {
 func TestHardwareVersion(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.requestFrom(t, p, vcenter.Spec{HardwareVersion: "vmx-11"})
 	if m := l.made(t, p, req); m.HardwareVersion != "vmx-11" {
 		t.Errorf("a machine that asks for nothing has %s", m.HardwareVersion)
@@ -253,7 +253,7 @@ func TestUnfinishedInterrupted(t *testing.T) {
 func TestUnfinishedGuestSwitchesItselfOff(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.requestFrom(t, p, vcenter.Spec{HardwareVersion: "vmx-11"})
 	req.HardwareVersion = 13
 	until(t, "it is started", func() bool {
@@ -275,7 +275,7 @@ func TestUnfinishedGuestSwitchesItselfOff(t *testing.T) {
 func TestDevices(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.requestFrom(t, p, vcenter.Spec{HardwareVersion: "vmx-17"})
 	l.Offer(0x10de, 0x20b0, "grid_a100-10c")
 	req.PCIDevices = []platform.PCIDevice{{VendorID: "10de", DeviceID: "20b0", Count: 2}}

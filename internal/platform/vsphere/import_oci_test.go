@@ -27,7 +27,7 @@ import (
 func TestImportFromRegistry(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	for _, c := range []struct {
 		format   string
 		artefact []byte

@@ -91,7 +91,7 @@ func TestImportedTemplate(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	image := l.onStorage(published(t, "ova", ova.Package(), nil))
 	begin := time.Now()
 	stored(t, p, image)
@@ -123,7 +123,7 @@ func TestImportEveryMethodFailsOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	before := l.Inventory(t)
 	image := l.onStorage(published(t, "ova", ova.Package(), nil))
 	stored(t, p, image)
@@ -154,7 +154,7 @@ func TestImportEveryMethodFailsOnce(t *testing.T) {
 				fails = map[string]bool{method: true}
 				mu.Unlock()
 				released(t, p, image)
-				d.Judge(func(string) vcenter.Verdict { return vcenter.Pass })
+				d.Judge(nil)
 				if after := l.Inventory(t); !slices.Equal(before, after) {
 					t.Errorf("the endpoint has changed:\n%s\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 				}
@@ -195,7 +195,7 @@ func fails(t *testing.T, p platform.Platform, image platform.ImageRequest, want 
 func TestImportSourceBreaksOff(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	before := l.Inventory(t)
 	artefact := ova.Package()
 	var mu sync.Mutex
@@ -227,7 +227,7 @@ func TestImportSourceBreaksOff(t *testing.T) {
 func TestImportSessionEnds(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	artefact := ova.Package()
 	serve, release := ova.Drip(artefact)
 	image := l.onStorage(published(t, "ova", artefact, serve))
@@ -249,7 +249,7 @@ func TestImportLease(t *testing.T) {
 	l := newLab(t)
 	l.ShortLeases(2 * time.Second)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	slow := func(t *testing.T) (image platform.ImageRequest, release func()) {
 		t.Helper()
 		artefact := ova.Package()
@@ -280,7 +280,7 @@ func TestImportLease(t *testing.T) {
 			return vcenter.Pass
 		})
 		fails(t, p, image, platform.ErrUnreachable)
-		d.Judge(func(string) vcenter.Verdict { return vcenter.Pass })
+		d.Judge(nil)
 		if left := l.copies(t); len(left) != 0 {
 			t.Errorf("%+v is left", left)
 		}
@@ -300,16 +300,16 @@ func TestImportManagerEnds(t *testing.T) {
 	defer release()
 	image := l.onStorage(published(t, "ova", artefact, serve))
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	halfway(t, p, image)
 	p.Close()
 	if after := l.Inventory(t); !slices.Equal(before, after) {
 		t.Errorf("something is left:\n%s", strings.Join(after, "\n"))
 	}
-	p = open(t, config(t, d), func(platform.Event) {})
+	p = fresh(t, d)
 	halfway(t, p, image)
 	d.Shut() // and never answers this one again
-	successor := open(t, config(t, l.door(t)), func(platform.Event) {})
+	successor := fresh(t, l.door(t))
 	whole := image
 	whole.Source = l.onStorage(published(t, "ova", artefact, nil)).Source
 	if n := len(l.copies(t)); n != 1 {
@@ -328,7 +328,7 @@ func TestImportCloseWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	artefact := ova.Package()
 	serve, release := ova.Drip(artefact)
 	defer release()
@@ -346,7 +346,7 @@ func TestImportNameAnswerLost(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	image := l.onStorage(published(t, "vmdk", ova.Disk(), nil))
 	var lost atomic.Bool
 	d.Judge(func(method string) vcenter.Verdict {
@@ -366,7 +366,7 @@ func TestImportNameAnswerLost(t *testing.T) {
 func TestImportNameTaken(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	image := l.onStorage(published(t, "vmdk", ova.Disk(), nil))
 	stored(t, p, image)
 	name := l.onlyCopy(t).Name
@@ -388,7 +388,7 @@ func TestImportNameTaken(t *testing.T) {
 func TestImportHostsInMaintenance(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	image := l.onStorage(published(t, "vmdk", ova.Disk(), nil))
 	end, err := l.Maintain(t.Context())
 	check(t, err)
@@ -409,7 +409,7 @@ func TestImportDisappears(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	image := l.onStorage(published(t, "ova", ova.Package(), nil))
 	stored(t, p, image)
 	all, err := l.Machines(t.Context())
@@ -457,7 +457,7 @@ func (p *pattern) Read(b []byte) (int, error) {
 func TestImportMemory(t *testing.T) {
 	const size, bound = 256 << 20, 24 << 20
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	disk := func() io.Reader {
 		head := ova.Head(ova.Capacity)
 		return io.MultiReader(strings.NewReader(string(head)), &pattern{left: size - int64(len(head))})

@@ -29,51 +29,57 @@ type lab struct {
 	doors []*vcenter.Door
 }
 
-func newLab(t *testing.T) *lab {
-	t.Helper()
-	v, err := vcenter.Start(t.Context())
+func newLab(tb testing.TB) *lab {
+	tb.Helper()
+	v, err := vcenter.Start(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { v.Stop(context.WithoutCancel(t.Context())) })
+	tb.Cleanup(func() { v.Stop(context.WithoutCancel(tb.Context())) })
 	return &lab{VCenter: v}
 }
 
 // door opens a way to the vCenter until the test ends.
-func (l *lab) door(t *testing.T) *vcenter.Door {
-	t.Helper()
+func (l *lab) door(tb testing.TB) *vcenter.Door {
+	tb.Helper()
 	d := l.Door()
-	t.Cleanup(d.Close)
+	tb.Cleanup(d.Close)
 	return d
 }
 
 // config is what a session is opened with that goes through a door.
-func config(t *testing.T, d *vcenter.Door) vsphere.Config {
-	t.Helper()
+func config(tb testing.TB, d *vcenter.Door) vsphere.Config {
+	tb.Helper()
 	return vsphere.Config{
 		Server:      d.Address(),
 		Credentials: map[string][]byte{"username": []byte(vcenter.User), "password": []byte(vcenter.Password), "ca.crt": d.CA()},
-		Log:         testr.New(t),
+		Log:         testr.NewWithInterface(tb, testr.Options{}),
 	}
 }
 
-// open opens a session until the test ends.
-func open(t *testing.T, c vsphere.Config, events func(platform.Event)) *vsphere.Session {
-	t.Helper()
-	s, err := vsphere.Open(t.Context(), c, events)
+// open opens a session until the test ends. It may not be connected yet.
+func open(tb testing.TB, c vsphere.Config, events func(platform.Event)) *vsphere.Session {
+	tb.Helper()
+	s, err := vsphere.Open(tb.Context(), c, events)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
+	return s
+}
+
+// connected opens a session until the test ends, and waits until it is connected.
+func connected(tb testing.TB, c vsphere.Config, events func(platform.Event)) *vsphere.Session {
+	tb.Helper()
+	s := open(tb, c, events)
+	vcenter.Connected(tb, s)
 	return s
 }
 
 // fresh is a session that is connected and has asked nothing yet.
-func fresh(t *testing.T, d *vcenter.Door) *vsphere.Session {
-	t.Helper()
-	s := open(t, config(t, d), func(platform.Event) {})
-	until(t, "the session is connected", func() bool { _, err := s.Check(t.Context()); return err == nil })
-	return s
+func fresh(tb testing.TB, d *vcenter.Door) *vsphere.Session {
+	tb.Helper()
+	return connected(tb, config(tb, d), func(platform.Event) {})
 }
 
 // Session implements platformtest.Lab.
@@ -83,7 +89,7 @@ func (l *lab) Session(t *testing.T) platform.Platform {
 	l.mu.Lock()
 	l.doors = append(l.doors, d)
 	l.mu.Unlock()
-	return open(t, config(t, d), func(platform.Event) {})
+	return fresh(t, d)
 }
 
 // Faulty implements platformtest.Lab.
@@ -110,7 +116,7 @@ func (l *lab) Faulty(t *testing.T, n int, lost bool) (session platform.Platform,
 		}
 		return vcenter.Drop
 	})
-	return open(t, config(t, d), func(platform.Event) {}), func() bool {
+	return fresh(t, d), func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return dead
@@ -151,16 +157,16 @@ func (l *lab) PutForeign(t *testing.T, id string) {
 }
 
 // make makes a virtual machine or template that goes with the test.
-func (l *lab) make(t *testing.T, s vcenter.Spec) {
-	t.Helper()
-	check(t, l.Make(t.Context(), s))
-	t.Cleanup(func() { _ = l.Destroy(context.WithoutCancel(t.Context()), s.UUID) })
+func (l *lab) make(tb testing.TB, s vcenter.Spec) {
+	tb.Helper()
+	check(tb, l.Make(tb.Context(), s))
+	tb.Cleanup(func() { _ = l.Destroy(context.WithoutCancel(tb.Context()), s.UUID) })
 }
 
-func check(t *testing.T, err error) {
-	t.Helper()
+func check(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -200,12 +206,12 @@ func (l *lab) Image(t *testing.T) platform.ImageRequest {
 }
 
 // imageFrom is an image whose template has something special.
-func (l *lab) imageFrom(t *testing.T, template vcenter.Spec) platform.ImageRequest {
-	t.Helper()
+func (l *lab) imageFrom(tb testing.TB, template vcenter.Spec) platform.ImageRequest {
+	tb.Helper()
 	id, digest := uuid.NewString(), newDigest()
 	template.Name, template.UUID, template.DiskBytes, template.Template = "template-"+id, id, 1<<20, true
 	template.Extra = map[string]string{"ingot.image.sha256": digest}
-	l.make(t, template)
+	l.make(tb, template)
 	return platform.ImageRequest{
 		ImageIdentity: platform.ImageIdentity{SHA256: digest},
 		Source:        "template://" + id, Format: "template", Compression: "None", SizeBytes: 1 << 20,

@@ -20,7 +20,7 @@ func TestChosenName(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	req := l.request(t, p)
 	req.NameOnPlatform = "prod_cp.1"
 	if m := l.made(t, p, req); m.Name != req.NameOnPlatform {

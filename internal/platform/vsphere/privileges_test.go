@@ -29,7 +29,7 @@ func newGranting(t *testing.T) *granting {
 	t.Helper()
 	l := newLab(t)
 	d := l.door(t)
-	g := &granting{T: t, door: d, s: open(t, config(t, d), func(platform.Event) {})}
+	g := &granting{T: t, door: d, s: fresh(t, d)}
 	l.request(t, g.s)
 	g.used.Sources = []string{"https://example.org/disk.ova"}
 	g.used.Images = []platform.ImagePlace{{Datacenter: vcenter.Datacenter, ResourcePools: []string{vcenter.Cluster}}}
@@ -125,7 +125,7 @@ func TestPrivilegesBeforeTheFirstCopy(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	s := open(t, config(t, d), func(platform.Event) {})
+	s := fresh(t, d)
 	used := platform.Uses{Places: []platform.Place{{Storage: l.Storage(), ResourcePool: vcenter.Cluster}}}
 	told, err := s.Privileges(t.Context(), used)
 	if err != nil || len(told.Unasked) != 1 || !strings.Contains(told.Unasked[0], "template") {
@@ -149,7 +149,7 @@ func TestPrivilegesOfImports(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	s := open(t, config(t, d), func(platform.Event) {})
+	s := fresh(t, d)
 	used := platform.Uses{Places: []platform.Place{{Storage: l.Storage(), ResourcePool: vcenter.Cluster}}, Sources: []string{l.Image(t).Source}}
 	told := func() platform.Privileges {
 		told, err := s.Privileges(t.Context(), used)

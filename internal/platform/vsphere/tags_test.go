@@ -57,7 +57,7 @@ func TestTags(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	req := l.request(t, p)
 	l.made(t, p, req)
 	goes(t, p, req.Identity)
@@ -96,7 +96,7 @@ func TestTagThatDoesNotExist(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	req, zone := l.tagged(t, p)
 	for _, missing := range []platform.Tag{{Category: "zone", Name: "intranet"}, {Category: "cost", Name: "dmz"}} {
 		wrong := req
@@ -118,7 +118,7 @@ func TestTagThatDoesNotExist(t *testing.T) {
 	if found := l.clones(t, req); len(found) != 1 || found[0].Running {
 		t.Errorf("there is %+v", found)
 	}
-	d.Judge(func(string) vcenter.Verdict { return vcenter.Pass })
+	d.Judge(nil)
 	_, err := l.Tag(t.Context(), "zone", "dmz")
 	check(t, err)
 	l.made(t, p, req)
@@ -132,7 +132,7 @@ func TestTagsAreLookedForOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	req, _ := l.tagged(t, p)
 	for range 20 {
 		_, err := l.Tag(t.Context(), "cost", uuid.NewString())
@@ -171,18 +171,18 @@ func TestAmbiguousTags(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	req, _ := l.tagged(t, open(t, config(t, d), func(platform.Event) {}))
+	req, _ := l.tagged(t, fresh(t, d))
 	again, err := l.Tag(t.Context(), "zone", "other")
 	check(t, err)
 	check(t, l.RenameTag(t.Context(), again, "dmz"))
-	p := open(t, config(t, d), func(platform.Event) {}) // it has not asked yet
+	p := fresh(t, d) // it has not asked yet
 	l.refuses(t, p, req, platform.ErrInvalid, "spec.platform.vsphere.tags[1]: vCenter shows 2 tags dmz in the category zone: rename all but one")
 
 	check(t, l.Untag(t.Context(), again))
 	_, err = l.Tag(t.Context(), "second", "other")
 	check(t, err)
 	check(t, l.RenameCategory(t.Context(), "second", "owner"))
-	p = open(t, config(t, d), func(platform.Event) {})
+	p = fresh(t, d)
 	l.refuses(t, p, req, platform.ErrInvalid, "spec.platform.vsphere.tags[0]: vCenter shows 2 categories owner: rename all but one")
 }
 
@@ -191,7 +191,7 @@ func TestTaggingSessionEnds(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	req, _ := l.tagged(t, p)
 	l.made(t, p, req)
 	goes(t, p, req.Identity)

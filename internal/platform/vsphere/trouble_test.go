@@ -4,7 +4,6 @@
 package vsphere_test
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"os"
@@ -25,19 +24,19 @@ import (
 const patience = time.Minute
 
 // request is a machine from an image that is there until the test ends.
-func (l *lab) request(t *testing.T, p platform.Platform) platform.Request {
-	t.Helper()
-	return l.requestFrom(t, p, vcenter.Spec{})
+func (l *lab) request(tb testing.TB, p platform.Platform) platform.Request {
+	tb.Helper()
+	return l.requestFrom(tb, p, vcenter.Spec{})
 }
 
 // requestFrom is a machine from a template that has something special.
-func (l *lab) requestFrom(t *testing.T, p platform.Platform, template vcenter.Spec) platform.Request {
-	t.Helper()
-	image := l.imageFrom(t, template)
+func (l *lab) requestFrom(tb testing.TB, p platform.Platform, template vcenter.Spec) platform.Request {
+	tb.Helper()
+	image := l.imageFrom(tb, template)
 	image.Storage = l.Storage()
-	until(t, "the image is there", func() bool {
-		o, err := p.EnsureImage(t.Context(), image)
-		check(t, err)
+	until(tb, "the image is there", func() bool {
+		o, err := p.EnsureImage(tb.Context(), image)
+		check(tb, err)
 		return o.Ready
 	})
 	req := platform.Request{
@@ -56,22 +55,22 @@ func (l *lab) requestFrom(t *testing.T, p platform.Platform, template vcenter.Sp
 }
 
 // until waits for something to become true.
-func until(t *testing.T, what string, done func() bool) {
-	t.Helper()
+func until(tb testing.TB, what string, done func() bool) {
+	tb.Helper()
 	for deadline := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("it does not come to that: %s", what)
+			tb.Fatalf("it does not come to that: %s", what)
 		}
 	}
 }
 
 // runs ensures a machine until it runs, whatever hinders it meanwhile.
-func runs(t *testing.T, p platform.Platform, req platform.Request) {
-	t.Helper()
-	until(t, "the machine runs", func() bool {
-		o, err := p.Ensure(t.Context(), req)
+func runs(tb testing.TB, p platform.Platform, req platform.Request) {
+	tb.Helper()
+	until(tb, "the machine runs", func() bool {
+		o, err := p.Ensure(tb.Context(), req)
 		if err != nil {
-			t.Log(err)
+			tb.Log(err)
 		}
 		return o.Power == platform.PowerOn
 	})
@@ -109,7 +108,7 @@ func TestEveryMethodFailsOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	req := l.request(t, p)
 	runs(t, p, req)
 	goes(t, p, req.Identity)
@@ -117,7 +116,7 @@ func TestEveryMethodFailsOnce(t *testing.T) {
 	for _, verdict := range failures() {
 		l.failOnce(t, d, func(*testing.T) platform.Platform { return p }, req, methods, verdict)
 	}
-	d.Judge(func(string) vcenter.Verdict { return vcenter.Pass })
+	d.Judge(nil)
 	if n, err := l.Sessions(t.Context()); err != nil || n != 1 {
 		t.Errorf("%d sessions with vCenter are open, want one (%v)", n, err)
 	}
@@ -168,7 +167,7 @@ func TestEveryFurtherMethodFailsOnce(t *testing.T) {
 			d := l.door(t)
 			session := func(t *testing.T) platform.Platform {
 				t.Helper()
-				return open(t, config(t, d), func(platform.Event) {})
+				return fresh(t, d)
 			}
 			p := session(t)
 			req := l.request(t, p)
@@ -181,7 +180,7 @@ func TestEveryFurtherMethodFailsOnce(t *testing.T) {
 			further := slices.DeleteFunc(slices.Sorted(maps.Keys(d.Calls())), func(method string) bool { return plain[method] > 0 })
 			t.Logf("the further methods are %s", strings.Join(further, ", "))
 			l.failOnce(t, d, session, req, further, verdict)
-			d.Judge(func(string) vcenter.Verdict { return vcenter.Pass })
+			d.Judge(nil)
 		})
 	}
 }
@@ -211,7 +210,7 @@ func TestSessionEnds(t *testing.T) {
 	l := newLab(t)
 	var mu sync.Mutex
 	heard := map[string]bool{}
-	p := open(t, config(t, l.door(t)), func(e platform.Event) {
+	p := connected(t, config(t, l.door(t)), func(e platform.Event) {
 		mu.Lock()
 		heard[e.UUID] = true
 		mu.Unlock()
@@ -242,7 +241,7 @@ func TestSessionEnds(t *testing.T) {
 func TestLogoutsThatWereNotHeardAreMadeUpFor(t *testing.T) {
 	l := newLab(t)
 	d := l.door(t)
-	p := open(t, config(t, d), func(platform.Event) {})
+	p := fresh(t, d)
 	until(t, "the session is up", func() bool { _, err := p.Check(t.Context()); return err == nil })
 	d.Judge(func(method string) vcenter.Verdict {
 		switch method {
@@ -253,7 +252,7 @@ func TestLogoutsThatWereNotHeardAreMadeUpFor(t *testing.T) {
 		}
 	})
 	until(t, "sessions were left behind", func() bool { n, err := l.Sessions(t.Context()); return err == nil && n > 1 })
-	d.Judge(func(string) vcenter.Verdict { return vcenter.Pass })
+	d.Judge(nil)
 	until(t, "there is one session", func() bool {
 		n, err := l.Sessions(t.Context())
 		_, failed := p.Check(t.Context())
@@ -266,7 +265,7 @@ func TestEvents(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	events := make(chan platform.Event, 10_000)
-	p := open(t, config(t, l.door(t)), func(e platform.Event) { events <- e })
+	p := connected(t, config(t, l.door(t)), func(e platform.Event) { events <- e })
 	hear := func(what string, change func() error) {
 		t.Helper()
 		time.Sleep(time.Second)
@@ -303,7 +302,7 @@ func TestEvents(t *testing.T) {
 func TestNameTaken(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.request(t, p)
 	theirs := uuid.NewString()
 	l.make(t, vcenter.Spec{Name: "x", UUID: theirs, DiskBytes: 1 << 20})
@@ -327,7 +326,7 @@ func TestNameTaken(t *testing.T) {
 func TestCopyDisappears(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.request(t, p)
 	runs(t, p, req)
 	goes(t, p, req.Identity)
@@ -349,13 +348,11 @@ func TestCopyDisappears(t *testing.T) {
 func TestCloneUnderWayIsNoAbsence(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.request(t, p)
-	successor := open(t, config(t, l.door(t)), func(platform.Event) {})
-	_, err := successor.Check(t.Context())
-	check(t, err)
+	successor := fresh(t, l.door(t))
 	t.Cleanup(vcenter.SlowClones(3 * time.Second))
-	_, err = p.Ensure(t.Context(), req)
+	_, err := p.Ensure(t.Context(), req)
 	check(t, err)
 	for begin := time.Now(); time.Since(begin) < 2*time.Second; time.Sleep(100 * time.Millisecond) {
 		o, err := successor.Release(t.Context(), platform.ReleaseRequest{Identity: req.Identity})
@@ -373,7 +370,7 @@ func TestCloneUnderWayIsNoAbsence(t *testing.T) {
 func TestVolumeSurvives(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.request(t, p)
 	req.Disks = []platform.Disk{{Name: "own", Bytes: 1 << 20}}
 	runs(t, p, req)
@@ -392,7 +389,7 @@ func TestVolumeSurvives(t *testing.T) {
 func TestBootstrapDataTooLarge(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	p := open(t, config(t, l.door(t)), func(platform.Event) {})
+	p := fresh(t, l.door(t))
 	req := l.request(t, p)
 	before := l.Inventory(t)
 	noise := make([]byte, 60<<10)
@@ -436,9 +433,8 @@ func TestCertificate(t *testing.T) {
 			settings := config(t, d)
 			c.change(&settings)
 			p := open(t, settings, func(platform.Event) {})
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-			defer cancel()
-			_, err := p.Check(ctx)
+			var err error
+			until(t, "vCenter has answered", func() bool { _, err = p.Check(t.Context()); return !errors.Is(err, platform.ErrNotAsked) })
 			if c.in != (err == nil) || !c.in && !errors.Is(err, platform.ErrUnreachable) {
 				t.Errorf("let in: %t; got %v", c.in, err)
 			}
