@@ -22,8 +22,7 @@ const (
 
 // Ensure implements platform.Platform.
 func (s *Session) Ensure(ctx context.Context, req platform.Request) (platform.Observation, error) {
-	properties, err := checkRequest(req)
-	if err != nil {
+	if err := checkRequest(req); err != nil {
 		return platform.Observation{}, err
 	}
 	unlock, err := s.locks.Lock(ctx, req.UUID)
@@ -37,7 +36,7 @@ func (s *Session) Ensure(ctx context.Context, req platform.Request) (platform.Ob
 	}
 	v, err := s.look(ctx, c, req.Identity, glance)
 	if err == nil {
-		err = s.advance(ctx, c, req, properties, &v)
+		err = s.advance(ctx, c, req, &v)
 	}
 	if err != nil {
 		return platform.Observation{}, told(err)
@@ -46,7 +45,7 @@ func (s *Session) Ensure(ctx context.Context, req platform.Request) (platform.Ob
 }
 
 // advance does the next step of an instance, if there is one: the clone, or the start that a clone has failed at.
-func (s *Session) advance(ctx context.Context, c *client, req platform.Request, properties map[string]string, v *view) error {
+func (s *Session) advance(ctx context.Context, c *client, req platform.Request, v *view) error {
 	switch {
 	case v.making != "" || v.unsure:
 		return nil
@@ -66,7 +65,7 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 	case v.failed != nil:
 		return s.excuse(ctx, c, v)
 	}
-	o, err := s.order(ctx, c, req, properties)
+	o, err := s.order(ctx, c, req)
 	if err != nil {
 		return err
 	}
@@ -121,8 +120,13 @@ func (s *Session) excuse(ctx context.Context, c *client, v *view) error {
 	}
 }
 
-// order finds everything that a machine is cloned with. It changes nothing.
-func (s *Session) order(ctx context.Context, c *client, req platform.Request, properties map[string]string) (order, error) {
+// order finds everything that a machine is cloned with. It changes nothing. What carries the bootstrap data is made here and not
+// earlier: a pass over a machine that is there needs none of it, and to pack it takes most of its memory.
+func (s *Session) order(ctx context.Context, c *client, req platform.Request) (order, error) {
+	properties, err := propertiesOf(req)
+	if err != nil {
+		return order{}, err
+	}
 	at, err := whereOf(req.Storage, req.Folder, req.ResourcePool)
 	if err != nil {
 		return order{}, err
@@ -262,27 +266,27 @@ func (s *Session) backing(ctx context.Context, c *client, index int, path string
 	return found, err
 }
 
-// checkRequest refuses what can never work on any vCenter, and returns what carries the bootstrap data.
-func checkRequest(req platform.Request) (map[string]string, error) {
+// checkRequest refuses what can never work on any vCenter, whatever the bootstrap data holds.
+func checkRequest(req platform.Request) error {
 	if err := rules.CheckRequest(req, pciDevicesField); err != nil {
-		return nil, err
+		return err
 	}
 	switch {
 	case req.MemoryBytes%memoryUnit != 0 && req.HugePageBytes == 0:
-		return nil, fmt.Errorf("%w: spec.resources.memory of %d bytes is no multiple of 4Mi, which virtual machines need", platform.ErrInvalid, req.MemoryBytes)
+		return fmt.Errorf("%w: spec.resources.memory of %d bytes is no multiple of 4Mi, which virtual machines need", platform.ErrInvalid, req.MemoryBytes)
 	case req.HugePageBytes > 0:
-		return nil, fmt.Errorf("%w: spec.resources.hugePages on vSphere, where the host chooses its pages: remove it", platform.ErrUnsupported)
+		return fmt.Errorf("%w: spec.resources.hugePages on vSphere, where the host chooses its pages: remove it", platform.ErrUnsupported)
 	case req.DedicatedCPUs:
-		return nil, fmt.Errorf("%w: spec.resources.cpuPolicy Dedicated on vSphere: remove it", platform.ErrUnsupported)
+		return fmt.Errorf("%w: spec.resources.cpuPolicy Dedicated on vSphere: remove it", platform.ErrUnsupported)
 	case req.SingleNUMANode:
-		return nil, fmt.Errorf("%w: spec.resources.numaPolicy on vSphere, where the host chooses the node: remove it", platform.ErrUnsupported)
+		return fmt.Errorf("%w: spec.resources.numaPolicy on vSphere, where the host chooses the node: remove it", platform.ErrUnsupported)
 	case len(req.Disks) > maxDisks:
-		return nil, fmt.Errorf("%w: spec.disks has %d disks: at most %d are possible on vSphere", platform.ErrUnsupported, len(req.Disks), maxDisks)
+		return fmt.Errorf("%w: spec.disks has %d disks: at most %d are possible on vSphere", platform.ErrUnsupported, len(req.Disks), maxDisks)
 	}
 	if err := checkFurther(req); err != nil {
-		return nil, err
+		return err
 	}
-	return propertiesOf(req)
+	return checkCarrier(req)
 }
 
 // told words an error for those outside, who do not know the errors of this package.

@@ -30,23 +30,29 @@ func channelOf(b platform.Bootstrap) (delivery.Channel, bool) {
 	return b.Channels[i], true
 }
 
-// propertiesOf returns the properties that carry the bootstrap data. It refuses what would not reach the guest: before
-// anything is made.
-func propertiesOf(req platform.Request) (map[string]string, error) {
+// checkCarrier refuses bootstrap data that has no way to the guest, and what the guest cannot be told.
+func checkCarrier(req platform.Request) error {
 	channel, ok := channelOf(req.Bootstrap)
 	if !ok && len(req.Bootstrap.Data) > 0 {
-		return nil, fmt.Errorf("%w: the OS family reads bootstrap data from %v; vSphere machines deliver it by %s",
+		return fmt.Errorf("%w: the OS family reads bootstrap data from %v; vSphere machines deliver it by %s",
 			platform.ErrUnsupported, kinds(req.Bootstrap.Channels), delivery.GuestInfo)
 	}
 	if err := checkTold(req, channel); err != nil {
-		return nil, err
+		return err
 	}
-	if !ok || len(req.Bootstrap.Data) == 0 {
+	if len(req.Bootstrap.Data) > 0 && !strings.HasPrefix(channel.Key, propertyPrefix) {
+		return fmt.Errorf("%w: the channel %s has the key %q, which is no property that a guest can read", platform.ErrInvalid, channel.Kind, channel.Key)
+	}
+	return nil
+}
+
+// propertiesOf returns the properties that carry the bootstrap data of a request that was checked. It refuses what would not reach
+// the guest whole: before anything is made.
+func propertiesOf(req platform.Request) (map[string]string, error) {
+	if len(req.Bootstrap.Data) == 0 {
 		return nil, nil
 	}
-	if !strings.HasPrefix(channel.Key, propertyPrefix) {
-		return nil, fmt.Errorf("%w: the channel %s has the key %q, which is no property that a guest can read", platform.ErrInvalid, channel.Kind, channel.Key)
-	}
+	channel, _ := channelOf(req.Bootstrap)
 	properties, err := delivery.GuestInfoProperties(channel, instanceOf(req))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", platform.ErrInvalid, err)
