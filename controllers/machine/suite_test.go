@@ -102,6 +102,7 @@ func newStory(t *testing.T) *story {
 		t.Fatal(err)
 	}
 	name := namespace.Name // cluster-scoped objects are called like the namespace
+	builder.ForgetWhenDone(t, apiServer, name)
 	s := &story{
 		T: t, client: apiServer, namespace: name,
 		clock:    testclock.NewFakePassiveClock(time.Now()),
