@@ -25,15 +25,25 @@ type absences struct {
 func (a *absences) prove(machine types.UID, now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	first, seen := a.first[machine]
-	if !seen {
+	if _, seen := a.first[machine]; !seen {
 		if a.first == nil {
 			a.first = map[types.UID]time.Time{}
 		}
 		a.first[machine] = now
-		return absenceGap
 	}
-	return max(0, absenceGap-now.Sub(first))
+	return a.left(machine, now)
+}
+
+// early is how long it is too early yet for the second look, of an instance that was seen absent once; 0 otherwise.
+func (a *absences) early(machine types.UID, now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.left(machine, now)
+}
+
+// left is the time to the second look. The caller holds the lock.
+func (a *absences) left(machine types.UID, now time.Time) time.Duration {
+	return max(0, absenceGap-now.Sub(a.first[machine])) // the zero time is long ago
 }
 
 // forget drops what was seen: the looks must follow each other.

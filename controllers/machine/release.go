@@ -71,6 +71,9 @@ func (r *Reconciler) releaseInstance(ctx context.Context, w *world) flow.Outcome
 	if err != nil {
 		return flow.Wait(infrav1.EndpointUnavailableReason, err.Error(), unreachableWait)
 	}
+	if wait := r.absent.early(w.infra.UID, r.Clock.Now()); wait > 0 {
+		return w.proving(wait) // whatever woke us: this would be a look more, and none that proves anything
+	}
 	forceAfter := w.forceAfter()
 	seen, err := p.Release(ctx, platform.ReleaseRequest{Identity: w.identity(), ForceAfter: forceAfter})
 	switch {
@@ -85,14 +88,27 @@ func (r *Reconciler) releaseInstance(ctx context.Context, w *world) flow.Outcome
 		return flow.Wait(infrav1.ShuttingDownReason, fmt.Sprintf("the guest was asked to shut down; it is switched off after %s", forceAfter.UTC().Format(time.RFC3339)),
 			min(shutdownLook, forceAfter.Sub(r.Clock.Now())))
 	case seen.Existence != platform.Absent:
+		w.silent = seen.UntilEvent && w.saysReleasing() && r.Clock.Since(w.infra.DeletionTimestamp.Time) < patience
 		return flow.Wait(infrav1.ReleasingReason, seen.Detail, shortWait)
 	}
 	if wait := r.absent.prove(w.infra.UID, r.Clock.Now()); wait > 0 {
-		w.silent = true
-		return flow.Wait(infrav1.ProvingAbsenceReason, "the instance is gone; looking a second time", wait)
+		return w.proving(wait)
 	}
 	r.Recorder.Eventf(w.infra, nil, corev1.EventTypeNormal, "InstanceReleased", "ReleaseInstance", "nothing of %s is left on %s", w.infra.Spec.ProviderID, w.endpointName())
 	return flow.Advance(infrav1.ProvingAbsenceReason, "")
+}
+
+// proving waits for the second look.
+func (w *world) proving(wait time.Duration) flow.Outcome {
+	w.silent = true
+	return flow.Wait(infrav1.ProvingAbsenceReason, "the instance is gone; looking a second time", wait)
+}
+
+// saysReleasing is whether it is on record that the instance is being removed. Of the steps of that only the first is worth a write:
+// the others follow within seconds, or are told when it takes long.
+func (w *world) saysReleasing() bool {
+	said := conditions.Get(w.found, infrav1.DeletingCondition)
+	return said != nil && said.Status == metav1.ConditionTrue && said.Reason == infrav1.ReleasingReason
 }
 
 // shutdownLook is how often a guest that shuts down is looked at; its end is told by an event.

@@ -4,19 +4,24 @@
 package machine_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	infrav1 "github.com/ingot-project/cluster-api-provider-ingot/api/infrastructure/v1alpha1"
 	ingotv1 "github.com/ingot-project/cluster-api-provider-ingot/api/ingot/v1alpha1"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform"
 	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/fake"
+	"github.com/ingot-project/cluster-api-provider-ingot/internal/platform/session"
 )
 
 func TestRelease(t *testing.T) {
 	t.Parallel()
 	tell(t, map[string]func(*story){
 		"absence is proved twice":                                         provesAbsenceTwice,
+		"of the steps of a removal that is quick one is told":             tellsOneStep,
 		"absence that was seen before a blackout is proved anew":          provesAbsenceAnew,
 		"an endpoint that does not answer keeps the machine":              keepsWhileUnreachable,
 		"an endpoint object that was deleted keeps the machine":           keepsWithoutEndpoint,
@@ -34,12 +39,18 @@ func provesAbsenceTwice(s *story) {
 	s.live()
 	s.delete(s.now())
 	s.platform.ForgetCalls()
-	for range 3 { // an event that wakes us early is no second look
+	looks := 0
+	for early := range 3 { // an event that wakes us early is no second look, and asks nobody
 		if result, err := s.pass(); err != nil || result.RequeueAfter == 0 || result.RequeueAfter > proving {
 			s.Fatalf("%v, %v", result, err)
 		}
 		if _, exists := s.look(); !exists {
 			s.Fatal("the machine went before absence was proved")
+		}
+		if early == 0 {
+			looks = len(s.platform.Calls())
+		} else if n := len(s.platform.Calls()); n != looks {
+			s.Errorf("a pass between the two looks makes %d calls", n-looks)
 		}
 	}
 	s.clock.SetTime(s.clock.Now().Add(proving))
@@ -47,12 +58,61 @@ func provesAbsenceTwice(s *story) {
 		s.Fatal(err)
 	}
 	s.expectGone()
-	if calls := s.platform.Calls(); len(calls) < 2 {
-		s.Errorf("absence was seen by %d calls", len(calls))
+	if calls := s.platform.Calls(); looks == 0 || len(calls) != looks+1 {
+		s.Errorf("absence was seen by %v, want one call after the first %d", calls, looks)
 	}
 	if !s.platform.HasImage(s.copy()) {
 		s.Error("the image went with the machine; others may be cloned from it")
 	}
+}
+
+// leaving is a session with a platform that removes an instance in steps, and tells when each is through.
+type leaving struct {
+	session.Session
+
+	steps *[]string // what is still to be told before the instance is gone
+}
+
+// Unwrap implements platform.Wrapper.
+func (p leaving) Unwrap() platform.Platform { return p.Session }
+
+// Release implements platform.Platform.
+func (p leaving) Release(ctx context.Context, req platform.ReleaseRequest) (platform.Observation, error) {
+	if len(*p.steps) == 0 {
+		return p.Session.Release(ctx, req)
+	}
+	step := (*p.steps)[0]
+	*p.steps = (*p.steps)[1:]
+	return platform.Observation{Existence: platform.Exists, Detail: step, UntilEvent: true}, nil
+}
+
+// tellsOneStep: a thousand machines that go pay every write a thousand times. That it goes is told at once; what takes long is
+// told too.
+func tellsOneStep(s *story) {
+	steps := []string{"being switched off", "being destroyed", "still being destroyed"}
+	s.opener = func(settings session.Settings, events func(platform.Event)) (session.Session, error) {
+		inner, err := s.open(settings, events)
+		return leaving{Session: inner, steps: &steps}, err
+	}
+	s.begin()
+	s.live()
+	s.delete(s.now())
+	s.clock.SetTime(s.now().DeletionTimestamp.Time)
+	told := func(want string) {
+		s.Helper()
+		s.expectMessage(s.expect(infrav1.DeletingCondition, metav1.ConditionTrue, infrav1.ReleasingReason), want)
+	}
+	s.step(0)
+	told("being switched off")
+	wrote := s.writes.Count()
+	s.step(time.Second)
+	if s.writes.Count() != wrote {
+		s.Errorf("the next step is told after a second: %v", s.writes.Done()[wrote:])
+	}
+	s.step(30 * time.Second)
+	told("still being destroyed")
+	s.settle()
+	s.expectGone()
 }
 
 // provesAbsenceAnew: the two looks must follow each other, or the first may be about another time.
