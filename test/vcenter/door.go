@@ -286,13 +286,23 @@ func (d *Door) pass(w http.ResponseWriter, r *http.Request, body []byte) {
 // before.
 func (d *Door) change(ctx context.Context, w http.ResponseWriter, r *http.Request, body []byte, method string, verdict Verdict) {
 	d.vcenter.gate.Lock()
+	body, failing := d.vcenter.withoutStart(method, body)
 	answer := httptest.NewRecorder()
-	d.pass(answer, r, body)
+	if snapshot := d.vcenter.lostSnapshot(method, body); snapshot != "" {
+		notFound(answer, "VirtualMachineSnapshot", snapshot)
+	} else {
+		d.pass(answer, r, body)
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		defer d.vcenter.gate.Unlock()
 		made := d.await(ctx, answer.Body.Bytes())
+		defer func() {
+			if failing {
+				d.vcenter.failStart(taskOf(answer.Body.Bytes()))
+			}
+		}()
 		if method == "CloneVM_Task" {
 			if err := d.vcenter.fulfil(context.WithoutCancel(ctx), body, made); err != nil {
 				d.vcenter.unfulfilled(err)
@@ -301,8 +311,10 @@ func (d *Door) change(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		d.vcenter.leased(context.WithoutCancel(ctx), method, body)
 		d.vcenter.forgetTasks()
 	}()
-	if verdict == Lose {
+	if verdict == Lose || failing {
 		<-ended
+	}
+	if verdict == Lose {
 		hangUp(w)
 		return
 	}
@@ -358,13 +370,20 @@ var taskPattern = regexp.MustCompile(`<returnval[^>]*type="Task"[^>]*>([^<]+)<`)
 
 // await waits for the end of the task in an answer, if there is one, and returns what it has made.
 func (d *Door) await(ctx context.Context, answer []byte) (made any) {
-	if m := taskPattern.FindSubmatch(answer); m != nil {
-		ref := types.ManagedObjectReference{Type: "Task", Value: string(m[1])}
+	if ref := taskOf(answer); ref.Value != "" {
 		if info, err := object.NewTask(d.vcenter.Admin.Client, ref).WaitForResult(context.WithoutCancel(ctx)); err == nil {
 			return info.Result
 		}
 	}
 	return nil
+}
+
+// taskOf is the task in an answer; the zero reference when there is none.
+func taskOf(answer []byte) (task types.ManagedObjectReference) {
+	if m := taskPattern.FindSubmatch(answer); m != nil {
+		task = types.ManagedObjectReference{Type: "Task", Value: string(m[1])}
+	}
+	return task
 }
 
 // methodOf is the name of the method that a call names.
@@ -389,6 +408,7 @@ func methodOf(body []byte) string {
 func Effects(method string) bool {
 	switch method {
 	case "CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task", "ReconfigVM_Task", "CreateSnapshot_Task", "MarkAsTemplate", "ShutdownGuest",
+		"MarkAsVirtualMachine", "RemoveAllSnapshots_Task",
 		"ReconfigureComputeResource_Task", "UpgradeVM_Task", "REST POST tag-association attach-multiple-tags-to-object",
 		"ImportVApp", Upload, "HttpNfcLeaseComplete", "HttpNfcLeaseAbort", "Rename_Task":
 		return true

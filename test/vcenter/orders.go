@@ -46,6 +46,7 @@ func (v *VCenter) fulfil(ctx context.Context, body []byte, made any) error {
 	if !is || !known {
 		return nil // it has failed
 	}
+	v.layer(clone.This, clone.Spec, reference)
 	rest := types.VirtualMachineConfigSpec{
 		CpuAllocation:                cmp.Or(config.CpuAllocation, source.Config.CpuAllocation),
 		MemoryAllocation:             cmp.Or(config.MemoryAllocation, source.Config.MemoryAllocation),

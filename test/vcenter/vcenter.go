@@ -47,8 +47,11 @@ type VCenter struct {
 	forgot time.Time
 
 	leases leases
+	// under is what linked clones were made from. It is read and written with the gate.
+	under map[types.ManagedObjectReference]types.ManagedObjectReference
 
 	mu     sync.Mutex
+	noRoom bool                                     // whether starts inside clones fail
 	asked  map[string]int                           // by instance UUID
 	orders map[string]types.VirtualMachineCloneSpec // by instance UUID
 	broken error                                    // what the simulator could not be made to do
@@ -61,7 +64,7 @@ func Start(ctx context.Context) (*VCenter, error) {
 	if err := model.Create(); err != nil {
 		return nil, fmt.Errorf("vCenter's inventory: %w", err)
 	}
-	v := &VCenter{model: model, asked: map[string]int{}, orders: map[string]types.VirtualMachineCloneSpec{}}
+	v := &VCenter{model: model, asked: map[string]int{}, orders: map[string]types.VirtualMachineCloneSpec{}, under: map[types.ManagedObjectReference]types.ManagedObjectReference{}}
 	v.sift()
 	model.Service.RegisterEndpoints = true
 	model.Service.Listen = &url.URL{User: url.UserPassword(User, Password)}

@@ -23,10 +23,15 @@ func Opener(ctx context.Context, log logr.Logger) session.Opener {
 	return func(settings session.Settings, events func(platform.Event)) (session.Session, error) {
 		switch {
 		case settings.Spec.VSphere.Server != "":
+			pools := map[string][]string{}
+			for _, images := range settings.Spec.VSphere.Images {
+				pools[images.Datacenter] = images.ResourcePools
+			}
 			return vsphere.Open(ctx, vsphere.Config{
 				Server:      settings.Spec.VSphere.Server,
 				Thumbprint:  settings.Spec.VSphere.Thumbprint,
 				Credentials: settings.Credentials,
+				ImagePools:  pools,
 				Log:         log.WithName("vsphere"),
 				Calls:       settings.Calls,
 			}, events)

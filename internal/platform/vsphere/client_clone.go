@@ -269,3 +269,23 @@ func (c *client) markAsTemplate(ctx context.Context, vm ref) error {
 		return err
 	})
 }
+
+// markAsVirtualMachine makes a template a virtual machine, which is off.
+func (c *client) markAsVirtualMachine(ctx context.Context, vm, pool, host ref) error {
+	return c.do(ctx, "MarkAsVirtualMachine", func(ctx context.Context) error {
+		on := host.vim()
+		_, err := methods.MarkAsVirtualMachine(ctx, c.vim, &types.MarkAsVirtualMachine{This: vm.vim(), Pool: pool.vim(), Host: &on})
+		return err
+	})
+}
+
+// removeSnapshots removes all snapshots of a virtual machine. Its disks stay as they are: others may be layers over them.
+func (c *client) removeSnapshots(ctx context.Context, vm ref) (ref, error) {
+	return c.task(ctx, "RemoveAllSnapshots_Task", func(ctx context.Context) (types.ManagedObjectReference, error) {
+		res, err := methods.RemoveAllSnapshots_Task(ctx, c.vim, &types.RemoveAllSnapshots_Task{This: vm.vim(), Consolidate: new(false)})
+		if err != nil {
+			return types.ManagedObjectReference{}, err
+		}
+		return res.Returnval, nil
+	})
+}

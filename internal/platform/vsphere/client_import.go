@@ -211,9 +211,9 @@ func (c *client) rename(ctx context.Context, vm ref, name string) (ref, error) {
 	})
 }
 
-// identify gives a virtual machine another instance UUID and extra configuration.
-func (c *client) identify(ctx context.Context, vm ref, uuid string, extra map[string]string) (ref, error) {
-	return c.reconfigure(ctx, vm, types.VirtualMachineConfigSpec{Uuid: uuid, InstanceUuid: uuid, ExtraConfig: extraConfig(extra)})
+// identify gives a virtual machine another instance UUID and extra configuration, and another name unless that is empty.
+func (c *client) identify(ctx context.Context, vm ref, name, uuid string, extra map[string]string) (ref, error) {
+	return c.reconfigure(ctx, vm, types.VirtualMachineConfigSpec{Name: name, Uuid: uuid, InstanceUuid: uuid, ExtraConfig: extraConfig(extra)})
 }
 
 // freeBytes is how much room is left on a datastore.

@@ -70,10 +70,6 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 		return err
 	}
 	task, err := c.clone(ctx, o)
-	if errors.Is(err, errNotFound) {
-		s.known.forget()
-		return fmt.Errorf("%w: what the machine is cloned from, or put into, has gone: %w", platform.ErrImageNotReady, err)
-	}
 	if err != nil {
 		v.failed = err
 		return s.excuse(ctx, c, v)
@@ -101,6 +97,9 @@ func (s *Session) excuse(ctx context.Context, c *client, v *view) error {
 	var taken nameTakenError
 	if !errors.As(v.failed, &taken) {
 		s.known.forget() // something of it may be why
+		if errors.Is(v.failed, errNotFound) {
+			return fmt.Errorf("%w: what the machine is cloned from, or put into, has gone: %w", platform.ErrImageNotReady, v.failed)
+		}
 		return v.failed
 	}
 	foreign := fmt.Errorf("%w: the folder has a %s %s already, which is not this machine's; rename it, or give the machine another folder or spec.platform.vsphere.nameTemplate; nothing was changed",

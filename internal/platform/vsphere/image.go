@@ -154,7 +154,7 @@ func (s *Session) findCopy(ctx context.Context, c *client, id platform.ImageIden
 		return nil, err
 	}
 	copied, err := c.source(ctx, refs[0])
-	if err != nil || copied == nil {
+	if err != nil || copied == nil || copied.mark.copyOf == withdrawnMark(id) {
 		return nil, err
 	}
 	if copied.mark.copyOf != copyMark(id) {
@@ -271,29 +271,31 @@ func (s *Session) releaseImage(ctx context.Context, c *client, id platform.Image
 	if err != nil {
 		return err
 	}
-	var unfinished []ref
-	for _, m := range all {
-		if copied != nil && m.mark.image == id.SHA256 && m.mark.storage == id.Storage {
-			return fmt.Errorf("%w: the disks of virtual machine %s are layers over it", platform.ErrInUse, m.name)
-		}
-		if m.imports(id) {
-			unfinished = append(unfinished, m.ref)
-		}
+	user, unfinished, withdrawn := usesOf(id, all)
+	if user != "" && (copied != nil || len(withdrawn) > 0) {
+		return fmt.Errorf("%w: %s", platform.ErrInUse, user)
 	}
 	if len(unfinished) > 0 {
 		if err := s.removeImports(ctx, c, id, unfinished, nil); err != nil {
 			return err
 		}
 	}
+	if copied != nil {
+		s.known.putSource(imageUUID(id), nil)
+		if err := s.withdraw(ctx, c, id, copied); err != nil {
+			return err
+		}
+		withdrawn = append(withdrawn, copied.ref)
+	}
+	for _, left := range withdrawn {
+		if err := s.removeWithdrawn(ctx, c, id, left); err != nil {
+			return err
+		}
+	}
 	if copied == nil {
 		return s.seesImages(ctx, c, id)
 	}
-	s.known.putSource(imageUUID(id), nil)
-	task, err := c.destroy(ctx, copied.ref)
-	if err != nil {
-		return ignoreBusy(err)
-	}
-	return s.await(ctx, c, task)
+	return nil
 }
 
 // seesImages returns an error when the session does not see the folder in which this import was made, whichever is named for

@@ -113,7 +113,7 @@ func (s *Session) take(ctx context.Context, c *client, id platform.ImageIdentity
 	if made, err := c.find(ctx, imageUUID(id)); err != nil || len(made) > 0 {
 		return err // another manager was faster, in another folder
 	}
-	task, err := c.identify(ctx, holder.ref, imageUUID(id), map[string]string{copyKey: copyMark(id), digestKey: id.SHA256, importKey: ""})
+	task, err := c.identify(ctx, holder.ref, "", imageUUID(id), map[string]string{copyKey: copyMark(id), digestKey: id.SHA256, importKey: ""})
 	if err != nil {
 		return ignoreBusy(err)
 	}

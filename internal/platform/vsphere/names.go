@@ -78,6 +78,18 @@ func importMark(uuid string, id platform.ImageIdentity) string { return uuid + "
 // copyMark is what the copy of an image says that it is.
 func copyMark(id platform.ImageIdentity) string { return id.SHA256 + " " + id.Storage }
 
+// withdrawnMark is what a copy says that was withdrawn from use, and withdrawnName and withdrawnUUID are what it is called and its
+// instance UUID. They are of this one alone: another copy may have taken its place.
+func withdrawnMark(id platform.ImageIdentity) string { return "withdrawn " + copyMark(id) }
+
+func withdrawnName(id platform.ImageIdentity, copied ref) string {
+	return imageName(id) + "-withdrawn-" + copied.value
+}
+
+func withdrawnUUID(id platform.ImageIdentity, copied ref) string {
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://ingot.dev/vsphere/withdrawn/"+copied.value+"/"+id.SHA256+"/"+id.Storage)).String()
+}
+
 // where is where inside a vCenter an instance is put, as paths of the inventory.
 type where struct{ datacenter, datastore, folder, pool string }
 

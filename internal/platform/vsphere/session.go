@@ -50,6 +50,9 @@ type Config struct {
 	Thumbprint string
 	// Credentials are username and password, and ca.crt where the certificate is signed by an authority of one's own.
 	Credentials map[string][]byte
+	// ImagePools are the resource pools that copies of images may be in while they are withdrawn, by datacenter, as ImageRequest has
+	// them; the root pools in a datacenter that is not listed.
+	ImagePools map[string][]string
 	// Clock is the time; nil means the real one.
 	Clock clock.WithDelayedExecution
 	// Log receives one line per change of the session.

@@ -39,6 +39,11 @@ func (l *lab) requestFrom(tb testing.TB, p platform.Platform, template vcenter.S
 		check(tb, err)
 		return o.Ready
 	})
+	return l.requestOf(image)
+}
+
+// requestOf is a machine from an image.
+func (l *lab) requestOf(image platform.ImageRequest) platform.Request {
 	req := platform.Request{
 		Identity:    platform.Identity{UUID: uuid.NewString(), ManagementClusterID: "3f0c9d2e-0000-4000-8000-00000000000a", Storage: l.Storage()},
 		Name:        "machine",
