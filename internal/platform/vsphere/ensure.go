@@ -51,8 +51,11 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 		return nil
 	case len(v.vms) > 0 && v.vms[0].mark.unfinished:
 		return s.finish(ctx, c, req, v)
-	case len(v.vms) == 1 && v.failed != nil && v.vms[0].power == poweredOff:
+	case len(v.vms) == 1 && v.vms[0].power == poweredOff && v.failed != nil:
 		// This session began the task and saw it fail, so the guest has never run.
+		s.unstarted.Store(req.UUID, true)
+		return fmt.Errorf("virtual machine %s was made and could not be started, which is tried again: %w", v.vms[0].name, v.failed)
+	case len(v.vms) == 1 && v.vms[0].power == poweredOff && s.neverStarted(req.UUID):
 		task, err := c.powerOn(ctx, v.vms[0].ref)
 		if err != nil {
 			return err
@@ -61,6 +64,7 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 		return nil
 	case len(v.vms) > 0:
 		s.started.Delete(req.UUID)
+		s.unstarted.Delete(req.UUID)
 		return nil
 	case v.failed != nil:
 		return s.excuse(ctx, c, v)
@@ -76,6 +80,12 @@ func (s *Session) advance(ctx context.Context, c *client, req platform.Request, 
 	}
 	s.note(subject{uuid: req.UUID}, work{task: task, what: "cloning"}, v)
 	return nil
+}
+
+// neverStarted tells whether this session saw the first start of an instance fail, and none succeed since.
+func (s *Session) neverStarted(uuid string) bool {
+	_, is := s.unstarted.Load(uuid)
+	return is
 }
 
 // note notes a task that was begun, whose end the stream tells. It may have done so before the call was answered.

@@ -39,6 +39,7 @@ func (s *Session) remove(ctx context.Context, c *client, req platform.ReleaseReq
 		return false, v.failed
 	}
 	s.started.Delete(v.id.UUID)
+	s.unstarted.Delete(v.id.UUID)
 	m := v.vms[0]
 	if m.power == poweredOn && s.config.Clock.Now().Before(req.ForceAfter) {
 		asked, err = s.shutDown(ctx, c, v.id, m)

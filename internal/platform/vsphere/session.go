@@ -88,6 +88,8 @@ type Session struct {
 	owed []*client
 	// started are the unfinished machines, by uuid, whose start this session saw succeed.
 	started sync.Map
+	// unstarted are the machines, by uuid, whose start this session saw fail and has not seen succeed.
+	unstarted sync.Map
 
 	mu      sync.Mutex
 	client  *client
