@@ -181,7 +181,8 @@ func (a *answer) take(q question, content *types.ObjectContent) error {
 	if err != nil {
 		return err
 	}
-	if values["info"] != nil {
+	// A collector may tell of each task all that is asked of any: only one of them is the one that was asked for.
+	if refOf(content.Obj) == q.task && values["info"] != nil {
 		a.task, err = parseTask(content)
 		return err
 	}

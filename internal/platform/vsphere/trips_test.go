@@ -116,6 +116,47 @@ func TestRoundTrips(t *testing.T) {
 	c.cost(t, "removing a machine", 4, func() { c.removes(t, req) })
 }
 
+// Machines go beside others that are being made or removed. What is read of one task is not taken for another's: a removal whose step
+// has ended goes on, whatever else is under way.
+func TestRemovalBesideOtherTasks(t *testing.T) {
+	c := newTrips(t, newLab(t))
+	req := c.request(t, c.session)
+	c.makes(t, req)
+	other := req
+	other.UUID, other.Name = uuid.NewString(), "other"
+	before := c.door.Calls()["RetrievePropertiesEx"]
+	for len(c.events) > 0 {
+		<-c.events // of its making
+	}
+	step := func(want string) {
+		t.Helper()
+		if o, err := c.session.Release(t.Context(), platform.ReleaseRequest{Identity: req.Identity}); err != nil || o.Detail != want {
+			t.Errorf("%+v, %v, want %s", o, err, want)
+		}
+	}
+	step("being switched off")
+	until(t, "it is off, as the session has heard", func() bool {
+		select {
+		case e := <-c.events:
+			return e.UUID == req.UUID
+		default:
+			return false
+		}
+	})
+	restore := vcenter.SlowClones(2 * time.Second)
+	defer restore()
+	if o, err := c.session.Ensure(t.Context(), other); err != nil || o.Detail != "cloning" {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	step("being destroyed")
+	if n := c.door.Calls()["RetrievePropertiesEx"] - before; n != 2 {
+		t.Errorf("it was looked %d times, want once for each step", n)
+	}
+	runs(t, c.session, other)
+	goes(t, c.session, req.Identity)
+	goes(t, c.session, other.Identity)
+}
+
 // Reconcilers with many machines come late, and the stream is not asked often for ever: what it has told proves an absence all the
 // same, and vCenter is not asked again. Nor is it when it takes long to answer the stream.
 func TestLateLooksCostNothingMore(t *testing.T) {
