@@ -471,6 +471,7 @@ func allocated(a *types.ResourceAllocationInfo) (reserved, limit int64) {
 func (v *VCenter) Inventory(ctx context.Context) ([]string, error) {
 	v.gate.Lock()
 	defer v.gate.Unlock()
+	v.settle()
 	all, err := v.all(ctx)
 	if err != nil {
 		return nil, err

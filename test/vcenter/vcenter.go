@@ -64,8 +64,10 @@ func Start(ctx context.Context) (*VCenter, error) {
 	if err := model.Create(); err != nil {
 		return nil, fmt.Errorf("vCenter's inventory: %w", err)
 	}
+	tells := &collectors{}
+	tells.Self = model.ServiceContent.PropertyCollector
+	model.Map().Put(tells)
 	v := &VCenter{model: model, asked: map[string]int{}, orders: map[string]types.VirtualMachineCloneSpec{}, under: map[types.ManagedObjectReference]types.ManagedObjectReference{}}
-	v.sift()
 	model.Service.RegisterEndpoints = true
 	model.Service.Listen = &url.URL{User: url.UserPassword(User, Password)}
 	v.server = model.Service.NewServer()
