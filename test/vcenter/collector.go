@@ -51,6 +51,9 @@ func (c *collector) WaitForUpdatesEx(ctx *simulator.Context, r *types.WaitForUpd
 		return c.PropertyCollector.WaitForUpdatesEx(ctx, r)
 	}
 	first := r.Version == ""
+	if c.told == nil && !first { // a door that hides something has answered in its place: who was shown nothing hears of no change
+		return &methods.WaitForUpdatesExBody{Res: &types.WaitForUpdatesExResponse{}}
+	}
 	if first {
 		c.told, c.rest = map[types.ManagedObjectReference]map[types.ManagedObjectReference][]types.DynamicProperty{}, nil
 		ctx.Map.AddHandler(c)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -223,7 +224,10 @@ func (d *Door) upload(w http.ResponseWriter, r *http.Request) {
 	case Drop:
 		hangUp(w)
 	case Hang:
-		<-ctx.Done()
+		// Only while a request is read is it noticed that the caller has hung up.
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
+			<-ctx.Done()
+		}
 	case Lose:
 		d.proxy.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
 		hangUp(w)
