@@ -136,7 +136,7 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 		events: events,
 		done:   make(chan struct{}),
 		first:  make(chan struct{}),
-		status: Status{Err: fmt.Errorf("%w: not connected yet", platform.ErrNotAsked)},
+		status: Status{Err: fmt.Errorf("%w: the session with it is being opened", platform.ErrNotAsked)},
 	}
 	ctx = context.WithoutCancel(ctx)
 	s.copying, s.stopCopying = context.WithCancel(ctx)

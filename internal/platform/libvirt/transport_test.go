@@ -122,7 +122,7 @@ func testRefusedCredentials(t *testing.T, l *lab) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := attempt(t, c.uri, c.credentials)
-			eventually(t, "the refusal is told", func() bool { return !strings.Contains(s.Status().Err.Error(), "not connected yet") })
+			eventually(t, "the refusal is told", func() bool { return !strings.Contains(s.Status().Err.Error(), "being opened") })
 			err := s.Status().Err
 			if !errors.Is(err, platform.ErrUnreachable) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v, want %q with %q", err, platform.ErrUnreachable, c.says)

@@ -127,7 +127,7 @@ func Open(ctx context.Context, config Config, events func(platform.Event)) (*Ses
 		events: events,
 		done:   make(chan struct{}),
 		first:  make(chan struct{}),
-		err:    fmt.Errorf("%w: not connected yet", platform.ErrNotAsked),
+		err:    fmt.Errorf("%w: the session with it is being opened", platform.ErrNotAsked),
 	}
 	ctx = context.WithoutCancel(ctx)
 	s.importing, s.stopImporting = context.WithCancel(ctx)
