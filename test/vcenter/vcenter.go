@@ -8,7 +8,8 @@
 // The simulator can lock itself up for ever when something is made while somebody waits for changes: it takes the locks of a
 // view and of a virtual machine in both orders. So everything that changes something has the simulator for itself until it
 // has ended, one after another, and a wait for changes is a question that is repeated in between. A real vCenter does many
-// things at once: what takes how long here says nothing about one.
+// things at once: what takes how long here says nothing about one. Who comes through a door is told of changes by a collector of
+// ours, which reads what has changed once; everything else is the simulator's own.
 package vcenter
 
 import (
